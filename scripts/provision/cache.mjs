@@ -1,0 +1,73 @@
+/**
+ * @file The per-user cache: where it is, and how things get into it. Whatever is in it under its final name is
+ * whole: folders are made beside their place and renamed last, so a kill half-way leaves only a
+ * `partial-…` folder, which the next holder of the lock removes.
+ */
+import {randomBytes} from 'node:crypto';
+import {mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync} from 'node:fs';
+import {homedir} from 'node:os';
+import {dirname, isAbsolute, join} from 'node:path';
+
+const PARTIAL_PREFIX = 'partial-';
+
+/** The cache folder of this package: `$XDG_CACHE_HOME/tfjs-sparsify`, by default under `~/.cache`. */
+export function cacheFolder() {
+  const base = process.env.XDG_CACHE_HOME;
+  return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), '.cache'), 'tfjs-sparsify');
+}
+
+/**
+ * Makes a folder in the cache: `fill` writes into one beside it, which takes the final name when all is there.
+ *
+ * @param {string} folder Final path; an existing one is replaced.
+ * @param {(partial: string) => Promise<void>} fill
+ */
+export async function publishFolder(folder, fill) {
+  const partial = join(dirname(folder), `${PARTIAL_PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`);
+  mkdirSync(partial, {recursive: true});
+  try {
+    await fill(partial);
+    rmSync(folder, {recursive: true, force: true});
+    renameSync(partial, folder);
+  } finally {
+    rmSync(partial, {recursive: true, force: true});
+  }
+}
+
+/**
+ * Removes what killed processes left half-made. Only for the holder of the lock on `cache`.
+ *
+ * @param {string} cache
+ */
+export function removePartials(cache) {
+  for (const name of readdirSync(cache)) {
+    if (name.startsWith(PARTIAL_PREFIX)) rmSync(join(cache, name), {recursive: true, force: true});
+  }
+}
+
+/**
+ * Writes a small JSON file in one step.
+ *
+ * @param {string} path
+ * @param {unknown} value
+ */
+export function writeJson(path, value) {
+  mkdirSync(dirname(path), {recursive: true});
+  const beside = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  writeFileSync(beside, `${JSON.stringify(value, null, 2)}\n`);
+  renameSync(beside, path);
+}
+
+/**
+ * Reads a JSON file; one that is missing or damaged counts as missing.
+ *
+ * @param {string} path
+ * @returns {any} Undefined when there is none.
+ */
+export function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

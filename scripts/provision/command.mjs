@@ -1,0 +1,110 @@
+/**
+ * @file Runs other programs: with a time limit, with their whole process group ended when the limit passes or
+ * when this process is told to stop, and with their output kept for error messages.
+ */
+import {spawn} from 'node:child_process';
+import {accessSync, constants, statSync} from 'node:fs';
+import {delimiter, join} from 'node:path';
+
+/**
+ * @typedef {object} CommandResult
+ * @property {number | null} code Exit code, null if a signal ended the program.
+ * @property {NodeJS.Signals | null} signal The signal that ended it, if one did.
+ * @property {boolean} timedOut Whether the time limit ended it.
+ * @property {string} stdout
+ * @property {string} stderr
+ */
+
+/** Only the end of a program's output is kept: a compiler can print without bound. */
+const MAX_OUTPUT_CHARACTERS = 200_000;
+
+/**
+ * Runs a program to its end.
+ *
+ * @param {string} file Path or name of the program.
+ * @param {readonly string[]} args
+ * @param {{cwd?: string, env?: NodeJS.ProcessEnv, timeoutMs?: number}} [options]
+ * @returns {Promise<CommandResult>} Never rejects for a failing program; a program that cannot be started has
+ *     code 127 and the reason in `stderr`.
+ */
+export function runCommand(file, args, {cwd, env = process.env, timeoutMs} = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(file, args, {cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe']});
+    let stdout = '';
+    let stderr = '';
+    let timedOut = false;
+    child.stdout.setEncoding('utf8').on('data', (chunk) => (stdout = keepEnd(stdout + chunk)));
+    child.stderr.setEncoding('utf8').on('data', (chunk) => (stderr = keepEnd(stderr + chunk)));
+
+    const killGroup = () => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // The group has ended by itself.
+      }
+    };
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            timedOut = true;
+            killGroup();
+          }, timeoutMs);
+    const stop = (/** @type {NodeJS.Signals} */ signal) => {
+      killGroup();
+      release();
+      process.kill(process.pid, signal);
+    };
+    process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop);
+    const release = () => {
+      clearTimeout(timer);
+      process.off('SIGINT', stop).off('SIGTERM', stop).off('SIGHUP', stop);
+    };
+
+    child.on('error', (error) => {
+      release();
+      resolve({code: 127, signal: null, timedOut, stdout, stderr: error.message});
+    });
+    child.on('close', (code, signal) => {
+      release();
+      resolve({code, signal, timedOut, stdout, stderr});
+    });
+  });
+}
+
+/**
+ * Looks a program up on PATH.
+ *
+ * @param {readonly string[]} names Tried in this order.
+ * @returns {string | undefined} The first that is there, as a full path.
+ */
+export function findProgram(names) {
+  for (const name of names) {
+    for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+      const path = join(folder, name);
+      try {
+        accessSync(path, constants.X_OK);
+        if (folder !== '' && statSync(path).isFile()) return path;
+      } catch {
+        // Not in this folder.
+      }
+    }
+  }
+  return undefined;
+}
+
+/**
+ * The lines of a program's output that say most about its failure.
+ *
+ * @param {CommandResult} result
+ * @param {number} [count] How many lines, from the end.
+ */
+export function lastLines(result, count = 4) {
+  const text = result.stderr.trim() === '' ? result.stdout : result.stderr;
+  return text.trim().split('\n').slice(-count).join('\n');
+}
+
+/** @param {string} text */
+function keepEnd(text) {
+  return text.length > MAX_OUTPUT_CHARACTERS ? text.slice(-MAX_OUTPUT_CHARACTERS) : text;
+}

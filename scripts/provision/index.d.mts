@@ -1,0 +1,41 @@
+/** Types of index.mjs for the sources under lib/. */
+
+export interface Provisioned {
+  /** Ready: it loaded already. Off: it does not load and TFJS_SPARSIFY_PROVISION=off forbids installing. */
+  readonly state: 'ready' | 'provisioned' | 'unavailable' | 'off';
+  /** What made it load. */
+  readonly how: 'binding' | 'cache' | 'installer' | 'wheel' | null;
+  /** TensorFlow's version. */
+  readonly tensorflow: string | null;
+  /** Why tfjs-node is unavailable; empty if it is not. */
+  readonly reason: string;
+  /** What would make it available; empty if it is. */
+  readonly help: string;
+}
+
+export interface ProvisionOptions {
+  /** Folder of the installed @tensorflow/tfjs-node; found by default. */
+  readonly packageFolder?: string;
+  /** The per-user cache. */
+  readonly cache?: string;
+  /** Is told each step. */
+  readonly log?: (line: string) => void;
+  /** Try again even if it failed less than an hour ago. */
+  readonly force?: boolean;
+}
+
+export interface LoadCheck {
+  readonly loads: boolean;
+  /** Why it does not load; empty if it does. */
+  readonly reason: string;
+  /** TensorFlow's version, for the node packages. */
+  readonly tensorflow: string | null;
+  readonly usesGpu: boolean;
+}
+
+export function provision(options?: ProvisionOptions): Promise<Provisioned>;
+export function cacheFolder(): string;
+export function checkLoad(kind: 'tensorflow' | 'wasm' | 'cpu', main: string): Promise<LoadCheck>;
+export function checkNodePackage(packageFolder: string, options?: {cache?: string}): Promise<LoadCheck>;
+export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
+export function restoreNodeUtil(): void;

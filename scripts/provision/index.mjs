@@ -1,0 +1,202 @@
+/**
+ * @file Makes tfjs-node usable where its own installation fails: the ways are tried in order, the first that
+ * ends with a package that loads is taken, and none failing means that a slower backend is used. Nothing here
+ * needs an installed dependency except node-gyp, for the build.
+ */
+import {createHash} from 'node:crypto';
+import {existsSync} from 'node:fs';
+import {dirname, join} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import {bindingFolder, buildBinding, placeBinding, requireCompiler} from './binding.mjs';
+import {cacheFolder, readJson, removePartials, writeJson} from './cache.mjs';
+import {ProvisionError} from './error.mjs';
+import {
+  fetchLibtensorflow,
+  libtensorflowFolder,
+  requirePython,
+  wheelForThisMachine,
+} from './libtensorflow.mjs';
+import {checkNodePackage, packageFolderOf} from './load-check.mjs';
+import {withLock} from './lock.mjs';
+import {hasOfficialInstaller, runOfficialInstaller} from './official-installer.mjs';
+
+export {cacheFolder} from './cache.mjs';
+export {checkLoad, checkNodePackage, packageFolderOf} from './load-check.mjs';
+export {restoreNodeUtil} from './node-util.mjs';
+
+/** A failed set-up is not tried again by itself for this long, unless PATH changes. */
+const RETRY_MS = 60 * 60_000;
+
+/**
+ * @typedef {object} Provisioned
+ * @property {'ready' | 'provisioned' | 'unavailable' | 'off'} state Ready: it loaded already.
+ * @property {'binding' | 'cache' | 'installer' | 'wheel' | null} how What made it load.
+ * @property {string | null} tensorflow TensorFlow's version.
+ * @property {string} reason Why tfjs-node is unavailable; empty if it is not.
+ * @property {string} help What would make it available; empty if it is.
+ */
+
+/**
+ * @typedef {object} ProvisionOptions
+ * @property {string} [packageFolder] Folder of the installed @tensorflow/tfjs-node; found by default.
+ * @property {string} [cache] The per-user cache.
+ * @property {(line: string) => void} [log] Is told each step.
+ * @property {boolean} [force] Try again even if it failed less than an hour ago.
+ */
+
+/**
+ * Makes tfjs-node loadable. With `TFJS_SPARSIFY_PROVISION=off` in the environment nothing is installed.
+ *
+ * @param {ProvisionOptions} [options]
+ * @returns {Promise<Provisioned>} Never rejects for a machine on which it cannot work.
+ */
+export async function provision({
+  packageFolder = packageFolderOf('@tensorflow/tfjs-node', [
+    dirname(fileURLToPath(import.meta.url)),
+    process.cwd(),
+  ]),
+  cache = cacheFolder(),
+  log = () => {},
+  force = false,
+} = {}) {
+  if (packageFolder === undefined) {
+    return unavailable(
+      'the package @tensorflow/tfjs-node is not installed',
+      'npm install --ignore-scripts @tensorflow/tfjs-node@4.22.0 && npx tfjs-sparsify provision',
+    );
+  }
+  const present = await checkNodePackage(packageFolder, {cache});
+  if (present.loads) return loaded('ready', 'binding', present.tensorflow);
+  if (process.env.TFJS_SPARSIFY_PROVISION === 'off') {
+    const help = 'unset TFJS_SPARSIFY_PROVISION and run: npx tfjs-sparsify provision';
+    return {...unavailable(`${present.reason}; TFJS_SPARSIFY_PROVISION=off`, help), state: 'off'};
+  }
+
+  const memory = join(cache, 'failures', `${fingerprint(packageFolder)}.json`);
+  const failure = readJson(memory);
+  if (!force && failure?.path === process.env.PATH && Date.now() - failure.at < RETRY_MS) {
+    return unavailable(failure.reason, failure.help);
+  }
+  try {
+    return await withLock(join(cache, 'provision.lock'), () => install(packageFolder, cache, log), {
+      onWait: ({pid}) => log(`waiting for another set-up (process ${pid})`),
+    });
+  } catch (error) {
+    const {reason, help} = explain(error);
+    try {
+      writeJson(memory, {at: Date.now(), path: process.env.PATH, reason, help});
+    } catch {
+      // A cache that cannot be written is the reason already, or only means that it is tried again.
+    }
+    return unavailable(reason, help);
+  }
+}
+
+/**
+ * @param {string} packageFolder
+ * @param {string} cache
+ * @param {(line: string) => void} log
+ * @returns {Promise<Provisioned>}
+ */
+async function install(packageFolder, cache, log) {
+  removePartials(cache);
+  const meanwhile = await checkNodePackage(packageFolder, {cache});
+  if (meanwhile.loads) return loaded('ready', 'binding', meanwhile.tensorflow);
+  log("setting up tfjs-node, TensorFlow.js's native backend (once; the result is kept in the user's cache)");
+
+  const cached = await placeFromCache(packageFolder, cache);
+  if (cached !== undefined) return cached;
+
+  if (hasOfficialInstaller(packageFolder)) {
+    try {
+      await runOfficialInstaller(packageFolder, log);
+      const check = await checkNodePackage(packageFolder, {cache});
+      if (check.loads) return loaded('provisioned', 'installer', check.tensorflow);
+      log(`its own installer ended, but the result does not load: ${check.reason}`);
+    } catch (error) {
+      if (!(error instanceof ProvisionError)) throw error;
+      log(`its own installer cannot be used: ${error.message}`);
+    }
+  }
+  return installFromWheel(packageFolder, cache, log);
+}
+
+/**
+ * @param {string} packageFolder
+ * @param {string} cache
+ * @returns {Promise<Provisioned | undefined>} Undefined when the cache lacks a part, or its parts do not load.
+ */
+async function placeFromCache(packageFolder, cache) {
+  try {
+    const wheel = wheelForThisMachine();
+    const libtensorflow = libtensorflowFolder(cache, wheel);
+    const binding = bindingFolder(cache, packageFolder, wheel.version);
+    if (!existsSync(libtensorflow) || !existsSync(binding)) return undefined;
+    placeBinding({packageFolder, libtensorflow, binding});
+    const check = await checkNodePackage(packageFolder, {cache});
+    return check.loads ? loaded('provisioned', 'cache', check.tensorflow) : undefined;
+  } catch (error) {
+    if (error instanceof ProvisionError && error.code === 'no-wheel') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * @param {string} packageFolder
+ * @param {string} cache
+ * @param {(line: string) => void} log
+ * @returns {Promise<Provisioned>}
+ */
+async function installFromWheel(packageFolder, cache, log) {
+  const wheel = wheelForThisMachine();
+  const python = await requirePython();
+  requireCompiler();
+  const libtensorflow = libtensorflowFolder(cache, wheel);
+  const binding = bindingFolder(cache, packageFolder, wheel.version);
+  if (!existsSync(libtensorflow)) await fetchLibtensorflow(libtensorflow, {wheel, python, log});
+  await buildBinding(binding, {packageFolder, libtensorflow, python, log});
+  placeBinding({packageFolder, libtensorflow, binding});
+  const check = await checkNodePackage(packageFolder, {cache});
+  if (!check.loads) {
+    throw new ProvisionError(
+      'does-not-load',
+      `tfjs-node was built, but does not load: ${check.reason}`,
+      'run npx tfjs-sparsify doctor and compare the processor and the C library with what TensorFlow needs',
+    );
+  }
+  log(`tfjs-node is ready, with TensorFlow ${check.tensorflow}`);
+  return loaded('provisioned', 'wheel', check.tensorflow);
+}
+
+/**
+ * @param {'ready' | 'provisioned'} state
+ * @param {'binding' | 'cache' | 'installer' | 'wheel'} how
+ * @param {string | null} tensorflow
+ * @returns {Provisioned}
+ */
+function loaded(state, how, tensorflow) {
+  return {state, how, tensorflow, reason: '', help: ''};
+}
+
+/**
+ * @param {string} reason
+ * @param {string} help
+ * @returns {Provisioned}
+ */
+function unavailable(reason, help) {
+  return {state: 'unavailable', how: null, tensorflow: null, reason, help};
+}
+
+/** @param {unknown} error */
+function explain(error) {
+  if (error instanceof ProvisionError) return {reason: error.message, help: error.help};
+  return {
+    reason: /** @type {Error} */ (error).message,
+    help: 'check that the cache folder can be written (XDG_CACHE_HOME moves it)',
+  };
+}
+
+/** @param {string} text */
+function fingerprint(text) {
+  return createHash('sha256').update(text).digest('hex').slice(0, 24);
+}

@@ -1,0 +1,218 @@
+/**
+ * @file TensorFlow's C library and headers out of the Python wheel, which package mirrors have where the
+ * library's own host is out of reach. pip downloads it, the checksum is verified, the few members that are
+ * needed are unpacked, and the wheel is deleted.
+ */
+import {createHash} from 'node:crypto';
+import {createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statfsSync, symlinkSync} from 'node:fs';
+import {join} from 'node:path';
+import {publishFolder, writeJson} from './cache.mjs';
+import {findProgram, lastLines, runCommand} from './command.mjs';
+import {ProvisionError} from './error.mjs';
+
+/**
+ * @typedef {object} Wheel
+ * @property {string} project Name on the package index.
+ * @property {string} version
+ * @property {string} platform pip's platform tag.
+ * @property {string} sha256
+ */
+
+/**
+ * One Python version's wheel is taken whatever the local one is: the libraries in them do not differ.
+ * `tensorflow-cpu` has no wheel for 64-bit ARM; `tensorflow` there is built without CUDA.
+ *
+ * @type {Readonly<Record<string, Wheel>>}
+ */
+export const WHEELS = {
+  'linux-x64': {
+    project: 'tensorflow-cpu',
+    version: '2.21.0',
+    platform: 'manylinux_2_27_x86_64',
+    sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c',
+  },
+  'linux-arm64': {
+    project: 'tensorflow',
+    version: '2.21.0',
+    platform: 'manylinux_2_27_aarch64',
+    sha256: '4b24aca16d527a3cf1c37f720c04c484c3d20f4d0fdfa98632ac8b9f3be6eb5c',
+  },
+};
+const WHEEL_PYTHON = ['--implementation', 'cp', '--python-version', '3.11', '--abi', 'cp311'];
+
+/** 274 MB of wheel beside 1.0 GB unpacked. */
+const NEEDED_BYTES = 1.5e9;
+const DOWNLOAD_TIMEOUT_MS = 30 * 60_000;
+const UNPACK_TIMEOUT_MS = 10 * 60_000;
+const PROGRESS_MS = 10_000;
+
+/**
+ * Arguments: wheel, destination. `include/external` is left out: half of the headers' bytes (LLVM, gRPC, ICU),
+ * and none that TensorFlow's own headers include.
+ */
+const UNPACK = `
+import sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+libraries = ('tensorflow/libtensorflow_cc.so.2', 'tensorflow/libtensorflow_framework.so.2')
+for name in wheel.namelist():
+    header = name.startswith('tensorflow/include/') and not name.startswith('tensorflow/include/external/')
+    if name in libraries or header:
+        wheel.extract(name, sys.argv[2])
+`;
+
+/** Where libtensorflow of the given wheel is, or will be, in the cache. */
+export function libtensorflowFolder(/** @type {string} */ cache, /** @type {Wheel} */ wheel) {
+  return join(cache, `libtensorflow-${wheel.version}-${process.platform}-${process.arch}`);
+}
+
+/**
+ * The wheel for this machine.
+ *
+ * @throws {ProvisionError} If there is none.
+ */
+export function wheelForThisMachine() {
+  const machine = `${process.platform}-${process.arch}`;
+  const wheel = WHEELS[machine];
+  if (wheel !== undefined) return wheel;
+  throw new ProvisionError(
+    'no-wheel',
+    `there is no TensorFlow library to take for ${machine}; there is for ${Object.keys(WHEELS).join(', ')}`,
+    'install @tensorflow/tfjs-node by its own means: npm rebuild @tensorflow/tfjs-node',
+  );
+}
+
+/**
+ * A Python with pip.
+ *
+ * @returns {Promise<string>} Its path.
+ * @throws {ProvisionError} If there is none.
+ */
+export async function requirePython() {
+  const python = findProgram(['python3', 'python']);
+  if (python === undefined) {
+    throw new ProvisionError(
+      'no-python',
+      'there is no python3 on PATH, which fetches TensorFlow and runs node-gyp',
+      'install Python 3 with pip (Debian, Ubuntu: apt-get install python3 python3-pip)',
+    );
+  }
+  const pip = await runCommand(python, ['-m', 'pip', '--version']);
+  if (pip.code !== 0) {
+    throw new ProvisionError(
+      'no-pip',
+      `${python} has no pip: ${lastLines(pip, 1)}`,
+      'install pip (Debian, Ubuntu: apt-get install python3-pip)',
+    );
+  }
+  return python;
+}
+
+/**
+ * Downloads, checks and unpacks libtensorflow into `folder`, as `lib/` and `include/`. Call it under the lock.
+ *
+ * @param {string} folder Final place in the cache.
+ * @param {{wheel: Wheel, python: string, log: (line: string) => void, pipArgs?: readonly string[]}} options
+ *     `pipArgs` are added to pip's, for an index of one's own.
+ * @throws {ProvisionError} If the download fails, the checksum differs, or the disk is full.
+ */
+export async function fetchLibtensorflow(folder, {wheel, python, log, pipArgs = []}) {
+  await publishFolder(folder, async (partial) => {
+    const {bavail, bsize} = statfsSync(partial);
+    if (bavail * bsize < NEEDED_BYTES) {
+      throw new ProvisionError(
+        'disk-full',
+        `${folder} has ${(bavail * bsize) / 1e9} GB free; unpacking TensorFlow needs ${NEEDED_BYTES / 1e9} GB`,
+        'free some space, or set XDG_CACHE_HOME to a folder on a larger disk',
+      );
+    }
+    const path = await downloadWheel(partial, {wheel, python, log, pipArgs});
+    await verifyChecksum(path, wheel);
+    log('unpacking libtensorflow and its headers');
+    const unpacked = await runCommand(python, ['-c', UNPACK, path, partial], {timeoutMs: UNPACK_TIMEOUT_MS});
+    if (unpacked.code !== 0) {
+      throw new ProvisionError(
+        'unpack-failed',
+        `the wheel could not be unpacked: ${lastLines(unpacked, 1)}`,
+        'check the free space of the cache folder and try again',
+      );
+    }
+    arrange(partial);
+    rmSync(join(partial, 'download'), {recursive: true});
+    writeJson(join(partial, 'source.json'), wheel);
+  });
+}
+
+/**
+ * @param {string} partial
+ * @param {{wheel: Wheel, python: string, log: (line: string) => void, pipArgs: readonly string[]}} options
+ */
+async function downloadWheel(partial, {wheel, python, log, pipArgs}) {
+  const destination = join(partial, 'download');
+  mkdirSync(destination);
+  const name = `${wheel.project} ${wheel.version}`;
+  log(`downloading libtensorflow out of the Python package ${name} (about 270 MB) with pip`);
+  const started = Date.now();
+  const progress = setInterval(
+    () => log(`… still downloading, ${Math.round((Date.now() - started) / 1000)} s`),
+    PROGRESS_MS,
+  );
+  const result = await runCommand(
+    python,
+    [
+      ...[
+        '-m',
+        'pip',
+        'download',
+        '--no-deps',
+        '--only-binary=:all:',
+        '--no-cache-dir',
+        '--progress-bar',
+        'off',
+      ],
+      ...['--retries', '2', '--timeout', '30', '--platform', wheel.platform, ...WHEEL_PYTHON],
+      ...['--dest', destination, ...pipArgs, `${wheel.project}==${wheel.version}`],
+    ],
+    {timeoutMs: DOWNLOAD_TIMEOUT_MS},
+  ).finally(() => clearInterval(progress));
+  const file = readdirSync(destination).find((entry) => entry.endsWith('.whl'));
+  if (result.code === 0 && file !== undefined) return join(destination, file);
+  throw new ProvisionError(
+    'download-failed',
+    `pip could not download ${name}: ${lastLines(result, 1)}`,
+    "check the network and pip's settings (python3 -m pip config list), then try again",
+  );
+}
+
+/**
+ * @param {string} path
+ * @param {Wheel} wheel
+ * @throws {ProvisionError} If the file is not the expected one.
+ */
+async function verifyChecksum(path, wheel) {
+  const digest = createHash('sha256');
+  for await (const chunk of createReadStream(path, {highWaterMark: 1 << 20})) digest.update(chunk);
+  const got = digest.digest('hex');
+  if (got === wheel.sha256) return;
+  throw new ProvisionError(
+    'checksum-mismatch',
+    `the downloaded ${wheel.project} ${wheel.version} has sha256 ${got}; expected ${wheel.sha256}`,
+    'the file was damaged or replaced on the way: try again, or another package index',
+  );
+}
+
+/**
+ * The layout that binding.gyp expects: `-ltensorflow` and `-ltensorflow_framework` in `lib`.
+ *
+ * @param {string} folder
+ */
+function arrange(folder) {
+  const lib = join(folder, 'lib');
+  mkdirSync(lib);
+  for (const name of ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2']) {
+    renameSync(join(folder, 'tensorflow', name), join(lib, name));
+  }
+  symlinkSync('libtensorflow_cc.so.2', join(lib, 'libtensorflow.so'));
+  symlinkSync('libtensorflow_framework.so.2', join(lib, 'libtensorflow_framework.so'));
+  renameSync(join(folder, 'tensorflow', 'include'), join(folder, 'include'));
+  rmSync(join(folder, 'tensorflow'), {recursive: true});
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env node
+/**
+ * @file Behind every npm script: makes sure that what the task needs is there, says what it does meanwhile, and
+ * runs the task. Plain Node without dependencies, since on a fresh clone nothing is installed.
+ *
+ * Usage: node scripts/run.mjs TASK [arguments for the task]
+ */
+import {ensureBuilt} from './set-up/build.mjs';
+import {ensurePackages} from './set-up/packages.mjs';
+import {ensureBackend} from './set-up/backend.mjs';
+import {build, check, coverage, docs, runScript, test, testNodes} from './set-up/tasks.mjs';
+
+/**
+ * @typedef {object} Task
+ * @property {string} summary
+ * @property {readonly ('packages' | 'backend' | 'dist')[]} needs
+ * @property {(args: readonly string[]) => number | Promise<number>} run Returns the exit code.
+ */
+
+/** @type {Readonly<Record<string, Task>>} */
+const TASKS = {
+  test: {summary: 'the specs', needs: ['packages', 'backend', 'dist'], run: test},
+  demo: {
+    summary: 'sparsify the digits model on real images',
+    needs: ['packages', 'backend'],
+    run: (args) => runScript('demo', args),
+  },
+  bench: {
+    summary: 'a benchmark: bench NAME',
+    needs: ['packages', 'backend'],
+    run: ([name, ...args]) => runScript(`bench/${name ?? ''}`, args),
+  },
+  'train-digits': {
+    summary: 'train the digits model anew',
+    needs: ['packages', 'backend'],
+    run: (args) => runScript('train-digits', args),
+  },
+  'test-nodes': {
+    summary: 'the specs on Node 22 and 24',
+    needs: ['packages', 'backend', 'dist'],
+    run: testNodes,
+  },
+  build: {summary: 'dist/', needs: ['packages'], run: build},
+  check: {summary: 'types, lint, format', needs: ['packages'], run: check},
+  coverage: {summary: 'the specs with line coverage', needs: ['packages', 'backend', 'dist'], run: coverage},
+  docs: {summary: 'API documentation in docs/', needs: ['packages'], run: docs},
+};
+
+const ENSURE = {packages: ensurePackages, backend: ensureBackend, dist: ensureBuilt};
+
+/** Node 20.19 is the first 20 that loads ES modules from `require`, which tools here rely on. */
+const MIN_NODE = [20, 19];
+
+const [name = '--help', ...args] = process.argv.slice(2);
+process.exitCode = await main(name, args);
+
+/**
+ * @param {string} name
+ * @param {readonly string[]} args
+ * @returns {Promise<number>} The exit code: 2 for wrong use.
+ */
+async function main(name, args) {
+  if (name === '--help' || name === '-h') {
+    console.log('Usage: node scripts/run.mjs TASK [arguments]\n');
+    for (const [task, {summary}] of Object.entries(TASKS)) console.log(`  ${task.padEnd(14)}${summary}`);
+    return 0;
+  }
+  if (!Object.hasOwn(TASKS, name)) {
+    console.error(`there is no task "${name}"; there are ${Object.keys(TASKS).join(', ')}`);
+    return 2;
+  }
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < MIN_NODE[0] || (major === MIN_NODE[0] && minor < MIN_NODE[1])) {
+    console.error(`this is Node ${process.versions.node}; Node ${MIN_NODE.join('.')} or newer is needed`);
+    return 1;
+  }
+  try {
+    for (const need of TASKS[name].needs) await ENSURE[need]();
+    return await TASKS[name].run(args);
+  } catch (error) {
+    console.error(`tfjs-sparsify: ${/** @type {Error} */ (error).message}`);
+    return 1;
+  }
+}

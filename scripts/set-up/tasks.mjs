@@ -1,0 +1,66 @@
+/** @file What the tasks of run.mjs do once everything that they need is there. */
+import {existsSync, readdirSync} from 'node:fs';
+import {buildDist} from './build.mjs';
+import {inRoot, runNode, say} from './repository.mjs';
+
+export {testNodes} from './test-nodes.mjs';
+
+const bin = {
+  mocha: inRoot('node_modules', 'mocha', 'bin', 'mocha.js'),
+  tsc: inRoot('node_modules', 'typescript', 'bin', 'tsc'),
+  eslint: inRoot('node_modules', 'eslint', 'bin', 'eslint.js'),
+  prettier: inRoot('node_modules', 'prettier', 'bin', 'prettier.cjs'),
+  c8: inRoot('node_modules', 'c8', 'bin', 'c8.js'),
+  typedoc: inRoot('node_modules', 'typedoc', 'bin', 'typedoc'),
+};
+
+/** @param {readonly string[]} args Passed on to mocha. */
+export function test(args) {
+  return runNode([bin.mocha, ...args]);
+}
+
+/**
+ * Runs a TypeScript file of scripts/.
+ *
+ * @param {string} name Without extension; a folder's name lists what is in it.
+ * @param {readonly string[]} args
+ */
+export async function runScript(name, args) {
+  const file = inRoot('scripts', `${name}.ts`);
+  if (existsSync(file)) return runNode(['--import', 'tsx', file, ...args]);
+  const folder = inRoot('scripts', name.slice(0, name.lastIndexOf('/') + 1));
+  const known = existsSync(folder) ? readdirSync(folder).filter((entry) => entry.endsWith('.ts')) : [];
+  say(
+    `there is no scripts/${name}.ts; there are ${known.map((entry) => entry.slice(0, -3)).join(', ') || 'none'}`,
+  );
+  return 2;
+}
+
+export function build() {
+  return buildDist();
+}
+
+/** Types, lint and format; all three run, so that one call shows everything. */
+export async function check() {
+  const steps = [
+    ['types', [bin.tsc, '--noEmit', '-p', inRoot('tsconfig.json')]],
+    ['types of scripts', [bin.tsc, '-p', inRoot('scripts', 'tsconfig.scripts.json')]],
+    ['lint', [bin.eslint, '--config', inRoot('scripts', 'eslint.config.mjs'), '.']],
+    ['format', [bin.prettier, '--check', '--log-level', 'warn', '.']],
+  ];
+  const failed = [];
+  for (const [name, args] of /** @type {[string, string[]][]} */ (steps)) {
+    if ((await runNode(args)) !== 0) failed.push(name);
+  }
+  say(failed.length === 0 ? 'types, lint and format are in order' : `check failed: ${failed.join(', ')}`);
+  return failed.length === 0 ? 0 : 1;
+}
+
+/** @param {readonly string[]} args Passed on to mocha. */
+export function coverage(args) {
+  return runNode([bin.c8, process.execPath, bin.mocha, ...args]);
+}
+
+export function docs() {
+  return runNode([bin.typedoc, '--options', inRoot('scripts', 'typedoc.json')]);
+}
