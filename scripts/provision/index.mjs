@@ -38,7 +38,7 @@ const RETRY_MS = 60 * 60_000;
 
 /**
  * @typedef {object} ProvisionOptions
- * @property {string} [packageFolder] Folder of the installed @tensorflow/tfjs-node; found by default.
+ * @property {string} [packageFolder] Folder of the installed tfjs-node; found by default.
  * @property {string} [cache] The per-user cache.
  * @property {(line: string) => void} [log] Is told each step.
  * @property {boolean} [force] Try again even if it failed less than an hour ago.

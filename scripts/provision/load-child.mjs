@@ -18,8 +18,9 @@ const product = await tf.matMul(tf.tensor2d([[1, 2]]), tf.tensor2d([[3], [4]])).
 if (tf.getBackend() !== kind || product[0] !== 11) {
   throw new Error(`[1 2] x [3 4] is ${product[0]} on backend ${tf.getBackend()}; expected 11 on ${kind}`);
 }
-/** @type {{binding?: {TF_Version: string}, isUsingGpuDevice?: boolean}} */
-const backend = tf.backend();
+const backend = /** @type {{binding?: {TF_Version: string}, isUsingGpuDevice?: boolean}} */ (
+  /** @type {unknown} */ (tf.backend())
+);
 console.log(
   JSON.stringify({
     tensorflow: backend.binding?.TF_Version ?? null,
