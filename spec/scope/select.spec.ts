@@ -78,7 +78,7 @@ describe('selectTargets', () => {
       expect(messageOf({patterns: ['(?i)UP_PROJ']})).to.include("write '(?i).*UP_PROJ'");
     });
     it('name nodes that hold a word near the one in the pattern', () => {
-      expect(messageOf({patterns: ['.*up_porj.*']})).to.include('"mlp/up_proj/linear/0"');
+      expect(messageOf({patterns: ['.*up_porj.*']})).to.match(/nearest nodes: "[^"]*up_proj/);
     });
     it('say that names are exact when one is a matching pattern', () => {
       expect(messageOf({names: ['lm_head.*']})).to.include('names are exact: write it in patterns');
