@@ -1,0 +1,148 @@
+/** @file Loading and saving LayersModels by path or URL, on every backend, with errors that say what to do. */
+
+import {fileURLToPath} from 'node:url';
+
+import * as tf from '@tensorflow/tfjs';
+
+import {FileError, ModelError} from '../errors.js';
+import {fileSystem, modelJsonPath, type FileSystemOptions} from './file-system.js';
+import {httpModel} from './http-model.js';
+import {writeModel} from './model-writer.js';
+
+/**
+ * Loads a LayersModel. Layers of one's own, `SparsifyingDense` too, must be registered before.
+ *
+ * @param pathOrUrl A `model.json`, a folder with one, a `file://` URL (also with a relative path, as
+ *     TensorFlow.js writes it), or an http(s) URL of a `model.json`.
+ * @returns The model with its weights and its user-defined metadata, owned by the caller.
+ * @throws FileError if the files cannot be read or are not a LayersModel's (`fileSystem`, `httpModel`),
+ *     `unsupported-scheme` for another kind of URL.
+ * @throws ModelError `unknown-layer`, `weights-mismatch` or `malformed-topology` if TensorFlow.js cannot build
+ *     the model that they describe.
+ * @example
+ * const model = await loadLayersModel('models/digits/model.json');
+ */
+export async function loadLayersModel(pathOrUrl: string): Promise<tf.LayersModel> {
+  const artifacts = await handlerFor(pathOrUrl).load();
+  try {
+    return await tf.loadLayersModel(tf.io.fromMemory(artifacts));
+  } catch (cause) {
+    throw modelFailure(pathOrUrl, cause);
+  }
+}
+
+/**
+ * Saves a LayersModel on any backend, one weight in memory at a time. An older model in the same place is
+ * replaced in one step: a kill or a full disk leaves it whole.
+ *
+ * @param model The model; it stays usable. Its optimizer is not saved.
+ * @param path A folder for `model.json` and its weights, made if it is missing, or the path of a `.json` file.
+ * @param options How to write.
+ * @returns What was written.
+ * @throws ModelError `disposed-model`, or `duplicate-weight` if two weights have one name, since such a model
+ *     could not be loaded again.
+ * @throws FileError `disk-full`, `no-permission` …
+ */
+export async function saveLayersModel(
+  model: tf.LayersModel,
+  path: string,
+  {maxShardBytes}: FileSystemOptions = {},
+): Promise<tf.io.SaveResult> {
+  const weights = namedWeights(model);
+  const topology: unknown = model.toJSON(null, false);
+  const metadata = model.getUserDefinedMetadata() as {[key: string]: {}} | undefined;
+  return writeModel(
+    modelJsonPath(localPath(path)),
+    {
+      modelTopology: topology as {},
+      format: 'layers-model',
+      generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
+      convertedBy: null,
+      userDefinedMetadata: metadata,
+    },
+    {
+      specs: weights.map(({name, tensor}) => ({name, shape: tensor.shape, dtype: storedDtype(tensor)})),
+      pieces: bytesOf(weights.map(({tensor}) => tensor)),
+    },
+    maxShardBytes,
+  );
+}
+
+function handlerFor(pathOrUrl: string): {load(): Promise<tf.io.ModelArtifacts>} {
+  return /^https?:\/\//i.test(pathOrUrl) ? httpModel(pathOrUrl) : fileSystem(localPath(pathOrUrl));
+}
+
+/** The path that a path or a file:// URL means. */
+function localPath(pathOrUrl: string): string {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(pathOrUrl)?.[1].toLowerCase();
+  if (scheme === undefined) return pathOrUrl;
+  if (scheme !== 'file') {
+    throw new FileError(
+      'unsupported-scheme',
+      `${pathOrUrl}: "${scheme}" is not supported; give a local path, a file:// URL, or to load an http(s) URL`,
+      {path: pathOrUrl, scheme},
+    );
+  }
+  const path = pathOrUrl.slice('file://'.length);
+  // TensorFlow.js writes relative paths too ('file://out'), which are no valid file URLs.
+  return path.startsWith('/') ? fileURLToPath(pathOrUrl) : path;
+}
+
+interface NamedWeight {
+  readonly name: string;
+  readonly tensor: tf.Tensor;
+}
+
+function namedWeights(model: tf.LayersModel): NamedWeight[] {
+  const names = new Set<string>();
+  return model.weights.map((variable) => {
+    const name = variable.originalName;
+    if (names.has(name)) {
+      throw new ModelError(
+        'duplicate-weight',
+        `two weights of the model are called "${name}", so it could not be loaded again: give its layers different names`,
+        {name},
+      );
+    }
+    names.add(name);
+    try {
+      return {name, tensor: variable.read()};
+    } catch (cause) {
+      throw new ModelError('disposed-model', `the model "${model.name}" is disposed: its weights are gone`, {name}, {cause});
+    }
+  });
+}
+
+function storedDtype({dtype}: tf.Tensor): 'float32' | 'int32' | 'bool' {
+  if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
+  throw new ModelError('unsupported-dtype', `a weight has dtype ${dtype}; it must be float32, int32 or bool`, {dtype});
+}
+
+async function* bytesOf(tensors: readonly tf.Tensor[]): AsyncGenerator<Uint8Array> {
+  for (const tensor of tensors) {
+    const values = await tensor.data();
+    yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  }
+}
+
+function modelFailure(source: string, cause: unknown): ModelError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const unknownLayer = /Unknown [a-z ]*: ?([\w-]+)/i.exec(said)?.[1];
+  if (unknownLayer !== undefined) {
+    return new ModelError(
+      'unknown-layer',
+      `${source} uses "${unknownLayer}", which is not registered: call registerLayers() before loading a sparsified ` +
+        'model, and tf.serialization.registerClass for a layer of your own',
+      {source, layer: unknownLayer},
+      {cause},
+    );
+  }
+  const weights = /weight|shape/i.test(said);
+  return new ModelError(
+    weights ? 'weights-mismatch' : 'malformed-topology',
+    `${source} describes a model that TensorFlow.js cannot build (${said}): ` +
+      (weights ? 'its weights belong to another model' : 'load it where it was made and save it again'),
+    {source},
+    {cause},
+  );
+}

@@ -1,0 +1,175 @@
+/**
+ * @file Writes a model so that the folder holds either the old one or the new one, whole, at every moment.
+ *
+ * Weights are written into a hidden staging folder inside the target folder, flushed, and moved beside the
+ * old ones under names made of their content's hash; what the old `model.json` refers to is not touched. Then
+ * the new `model.json` replaces the old one in a single rename, and only after that the old weights go. So a
+ * kill or a full disk costs nothing but a leftover, which the next save removes, and other files in the
+ * folder (a README, a second model) stay. Renaming a whole folder would lose those, and leaves a moment
+ * between two renames in which there is no model.
+ *
+ * One process at a time may write a given model; readers may read meanwhile.
+ */
+
+import {randomBytes} from 'node:crypto';
+import {rmSync} from 'node:fs';
+import {mkdir, open, readdir, readFile, rename, rm, stat} from 'node:fs/promises';
+import {basename, dirname, join} from 'node:path';
+
+import type {io} from '@tensorflow/tfjs';
+
+import {FileError} from '../errors.js';
+import {fileFailure} from './file-failure.js';
+import {parseModelJson, weightsSize} from './model-json.js';
+import {MAX_SHARD_BYTES, writeShards} from './shard-writer.js';
+
+/** Weights that no model.json names are removed once their last change is older than this. */
+const ORPHAN_AGE_MS = 60_000;
+
+/** A model's artifacts without its weights' data. */
+export type ModelDescription = Omit<io.ModelArtifacts, 'weightSpecs' | 'weightData' | 'getWeightStream'>;
+
+/** The weights of a model to be written. */
+export interface WeightsToWrite {
+  readonly specs: io.WeightsManifestEntry[];
+  /** The bytes of all weights in the order of `specs`, cut anywhere; read one piece at a time. */
+  readonly pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Writes `model.json` and its weights; replaces an older model in one step.
+ *
+ * @param jsonPath Where the model.json goes; its folder is made if it is missing.
+ * @param description Topology, format and metadata.
+ * @param weights The weights, streamed.
+ * @param maxShardBytes No weight file gets larger than this.
+ * @returns What was written.
+ * @throws FileError `disk-full`, `no-permission`, `weights-mismatch` …; the old model is whole then.
+ */
+export async function writeModel(
+  jsonPath: string,
+  description: ModelDescription,
+  {specs, pieces}: WeightsToWrite,
+  maxShardBytes = MAX_SHARD_BYTES,
+): Promise<io.SaveResult> {
+  const folder = dirname(jsonPath);
+  const stem = basename(jsonPath, '.json');
+  const staging = join(folder, `.${stem}-saving-${process.pid}-${randomBytes(4).toString('hex')}`);
+  const removeStaging = () => {
+    rmSync(staging, {recursive: true, force: true});
+  };
+  try {
+    await mkdir(folder, {recursive: true});
+    await removeAbandonedStaging(folder, stem);
+    await mkdir(staging);
+    process.once('exit', removeStaging); // process.exit during a save, as after Ctrl-C, leaves nothing behind
+    const {paths, bytes} = await writeShards(staging, `${stem}-weights-`, pieces, maxShardBytes);
+    checkComplete(specs, bytes, jsonPath);
+    const text = JSON.stringify({...description, weightsManifest: [{paths, weights: specs}]});
+    parseModelJson(text, jsonPath); // what this package would refuse to read, it does not write
+    await writeText(join(staging, 'model.json'), text);
+
+    const oldWeights = await ownWeightsOf(jsonPath, stem);
+    for (const name of new Set(paths)) await rename(join(staging, name), join(folder, name));
+    await flush(folder);
+    await rename(join(staging, 'model.json'), jsonPath);
+    await flush(folder);
+    await removeUnused(folder, stem, new Set(paths), oldWeights);
+    return {
+      modelArtifactsInfo: {
+        dateSaved: new Date(),
+        modelTopologyType: 'JSON',
+        modelTopologyBytes: Buffer.byteLength(JSON.stringify(description.modelTopology ?? {})),
+        weightSpecsBytes: Buffer.byteLength(JSON.stringify(specs)),
+        weightDataBytes: bytes,
+      },
+    };
+  } catch (cause) {
+    throw fileFailure(jsonPath, cause);
+  } finally {
+    process.off('exit', removeStaging);
+    await rm(staging, {recursive: true, force: true});
+  }
+}
+
+function checkComplete(specs: io.WeightsManifestEntry[], written: number, jsonPath: string): void {
+  const {bytes, exact} = weightsSize(specs);
+  if (written === bytes || (!exact && written > bytes)) return;
+  throw new FileError(
+    'weights-mismatch',
+    `${jsonPath} was not written: the weights are ${written} bytes, their specs say ${bytes}`,
+    {path: jsonPath, written, expected: bytes},
+  );
+}
+
+/** The weight files of the model that is about to be replaced, as far as this writer made them. */
+async function ownWeightsOf(jsonPath: string, stem: string): Promise<string[]> {
+  try {
+    const {weightsManifest} = parseModelJson(await readFile(jsonPath, 'utf8'), jsonPath);
+    return weightsManifest.flatMap(({paths}) => paths).filter((path) => isOwnWeights(path, stem));
+  } catch {
+    return []; // None there, or one that cannot be read anyway.
+  }
+}
+
+/** Removes what the replaced model used, and weights that a killed save had moved but never named. */
+async function removeUnused(
+  folder: string,
+  stem: string,
+  used: ReadonlySet<string>,
+  replaced: readonly string[],
+): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (used.has(name) || !isOwnWeights(name, stem)) continue;
+    const path = join(folder, name);
+    // Renaming sets ctime, so another process's weights, moved a moment ago, are not taken for orphans.
+    if (replaced.includes(name) || Date.now() - (await stat(path)).ctimeMs > ORPHAN_AGE_MS) {
+      await rm(path, {force: true});
+    }
+  }
+}
+
+/** Removes staging folders whose process has ended. */
+async function removeAbandonedStaging(folder: string, stem: string): Promise<void> {
+  const prefix = `.${stem}-saving-`;
+  for (const name of await readdir(folder)) {
+    const processId = name.startsWith(prefix) ? Number(name.slice(prefix.length).split('-')[0]) : NaN;
+    if (Number.isInteger(processId) && !isRunning(processId)) {
+      await rm(join(folder, name), {recursive: true, force: true});
+    }
+  }
+}
+
+function isRunning(processId: number): boolean {
+  try {
+    process.kill(processId, 0); // sends nothing, only asks
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+function isOwnWeights(name: string, stem: string): boolean {
+  return name.startsWith(`${stem}-weights-`) && /^[0-9a-f]{16}\.bin$/.test(name.slice(stem.length + 9));
+}
+
+async function writeText(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx');
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Makes the renames in a folder survive a power cut, where the system can. */
+async function flush(folder: string): Promise<void> {
+  if (process.platform === 'win32') return; // folders cannot be opened there
+  const handle = await open(folder);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
