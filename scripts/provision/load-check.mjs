@@ -26,10 +26,11 @@ const LOAD_TIMEOUT_MS = 120_000;
  * Checks whether a node package (tfjs-node, tfjs-node-gpu) loads.
  *
  * @param {string} packageFolder
- * @param {{cache?: string}} [options] `cache` is where the proof is remembered.
+ * @param {{cache?: string, fresh?: boolean}} [options] `cache` is where the proof is remembered; `fresh` does
+ *     without it.
  * @returns {Promise<LoadCheck>}
  */
-export async function checkNodePackage(packageFolder, {cache = cacheFolder()} = {}) {
+export async function checkNodePackage(packageFolder, {cache = cacheFolder(), fresh = false} = {}) {
   const binding = bindingPath(packageFolder);
   if (binding === undefined) {
     return failed(`its native part is missing (no tfjs_binding.node under ${join(packageFolder, 'lib')})`);
@@ -37,7 +38,7 @@ export async function checkNodePackage(packageFolder, {cache = cacheFolder()} = 
   const proofPath = join(cache, 'proofs', `${hash(packageFolder)}.json`);
   const fingerprint = fingerprintOf(packageFolder, binding);
   const proof = readJson(proofPath);
-  if (proof?.fingerprint === fingerprint && proof.check?.loads === true) return proof.check;
+  if (!fresh && proof?.fingerprint === fingerprint && proof.check?.loads === true) return proof.check;
 
   const check = await checkLoad('tensorflow', join(packageFolder, 'dist', 'index.js'));
   if (check.loads) {
@@ -121,8 +122,14 @@ function hash(text) {
   return createHash('sha256').update(text).digest('hex').slice(0, 24);
 }
 
-/** The folder of an installed package, seen from `from`, or undefined. */
-export function packageFolderOf(/** @type {string} */ name, /** @type {readonly string[]} */ from) {
+/**
+ * Finds an installed package as Node does.
+ *
+ * @param {string} name
+ * @param {readonly string[]} from Folders to start from, in this order.
+ * @returns {string | undefined} Its folder, or undefined.
+ */
+export function packageFolderOf(name, from) {
   for (const start of from) {
     for (let folder = start; ; folder = dirname(folder)) {
       const candidate = join(folder, 'node_modules', name);

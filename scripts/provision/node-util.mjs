@@ -1,17 +1,13 @@
 /**
- * @file tfjs-node 4.22 calls `util.isNullOrUndefined` and `util.isArray`, which Node 23 removed. They are put
- * back, as they were, before it is loaded.
+ * @file tfjs-node 4.22 calls `util.isNullOrUndefined` and `util.isArray`, which Node 22 warns of and Node 23
+ * removed. They are put (back) in place before it is loaded.
  */
 import util from 'node:util';
 
-/** Puts the type checks of `node:util` back that Node 23 removed; where they exist nothing changes. */
+/** Gives `node:util` the two type checks that tfjs-node calls, without their deprecation warnings. */
 export function restoreNodeUtil() {
-  const checks = {
+  Object.assign(util, {
     isArray: Array.isArray,
     isNullOrUndefined: (/** @type {unknown} */ value) => value === null || value === undefined,
-  };
-  for (const [name, check] of Object.entries(checks)) {
-    if (!(name in util))
-      Object.defineProperty(util, name, {value: check, configurable: true, writable: true});
-  }
+  });
 }

@@ -1,0 +1,63 @@
+/** @file What this machine can run, which backend is used and why, and what would be faster. */
+import {cacheFolder} from '#provision';
+import {BackendError} from '../errors.js';
+import {checkBackend, type BackendCheck} from './check.js';
+import {chooseBackend, type Faster} from './choose.js';
+import {BACKENDS, requestedBackend, type BackendName} from './names.js';
+import {describeProcessor, type Processor} from './processor.js';
+
+/** The findings, in the shape that `doctor --json` prints; fields are only ever added. */
+export interface Diagnosis {
+  readonly node: {
+    readonly version: string;
+    readonly platform: string;
+    readonly arch: string;
+    /** Highest N-API version that addons may ask for. */
+    readonly napi: number;
+  };
+  readonly processor: Processor;
+  /** Every backend in the order in which they are tried. */
+  readonly backends: readonly BackendCheck[];
+  /** The backend that `loadBackend` takes; null if it would throw. */
+  readonly used: {readonly name: BackendName; readonly why: string} | null;
+  /** Why `loadBackend` would throw; null if it would not. */
+  readonly problem: string | null;
+  /** TensorFlow's version behind the used backend; null if there is none behind it. */
+  readonly tensorflow: string | null;
+  readonly faster: Faster | null;
+  /** Folder of what provisioning keeps. */
+  readonly cache: string;
+}
+
+/**
+ * Examines this machine. Every backend is loaded in a child process of its own, none in this one.
+ *
+ * @throws BackendError `unknown-backend` if `SPARSIFY_BACKEND` names none.
+ */
+export async function doctor(): Promise<Diagnosis> {
+  const requested = requestedBackend();
+  const backends: BackendCheck[] = [];
+  for (const name of BACKENDS) backends.push(await checkBackend(name, {fresh: true}));
+
+  const about = {
+    node: {
+      version: process.versions.node,
+      platform: process.platform,
+      arch: process.arch,
+      napi: Number(process.versions.napi),
+    },
+    processor: describeProcessor(),
+    backends,
+    cache: cacheFolder(),
+  };
+  try {
+    const {name, why, faster} = await chooseBackend(requested, (candidate) =>
+      Promise.resolve(backends[BACKENDS.indexOf(candidate)]),
+    );
+    const {tensorflow} = backends[BACKENDS.indexOf(name)];
+    return {...about, used: {name, why}, problem: null, tensorflow, faster: faster ?? null};
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    return {...about, used: null, problem: error.message, tensorflow: null, faster: null};
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * @file Loads a backend of TensorFlow.js into this process: the fastest that works here, or the one that is
+ * asked for. The only place of this package that imports a package by a name found at run time.
+ */
+import {pathToFileURL} from 'node:url';
+import * as tf from '@tensorflow/tfjs';
+import {restoreNodeUtil} from '#provision';
+import {BackendError} from '../errors.js';
+import {checkBackend, findPackage} from './check.js';
+import {chooseBackend, type Faster} from './choose.js';
+import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
+
+/** A backend that is ready to compute. */
+export interface LoadedBackend {
+  readonly name: BackendName;
+  /** TensorFlow.js with this backend set: the same instance that `import '@tensorflow/tfjs'` gives. */
+  readonly tf: typeof tf;
+  /** Why this one. */
+  readonly why: string;
+  /** A faster one that could be had, if there is. */
+  readonly faster?: Faster;
+}
+
+/** Options of {@link loadBackend}. */
+export interface LoadBackendOptions {
+  /** `node-gpu`, `node`, `wasm` or `cpu`. By default `SPARSIFY_BACKEND`, else the first of these that loads. */
+  readonly name?: string;
+}
+
+/** The node package that this process has loaded: a second one would end it. */
+let nodePackage: 'node-gpu' | 'node' | undefined;
+
+/**
+ * Loads a backend and makes it TensorFlow.js's current one.
+ *
+ * A node package is tried in a child process first, unless it is known to load: a library that does not fit the
+ * machine does not end this process.
+ *
+ * @param options
+ * @returns The backend, with the reasons for it.
+ * @throws BackendError `unknown-backend`, `backend-does-not-load`, `no-backend`; `two-node-packages` if the
+ *     process has loaded the other node package.
+ * @example
+ * const {tf, name, why} = await loadBackend();
+ * console.log(`computing on ${name}: ${why}`);
+ */
+export async function loadBackend({name}: LoadBackendOptions = {}): Promise<LoadedBackend> {
+  const requested = name === undefined ? requestedBackend() : parseBackendName(name, 'name');
+  const failures = new Map<BackendName, string>();
+  for (;;) {
+    const choice = await chooseBackend(requested, async (candidate) => {
+      const check = await checkBackend(candidate);
+      const reason = failures.get(candidate);
+      return reason === undefined ? check : {...check, loads: false, reason};
+    });
+    try {
+      await activate(choice.name);
+      return {...choice, tf};
+    } catch (error) {
+      if (error instanceof BackendError) throw error;
+      failures.set(choice.name, error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** Imports a backend's package, unless it has registered itself already, and switches to it. */
+async function activate(name: BackendName): Promise<void> {
+  const {registered} = PACKAGES[name];
+  if (registered === 'tensorflow') {
+    await importNodePackage(name === 'node-gpu' ? 'node-gpu' : 'node');
+  } else if (tf.findBackendFactory(registered) === null) {
+    await importPackage(name);
+  }
+  if (tf.findBackendFactory(registered) === null) {
+    throw new BackendError(
+      'two-tfjs-copies',
+      `${PACKAGES[name].package} registered itself in another copy of @tensorflow/tfjs than the one in use; ` +
+        'run npm dedupe, and check with npm ls @tensorflow/tfjs that one copy is left',
+      {package: PACKAGES[name].package},
+    );
+  }
+  if (!(await tf.setBackend(registered))) throw new Error(`TensorFlow.js could not start backend ${registered}`);
+  await tf.ready();
+  // The cpu backend greets on its first use with five lines about tfjs-node; `faster` says it better.
+  if (registered === 'cpu') Object.assign(tf.backend(), {firstUse: false});
+}
+
+async function importNodePackage(name: 'node-gpu' | 'node'): Promise<void> {
+  if (nodePackage === undefined && tf.findBackendFactory('tensorflow') !== null) {
+    // The program has imported a node package itself.
+    const backend = tf.findBackend('tensorflow');
+    nodePackage = 'isGPUPackage' in backend && backend.isGPUPackage === true ? 'node-gpu' : 'node';
+  }
+  if (nodePackage === undefined) {
+    // TensorFlow reads it when the library is loaded: no lines on CPU features, but warnings and errors.
+    process.env.TF_CPP_MIN_LOG_LEVEL ??= '1';
+    restoreNodeUtil();
+    await importPackage(name);
+    nodePackage = name;
+  }
+  if (nodePackage === name) return;
+  throw new BackendError(
+    'two-node-packages',
+    `backend ${name} cannot be loaded beside ${nodePackage} in one process: start a new process for it`,
+    {requested: name, loaded: nodePackage},
+  );
+}
+
+async function importPackage(name: BackendName): Promise<void> {
+  const installed = findPackage(name);
+  if (installed === undefined) throw new Error(`${PACKAGES[name].package} is not installed`);
+  await import(pathToFileURL(installed.main).href);
+}

@@ -1,0 +1,23 @@
+/** @file Makes tfjs-node usable where its own installation fails; the steps are in scripts/provision. */
+import {provision as provisionPackage, type ProvisionOptions, type Provisioned} from '#provision';
+import {BackendError} from '../errors.js';
+
+export type {ProvisionOptions, Provisioned} from '#provision';
+
+/**
+ * Installs the native part of tfjs-node: out of the per-user cache, by the package's own installer, or out of
+ * the TensorFlow wheel with pip and a C++ compiler. Does nothing if it loads already.
+ *
+ * @param options By default a failure of the last hour is not taken as final: it is tried again.
+ * @returns How tfjs-node came to load, and TensorFlow's version.
+ * @throws BackendError `provisioning-failed`, with what would help in the text and in `data.help`.
+ */
+export async function provision(options: ProvisionOptions = {}): Promise<Provisioned> {
+  const result = await provisionPackage({force: true, ...options});
+  if (result.state === 'ready' || result.state === 'provisioned') return result;
+  throw new BackendError(
+    'provisioning-failed',
+    `tfjs-node could not be set up: ${result.reason}. What would help: ${result.help}`,
+    {reason: result.reason, help: result.help},
+  );
+}

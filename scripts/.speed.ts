@@ -1,0 +1,13 @@
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-node';
+import {loadDigits} from '/work/main/models/digits/data.js';
+import {distort} from '/work/main/models/digits/augmentation.js';
+import {seededRandom} from '/work/main/models/digits/seeded-random.js';
+import {buildDigitsModel} from '/work/main/models/digits/architecture.js';
+await tf.setBackend(process.argv[2] ?? 'wasm');
+let t=Date.now(); const d=await loadDigits(); console.log('load',Date.now()-t, d.train.labels.length, d.test.labels.length);
+t=Date.now(); const a=distort(d.train.images, seededRandom(1)); console.log('distort',Date.now()-t);
+const m=buildDigitsModel({dropout:0.3,seed:1});
+m.compile({optimizer: tf.train.momentum(0.05,0.9,true), loss:'sparseCategoricalCrossentropy', metrics:['accuracy']});
+const x=tf.tensor2d(a,[7000,784]); const y=tf.tensor1d(Float32Array.from(d.train.labels));
+t=Date.now(); const h=await m.fit(x,y,{epochs:1,batchSize:100,shuffle:false,verbose:0}); console.log('epoch',Date.now()-t,h.history);
