@@ -1,0 +1,182 @@
+/**
+ * @file Thresholds from data. Two methods, one pass over the data set each.
+ *
+ * `pooled`: the quantile of |x| over everything that a layer reads, its upstream already masked. The first batch
+ * runs live (each layer sets its threshold from what it just read, then masks), so that deep layers see from the
+ * start what they will see later; after it, thresholds follow the pooled statistics from batch to batch.
+ *
+ * `nncf`: NNCF's running average. Every batch runs live: its own quantile moves the average, which then masks it.
+ */
+import * as tf from '@tensorflow/tfjs';
+import type {Dataset} from '../dataset.js';
+import {BackendError, DatasetError, SparsifyError, nearest} from '../errors.js';
+import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
+import {AbsHistogram} from '../stats/histogram.js';
+import {quantileAbs} from '../stats/quantile.js';
+import {RunningThreshold} from '../stats/running-threshold.js';
+import {ActivationRecorder, type Observation, type Stream} from './recorder.js';
+import {runPass, type Pass, type RunOptions} from './run.js';
+import {CalibrationStatistics} from './statistics.js';
+import type {TokenMaskOptions} from './token-mask.js';
+
+export type CalibrationMethod = 'pooled' | 'nncf';
+
+export interface CalibrationOptions extends TokenMaskOptions {
+  /** `pooled` by default. */
+  readonly method?: CalibrationMethod;
+  /** For `nncf`: the weight of a new batch in the running average, in (0, 1). 0.2 by default, as in NNCF. */
+  readonly alpha?: number;
+}
+
+const METHODS: readonly CalibrationMethod[] = ['pooled', 'nncf'];
+
+/** Pooled thresholds are renewed once the statistics grew by this share: sooner would hardly move them. */
+const RENEW_AFTER_GROWTH = 0.1;
+
+/**
+ * Sets the threshold of each of `layers` from the data set.
+ *
+ * @param layers The layers to calibrate, by path; each holds its target.
+ * @returns The statistics, for other targets later.
+ * @throws {DatasetError} for a bad item; {SparsifyError} `unknown-method`; the signal's reason if it is aborted.
+ */
+export async function calibrate(
+  model: tf.LayersModel,
+  layers: ReadonlyMap<string, SparsifyingDense>,
+  dataset: Dataset<unknown>,
+  options: CalibrationOptions & RunOptions = {},
+): Promise<CalibrationStatistics> {
+  const {method = 'pooled', alpha} = options;
+  if (!METHODS.includes(method)) {
+    const near = nearest(String(method), METHODS)[0] ?? METHODS[0];
+    throw new SparsifyError(
+      'unknown-method',
+      `the calibration method is "${method}"; it must be ${METHODS.join(' or ')}: did you mean "${near}"?`,
+      {got: method, allowed: METHODS},
+    );
+  }
+  for (const layer of layers.values()) layer.setThreshold(-Infinity);
+  const pass: Calibration =
+    method === 'pooled' ? new PooledCalibration(model, layers) : new NncfCalibration(model, layers, alpha);
+  await runPass(model, dataset, pass, options);
+  return pass.finish();
+}
+
+/** What both methods share: a histogram a stream, whether or not the thresholds come from it. */
+abstract class Calibration implements Pass {
+  private readonly histograms = new Map<Stream, AbsHistogram>();
+
+  constructor(protected readonly layers: ReadonlyMap<string, SparsifyingDense>) {}
+
+  abstract recorder(index: number): ActivationRecorder;
+
+  /** A layer is about to mask `values`, which its statistics hold already (live recorders only). */
+  protected abstract beforeMask(path: string, values: Float32Array, histogram: AbsHistogram): void;
+
+  observe({stream, values, isNew, reader}: Observation, index: number): void {
+    const histogram = this.histograms.get(stream) ?? new AbsHistogram();
+    this.histograms.set(stream, histogram);
+    if (isNew) histogram.add(values);
+    if (histogram.nanCount > 0) throw nanError(stream.paths[0], index);
+    if (reader !== null) this.beforeMask(reader, values, histogram);
+  }
+
+  /** Histograms by path; empty for a layer that no data reached. */
+  statistics(): CalibrationStatistics {
+    const byPath = new Map([...this.layers.keys()].map((path) => [path, new AbsHistogram()]));
+    for (const [stream, histogram] of this.histograms) {
+      for (const path of stream.paths) byPath.set(path, histogram);
+    }
+    return new CalibrationStatistics(byPath);
+  }
+
+  /** Sets the last thresholds. */
+  finish(): CalibrationStatistics {
+    return this.statistics();
+  }
+
+  protected target(path: string): number {
+    return this.layers.get(path)!.targetSparsity!;
+  }
+}
+
+class PooledCalibration extends Calibration {
+  private readonly following: ActivationRecorder;
+  private readonly first: ActivationRecorder;
+  private readonly countAtRenewal = new Map<string, number>();
+
+  constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>) {
+    super(layers);
+    this.following = new ActivationRecorder(model, layers, false);
+    this.first = readsSynchronously() ? new ActivationRecorder(model, layers, true) : this.following;
+  }
+
+  recorder(index: number): ActivationRecorder {
+    return index === 0 ? this.first : this.following;
+  }
+
+  protected beforeMask(path: string, _values: Float32Array, histogram: AbsHistogram): void {
+    this.renew(path, histogram, 0);
+  }
+
+  afterBatch(): void {
+    for (const [path, histogram] of this.statistics().layers) this.renew(path, histogram, RENEW_AFTER_GROWTH);
+  }
+
+  override finish(): CalibrationStatistics {
+    const statistics = this.statistics();
+    for (const [path, histogram] of statistics.layers) this.renew(path, histogram, 0);
+    return statistics;
+  }
+
+  /** Sets the threshold from the statistics if they grew by more than a share since it was last set. */
+  private renew(path: string, histogram: AbsHistogram, growth: number): void {
+    const before = this.countAtRenewal.get(path) ?? 0;
+    if (histogram.count <= before * (1 + growth)) return;
+    this.countAtRenewal.set(path, histogram.count);
+    this.layers.get(path)!.setThreshold(histogram.quantile(this.target(path)));
+  }
+}
+
+class NncfCalibration extends Calibration {
+  private readonly live: ActivationRecorder;
+  private readonly running: ReadonlyMap<string, RunningThreshold>;
+
+  constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>, alpha?: number) {
+    super(layers);
+    if (!readsSynchronously()) {
+      throw new BackendError(
+        'asynchronous-backend',
+        `calibration "nncf" sets thresholds within the forward pass, which the ${tf.getBackend()} backend cannot ` +
+          'read; use calibration "pooled", or calibrate on another backend',
+      );
+    }
+    this.live = new ActivationRecorder(model, layers, true);
+    this.running = new Map([...layers.keys()].map((path) => [path, new RunningThreshold(alpha)]));
+  }
+
+  recorder(): ActivationRecorder {
+    return this.live;
+  }
+
+  protected beforeMask(path: string, values: Float32Array): void {
+    if (values.length === 0) return;
+    const running = this.running.get(path)!;
+    running.update(quantileAbs(values, this.target(path)));
+    this.layers.get(path)!.setThreshold(running.value);
+  }
+}
+
+function nanError(path: string, index: number): DatasetError {
+  return new DatasetError(
+    'nan',
+    `batch ${index} gives NaN at the input of layer "${path}"; nothing was changed: remove or mend that batch, or ` +
+      'see whether the model overflows on it',
+    {index, path},
+  );
+}
+
+/** Whether the backend can read a tensor within a forward pass. */
+function readsSynchronously(): boolean {
+  return tf.getBackend() !== 'webgpu';
+}

@@ -1,0 +1,109 @@
+/**
+ * @file What calibration learnt about the inputs of each layer, kept apart from targets: another target needs no new
+ * data, and statistics of several shares of a data set can be merged. They travel with a model on request.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import {ModelError} from '../errors.js';
+import {AbsHistogram} from '../stats/histogram.js';
+
+/** The form that is saved: histograms, and for each layer's path which one is its own (layers can share one). */
+export interface CalibrationStatisticsJson {
+  readonly version: 1;
+  readonly histograms: readonly ReturnType<AbsHistogram['toJSON']>[];
+  readonly layers: Readonly<Record<string, number>>;
+}
+
+/** Histograms of |x| at the input of each layer, by path. */
+export class CalibrationStatistics {
+  constructor(readonly layers: ReadonlyMap<string, AbsHistogram>) {}
+
+  /** Adds what another run over other data learnt about the same layers. */
+  merge(other: CalibrationStatistics): void {
+    const mine = [...this.layers.keys()].sort().join('\n');
+    if (mine !== [...other.layers.keys()].sort().join('\n')) {
+      throw new ModelError(
+        'different-layers',
+        'the statistics are of different layers; merge only those of one model, calibrated with the same scopes',
+      );
+    }
+    const merged = new Set<AbsHistogram>();
+    for (const [path, histogram] of this.layers) {
+      if (!merged.has(histogram)) histogram.merge(other.layers.get(path)!);
+      merged.add(histogram);
+    }
+  }
+
+  toJSON(): CalibrationStatisticsJson {
+    const distinct = [...new Set(this.layers.values())];
+    const layers = [...this.layers].map(([path, histogram]) => [path, distinct.indexOf(histogram)] as const);
+    return {
+      version: 1,
+      histograms: distinct.map((histogram) => histogram.toJSON()),
+      layers: Object.fromEntries(layers),
+    };
+  }
+
+  /** @throws {ModelError} `malformed-statistics`. */
+  static fromJSON(json: unknown): CalibrationStatistics {
+    const malformed = (what: string) =>
+      new ModelError(
+        'malformed-statistics',
+        `the model's calibration statistics are malformed: ${what}; calibrate it anew with sparsifyActivations`,
+      );
+    const {version, histograms, layers} = (json ?? {}) as Partial<CalibrationStatisticsJson>;
+    if (version !== 1) throw malformed(`version is ${String(version)}, this release reads version 1`);
+    if (!Array.isArray(histograms) || typeof layers !== 'object' || layers === null) {
+      throw malformed('histograms or layers are missing');
+    }
+    const read = histograms.map((histogram: unknown) => AbsHistogram.fromJSON(histogram));
+    const byPath = new Map<string, AbsHistogram>();
+    for (const [path, index] of Object.entries(layers)) {
+      if (!Number.isInteger(index) || read[index] === undefined)
+        throw malformed(`no histogram for "${path}"`);
+      byPath.set(path, read[index]);
+    }
+    return new CalibrationStatistics(byPath);
+  }
+}
+
+/** The key in a model's user-defined metadata, which `model.save` writes and loading restores. */
+const METADATA_KEY = 'tfjs-sparsify';
+
+const attached = new WeakMap<tf.LayersModel, CalibrationStatistics>();
+
+/** Keeps statistics with a model in memory and, if `save`, in the metadata that `model.save` writes. */
+export function attachStatistics(
+  model: tf.LayersModel,
+  statistics: CalibrationStatistics,
+  save: boolean,
+): void {
+  attached.set(model, statistics);
+  const {[METADATA_KEY]: _, ...metadata} = (model.getUserDefinedMetadata() ?? {}) as Record<string, unknown>;
+  const ours = save ? {[METADATA_KEY]: {statistics: statistics.toJSON()}} : {};
+  model.setUserDefinedMetadata({...metadata, ...ours});
+}
+
+/**
+ * The statistics of a model that was calibrated in this process, or was loaded with them.
+ *
+ * @throws {ModelError} `no-statistics` or `malformed-statistics`.
+ */
+export function statisticsOf(model: tf.LayersModel): CalibrationStatistics {
+  const inMemory = attached.get(model);
+  if (inMemory !== undefined) return inMemory;
+  const metadata = (model.getUserDefinedMetadata() ?? {}) as Record<
+    string,
+    {statistics?: unknown} | undefined
+  >;
+  const saved = metadata[METADATA_KEY]?.statistics;
+  if (saved === undefined) {
+    throw new ModelError(
+      'no-statistics',
+      'the model holds no calibration statistics; calibrate with sparsifyActivations(…, {saveStatistics: true}) ' +
+        'before you save it',
+    );
+  }
+  const statistics = CalibrationStatistics.fromJSON(saved);
+  attached.set(model, statistics);
+  return statistics;
+}

@@ -1,0 +1,28 @@
+/**
+ * @file Activation sparsity for TensorFlow.js: the public API, on any backend, in browsers and Node.
+ */
+export {sparsifyActivations, retarget, type SparsifyOptions, type SparsifyScopes} from './sparsify.js';
+export {measureSparsity, type LayerSparsity} from './eval/measure-sparsity.js';
+export {inspect, type DenseReport} from './model/inspect.js';
+export {IgnoredScope, TargetScope, type ScopeOptions, type Subgraph} from './scope/target-scope.js';
+export type {TargetSparsityByScope} from './scope/targets.js';
+export {Dataset, type DataSource} from './dataset.js';
+export {SparsifyingDense, type SparsifyingDenseArgs} from './layers/sparsifying-dense.js';
+export {registerLayers, withLayers, type SerializableClass} from './layers/registry.js';
+export type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
+export type {Progress, RunOptions} from './calibration/run.js';
+export {
+  CalibrationStatistics,
+  attachStatistics,
+  statisticsOf,
+  type CalibrationStatisticsJson,
+} from './calibration/statistics.js';
+export type {TokenMaskOptions} from './calibration/token-mask.js';
+export {AbsHistogram} from './stats/histogram.js';
+export {
+  registerSparsifiedMatMul,
+  sparsifiedMatMul,
+  type SparsifiedMatMulOptions,
+} from './kernels/sparsified-matmul.js';
+export type {FusedActivation} from './kernels/activations.js';
+export {BackendError, DatasetError, FileError, ModelError, ScopeError, SparsifyError} from './errors.js';

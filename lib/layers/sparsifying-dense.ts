@@ -1,0 +1,121 @@
+/**
+ * @file The Dense layer that masks its input by magnitude before it multiplies. Threshold and target are part of
+ * the layer, so that a sparsified model saves, loads and serves like any other.
+ */
+import * as tf from '@tensorflow/tfjs';
+import {fusedActivationOf} from '../kernels/activations.js';
+import {sparsifiedMatMul} from '../kernels/sparsified-matmul.js';
+import {
+  Dense,
+  makeLayerVariable,
+  onlyTensor,
+  ownNonTrainableWeights,
+  type DenseLayer,
+  type DenseLayerArgs,
+  type LayerVariable,
+} from '../tfjs.js';
+
+export type SparsifyingDenseArgs = DenseLayerArgs & {
+  /** Share of the inputs that calibration is to mask, in [0, 1]; kept for reports, not used to compute. */
+  targetSparsity?: number | null;
+};
+
+/** The weight that holds the threshold; its name ends like this after the layer's own prefix. */
+const THRESHOLD = 'threshold';
+
+/**
+ * Dense whose inputs count as 0 where `|x| <= threshold`: `activation(masked(x) * kernel + bias)`.
+ *
+ * Input float32 [..., K], output float32 [..., units]. The threshold is a scalar layer weight, -Infinity until it
+ * is calibrated, which keeps everything. Computes with one operation on inputs of any rank.
+ *
+ * @example
+ * const layer = new SparsifyingDense({units: 8, activation: 'relu', targetSparsity: 0.5});
+ */
+export class SparsifyingDense extends Dense {
+  static override readonly className: string = 'SparsifyingDense';
+
+  /** The threshold's variable, a float32 scalar; null until the layer is built. */
+  declare threshold: LayerVariable | null;
+  /** Share of the inputs that calibration was asked to mask, in [0, 1], or null. */
+  declare targetSparsity: number | null;
+
+  constructor(args: SparsifyingDenseArgs) {
+    super(args);
+    this.threshold ??= null;
+    this.targetSparsity = args.targetSparsity ?? null;
+  }
+
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    super.build(inputShape);
+    this.threshold ??= this.addWeight(
+      THRESHOLD,
+      [],
+      'float32',
+      tf.initializers.constant({value: -Infinity}),
+      undefined,
+      false,
+    );
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: Parameters<DenseLayer['call']>[1]): tf.Tensor {
+    return tf.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
+      const fused = fusedActivationOf(this.activation?.getClassName() ?? 'linear');
+      const output = sparsifiedMatMul(
+        onlyTensor(inputs),
+        this.kernel!.read() as tf.Tensor2D,
+        this.threshold!.read(),
+        {bias: this.bias?.read() as tf.Tensor1D | undefined, activation: fused ?? 'linear'},
+      );
+      return fused === undefined ? this.activation!.apply(output) : output;
+    });
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    return {...super.getConfig(), targetSparsity: this.targetSparsity};
+  }
+
+  /** Sets the threshold: `|x| <= threshold` is masked. -Infinity keeps everything. */
+  setThreshold(threshold: number): void {
+    tf.tidy(() => void this.threshold!.write(tf.scalar(threshold)));
+  }
+}
+
+/** Whether a layer is one of ours. */
+export function isSparsifying(layer: object): layer is SparsifyingDense {
+  return layer instanceof SparsifyingDense;
+}
+
+/** Whether a layer is a plain Dense: exactly that class, since a subclass may compute something else. */
+export function isPlainDense(layer: object): layer is DenseLayer {
+  return Object.getPrototypeOf(layer) === Dense.prototype;
+}
+
+/**
+ * Turns a built Dense layer into a `SparsifyingDense` in place: its name, weights, calls and everything that refers
+ * to it stay. The threshold starts at -Infinity, so that the layer computes what it did before.
+ */
+export function adopt(layer: DenseLayer): SparsifyingDense {
+  const sparsifying = Object.setPrototypeOf(layer, SparsifyingDense.prototype) as SparsifyingDense;
+  // The prefix of the kernel's name, since wrappers and nested models name an inner layer's weights differently.
+  const prefix = layer.kernel!.originalName.replace(/kernel$/, '');
+  const initial = tf.scalar(-Infinity);
+  const threshold = makeLayerVariable(initial, prefix + THRESHOLD, false);
+  initial.dispose();
+  sparsifying.threshold = threshold;
+  sparsifying.targetSparsity = null;
+  ownNonTrainableWeights(sparsifying).push(threshold);
+  return sparsifying;
+}
+
+/** Undoes `adopt`: the layer is the Dense that it was, and the threshold's memory is free. */
+export function release(layer: SparsifyingDense): DenseLayer {
+  const weights = ownNonTrainableWeights(layer);
+  weights.splice(weights.indexOf(layer.threshold!), 1);
+  layer.threshold!.dispose();
+  const fields = layer as Partial<Pick<SparsifyingDense, 'threshold' | 'targetSparsity'>>;
+  delete fields.threshold;
+  delete fields.targetSparsity;
+  return Object.setPrototypeOf(layer, Dense.prototype) as DenseLayer;
+}

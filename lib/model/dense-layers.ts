@@ -1,0 +1,109 @@
+/**
+ * @file The Dense layers of a model: which there are, which of them a set of scopes selects, and turning those into
+ * `SparsifyingDense` and back.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import {ModelError} from '../errors.js';
+import {
+  adopt,
+  isPlainDense,
+  isSparsifying,
+  release,
+  type SparsifyingDense,
+} from '../layers/sparsifying-dense.js';
+import type {ModelGraph} from '../scope/model-graph.js';
+import {asContainer, isContainer, rawValue, type DenseLayer, type Layer} from '../tfjs.js';
+import {walkModel, type PlacedLayer} from './walk.js';
+
+/** Class names of the layers that can be sparsified, as a scope's `types` names them. */
+export const SPARSIFIABLE_TYPES: ReadonlySet<string> = new Set(['Dense']);
+
+/** A Dense layer and where it stands. */
+export interface PlacedDense extends PlacedLayer {
+  readonly layer: DenseLayer;
+}
+
+/** All Dense layers of a model, sparsifying or not, in the order of the graph. */
+export function denseLayers(model: tf.LayersModel): PlacedDense[] {
+  return walkModel(asContainer(model)).layers.filter(isPlacedDense);
+}
+
+/** All `SparsifyingDense` layers of a model, by path, in the order of the graph. */
+export function sparsifyingLayers(model: tf.LayersModel): Map<string, SparsifyingDense> {
+  const found = new Map<string, SparsifyingDense>();
+  for (const {path, layer} of denseLayers(model)) if (isSparsifying(layer)) found.set(path, layer);
+  return found;
+}
+
+/** The model as scopes see it: one node a layer, named by its path; a sparsified Dense is still a `Dense`. */
+export function graphOf(model: tf.LayersModel): ModelGraph {
+  const {layers, edges} = walkModel(asContainer(model));
+  const nodes = layers.map(({path, type, layer}) => ({
+    name: path,
+    type: isSparsifying(layer) ? 'Dense' : type,
+  }));
+  return {nodes, edges};
+}
+
+/**
+ * Makes the Dense layers at `paths` sparsifying; those that are already stay as they are.
+ *
+ * @returns A function that undoes it.
+ */
+export function makeSparsifying(model: tf.LayersModel, paths: ReadonlySet<string>): () => void {
+  const adopted: SparsifyingDense[] = [];
+  for (const {path, layer} of denseLayers(model)) {
+    if (paths.has(path) && !isSparsifying(layer)) adopted.push(adopt(layer));
+  }
+  return () => adopted.forEach(release);
+}
+
+/**
+ * Checks that a model can be worked on.
+ *
+ * @throws {ModelError} `not-a-layers-model`, `disposed`, `not-built`, or `no-dense-layers`.
+ */
+export function checkModel(model: tf.LayersModel): void {
+  if (typeof model !== 'object' || !isContainer(model)) {
+    throw new ModelError(
+      'not-a-layers-model',
+      'the model is not a tf.LayersModel of this copy of TensorFlow.js; load it with tf.loadLayersModel (a graph ' +
+        'model cannot be sparsified), and see that @tensorflow/tfjs is installed once: npm ls @tensorflow/tfjs',
+    );
+  }
+  if (!model.built) {
+    throw new ModelError(
+      'not-built',
+      'the model has no input shape yet; give its first layer an inputShape or call model.build() first',
+    );
+  }
+  const {layers} = walkModel(asContainer(model));
+  for (const {path, layer} of layers) {
+    if (layer.weights.some((weight) => rawValue(weight).isDisposed)) {
+      throw new ModelError(
+        'disposed',
+        `the model is disposed: the weights of "${path}" are gone; load it anew`,
+        {
+          path,
+        },
+      );
+    }
+  }
+  if (!layers.some(isPlacedDense)) {
+    const types = [...new Set(layers.map(({type}) => type))];
+    throw new ModelError(
+      'no-dense-layers',
+      `the model has no Dense layer to sparsify; its layers are of the types ${types.join(', ')}`,
+      {types},
+    );
+  }
+}
+
+function isPlacedDense(placed: PlacedLayer): placed is PlacedDense {
+  const {layer} = placed;
+  return (isPlainDense(layer) || isSparsifying(layer)) && isBuilt(layer);
+}
+
+function isBuilt(layer: Layer): boolean {
+  return (layer as DenseLayer).kernel !== null;
+}

@@ -1,0 +1,45 @@
+/** @file What a user needs to know of a model's Dense layers: sizes, targets, thresholds. */
+import type * as tf from '@tensorflow/tfjs';
+import {isSparsifying} from '../layers/sparsifying-dense.js';
+import {checkModel, denseLayers} from './dense-layers.js';
+
+/** One Dense layer of a model. */
+export interface DenseReport {
+  /** Names of the enclosing nested models and layers and its own, joined by `/`: what a scope matches. */
+  readonly path: string;
+  /** Size of the last dimension of its input. */
+  readonly inputSize: number;
+  readonly units: number;
+  /** Share of the model's weights that its kernel holds, in [0, 1]. */
+  readonly weightShare: number;
+  readonly sparsified: boolean;
+  /** Share of its inputs that calibration was asked to mask, in [0, 1]; null if it was not. */
+  readonly target: number | null;
+  /** Inputs of at most this magnitude count as 0; -Infinity if it is not calibrated, null if not sparsified. */
+  readonly threshold: number | null;
+}
+
+/**
+ * Every Dense layer of a model, sparsified or not, in the order of the graph.
+ *
+ * @throws {ModelError} if the model is no tf.LayersModel, is disposed, or has no Dense layer.
+ * @example
+ * console.table(inspect(model));
+ */
+export function inspect(model: tf.LayersModel): DenseReport[] {
+  checkModel(model);
+  const total = model.countParams();
+  return denseLayers(model).map(({path, layer}) => {
+    const [inputSize, units] = layer.kernel!.shape as [number, number];
+    const sparsified = isSparsifying(layer);
+    return {
+      path,
+      inputSize,
+      units,
+      weightShare: (inputSize * units) / total,
+      sparsified,
+      target: sparsified ? layer.targetSparsity : null,
+      threshold: sparsified ? layer.threshold!.read().dataSync()[0] : null,
+    };
+  });
+}

@@ -1,0 +1,120 @@
+/**
+ * @file Every layer of a model by its path, inner layers of nested models, wrappers and custom layers included, and
+ * how data flows between them. Knows nothing of scopes or thresholds.
+ */
+import * as tf from '@tensorflow/tfjs';
+import {belongsTo, callsOf, isContainer, isGraphCall, type Container, type Layer} from '../tfjs.js';
+
+/** A layer and where it stands. */
+export interface PlacedLayer {
+  /** Names of the enclosing models and layers and its own, joined by `/`; the outermost model's name is left out. */
+  readonly path: string;
+  readonly layer: Layer;
+  /** Class name: `Dense`, `Embedding`, `Functional`, … */
+  readonly type: string;
+  /** The layer of the outermost model that holds it; itself if it stands there. */
+  readonly ancestor: Layer;
+}
+
+export interface ModelLayers {
+  /** In the order of the graph, a holder before what it holds; each layer once, at the first place found. */
+  readonly layers: readonly PlacedLayer[];
+  /** Data flows from the first to the second; indices into `layers`. */
+  readonly edges: readonly (readonly [number, number])[];
+}
+
+/** Places all layers of `model`. */
+export function walkModel(model: Container): ModelLayers {
+  const layers: PlacedLayer[] = [];
+  const edges: [number, number][] = [];
+  const indexOf = new Map<Layer, number>();
+  const paths = new Set<string>();
+
+  const place = (layer: Layer, holder: string, ancestor: Layer): void => {
+    if (indexOf.has(layer)) return;
+    const path = uniquePath(holder === '' ? layer.name : `${holder}/${layer.name}`, paths);
+    indexOf.set(layer, layers.length);
+    layers.push({path, layer, type: layer.getClassName(), ancestor});
+    const inner = isContainer(layer) ? layer.layers : heldLayers(layer);
+    for (const held of inner) place(held, path, ancestor);
+  };
+  for (const layer of model.layers) place(layer, '', layer);
+
+  const edge = (from: Layer, to: Layer): void => {
+    const [source, target] = [indexOf.get(from), indexOf.get(to)];
+    if (source !== undefined && target !== undefined) edges.push([source, target]);
+  };
+  const connect = (container: Container): void => {
+    for (const layer of container.layers) {
+      const sources = sourcesIn(container, layer);
+      for (const source of sources) {
+        // The input layer of a Sequential is not among its layers: data comes from the model itself.
+        const exits = indexOf.has(source) ? exitsOf(source) : [container];
+        for (const exit of exits) edge(exit, layer);
+      }
+      if (sources.length === 0) edge(container, layer);
+      if (isContainer(layer)) connect(layer);
+      else for (const held of heldDeep(layer)) edge(layer, held);
+    }
+  };
+  connect(model);
+  return {layers, edges};
+}
+
+/** The layers whose outputs `layer` takes within `container`. */
+function sourcesIn(container: Container, layer: Layer): Layer[] {
+  return callsOf(layer)
+    .filter((_, index) => belongsTo(container, layer, index))
+    .flatMap((call) => call.inboundLayers);
+}
+
+/** The layers that data leaves through: a nested model's output layers, a wrapper and all that it holds, or the layer. */
+function exitsOf(layer: Layer): Layer[] {
+  return isContainer(layer) ? layer.outputLayers.flatMap(exitsOf) : [layer, ...heldDeep(layer)];
+}
+
+function heldDeep(layer: Layer): Layer[] {
+  return heldLayers(layer).flatMap((held) =>
+    isContainer(held) ? [held, ...held.layers] : [held, ...heldDeep(held)],
+  );
+}
+
+/** The layers in the fields of a wrapper or custom layer, also inside arrays, maps and plain objects. */
+function heldLayers(layer: Layer): Layer[] {
+  const found = new Set<Layer>();
+  const seen = new Set<object>();
+  const search = (value: unknown): void => {
+    if (value === null || typeof value !== 'object' || seen.has(value)) return;
+    seen.add(value);
+    if (value instanceof tf.layers.Layer) found.add(value);
+    else if (Array.isArray(value) || value instanceof Set) value.forEach(search);
+    else if (value instanceof Map) [...value.values()].forEach(search);
+    else if (mayHoldLayers(value)) Object.values(value).forEach(search);
+  };
+  for (const [field, value] of Object.entries(layer)) {
+    // Bidirectional runs the two copies that it made of `layer`, never `layer` itself.
+    if (field === 'layer' && 'forwardLayer' in layer) continue;
+    if (field !== 'inboundNodes' && field !== 'outboundNodes') search(value);
+  }
+  return [...found];
+}
+
+/** Whether an object other than a layer or a collection can hold layers: not tensors, variables, graph records. */
+function mayHoldLayers(value: object): boolean {
+  return !(
+    value instanceof tf.Tensor ||
+    value instanceof tf.LayerVariable ||
+    value instanceof tf.SymbolicTensor ||
+    value instanceof tf.serialization.Serializable ||
+    ArrayBuffer.isView(value) ||
+    value instanceof ArrayBuffer ||
+    isGraphCall(value)
+  );
+}
+
+function uniquePath(path: string, taken: Set<string>): string {
+  let unique = path;
+  for (let i = 1; taken.has(unique); i++) unique = `${path}_${i}`;
+  taken.add(unique);
+  return unique;
+}

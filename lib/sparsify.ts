@@ -1,0 +1,169 @@
+/**
+ * @file The pipeline: select the Dense layers, make them sparsifying, calibrate their thresholds on data. And the
+ * short way to other targets once that is done.
+ */
+import * as tf from '@tensorflow/tfjs';
+import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
+import type {Progress} from './calibration/run.js';
+import {attachStatistics, statisticsOf} from './calibration/statistics.js';
+import {Dataset, type DataSource} from './dataset.js';
+import {ModelError} from './errors.js';
+import {cloneModel} from './model/clone.js';
+import {
+  SPARSIFIABLE_TYPES,
+  checkModel,
+  graphOf,
+  makeSparsifying,
+  sparsifyingLayers,
+} from './model/dense-layers.js';
+import {inspect, type DenseReport} from './model/inspect.js';
+import {selectTargets} from './scope/select.js';
+import type {IgnoredScope, TargetScope} from './scope/target-scope.js';
+import type {TargetSparsityByScope} from './scope/targets.js';
+
+/** Which layers to sparsify and how much. */
+export interface SparsifyScopes {
+  /**
+   * The share of its inputs that each selected layer is to mask, in [0, 1]: pairs of scope and target, a Map, or an
+   * object from pattern to target.
+   */
+  readonly targetSparsityByScope: TargetSparsityByScope;
+  /** Layers that stay as they are; wins over every target. */
+  readonly ignoredScope?: IgnoredScope | TargetScope | null;
+}
+
+export interface SparsifyOptions extends SparsifyScopes {
+  /** How thresholds are found; `pooled` by default. */
+  readonly calibration?: CalibrationMethod | CalibrationOptions;
+  /** Change the given model instead of a copy that shares its weights' memory. False by default. */
+  readonly inPlace?: boolean;
+  /** Write the statistics into the model's metadata, so that `retarget` works on a saved model. False by default. */
+  readonly saveStatistics?: boolean;
+  /** Called after every batch. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Stops between two batches; the given model is then as it was. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Sparsifies the inputs of a model's Dense layers: each selected layer masks the share of its inputs that are
+ * smallest in magnitude, by a threshold that is found on `dataset` once and then fixed.
+ *
+ * Layers of the model that are sparsified already keep their target and are calibrated anew with the others, since
+ * what they see changes.
+ *
+ * @param model Built. Left as it was, and usable, unless `inPlace`.
+ * @param dataset Batches as the model's inputs take them: tensors, nested arrays, arrays or objects of tensors for
+ *   several inputs, `{xs, ys}` of tf.data. Read once. A few hundred samples of real data are enough.
+ * @returns A model that predicts, trains, saves and serves like the given one; the caller disposes it. Loading it
+ *   needs `registerLayers()` first.
+ * @throws {ScopeError} if the scopes do not fit the model; {ModelError} if the model cannot be sparsified;
+ *   {DatasetError} for an empty data set or a bad item (`nan`, `wrong-shape`, …); the signal's reason if aborted.
+ *   Nothing is changed then.
+ * @example
+ * const sparse = await sparsifyActivations(model, new Dataset(batches), {
+ *   targetSparsityByScope: [[new TargetScope({patterns: ['.*up_proj.*']}), 0.5]],
+ * });
+ */
+export async function sparsifyActivations(
+  model: tf.LayersModel,
+  dataset: Dataset<unknown> | DataSource<unknown>,
+  options: SparsifyOptions,
+): Promise<tf.LayersModel> {
+  const {calibration = 'pooled', inPlace = false, saveStatistics = false, onProgress, signal} = options;
+  checkModel(model);
+  const targets = selectTargets(
+    graphOf(model),
+    options.targetSparsityByScope,
+    options.ignoredScope,
+    SPARSIFIABLE_TYPES,
+  );
+  const batches = dataset instanceof Dataset ? dataset : new Dataset(dataset);
+  const calibrationOptions = typeof calibration === 'string' ? {method: calibration} : calibration;
+
+  const sparse = inPlace ? model : cloneModel(model);
+  const before = snapshot(sparse);
+  const undo = makeSparsifying(sparse, new Set(targets.keys()));
+  try {
+    const layers = sparsifyingLayers(sparse);
+    for (const [path, target] of targets) layers.get(path)!.targetSparsity = target;
+    const calibrated = new Map([...layers].filter(([, {targetSparsity}]) => targetSparsity !== null));
+    const statistics = await calibrate(sparse, calibrated, batches, {
+      ...calibrationOptions,
+      onProgress,
+      signal,
+    });
+    attachStatistics(sparse, statistics, saveStatistics);
+    return sparse;
+  } catch (error) {
+    undo();
+    if (inPlace) restore(sparse, before);
+    else sparse.dispose();
+    throw error;
+  }
+}
+
+/**
+ * Gives a calibrated model other targets, in place and without data, from the statistics of its calibration. Layers
+ * that no scope selects keep theirs. The statistics were recorded under the earlier targets: after a large change
+ * calibrate anew to be exact.
+ *
+ * @param model A result of `sparsifyActivations`, or one saved with `saveStatistics` and loaded.
+ * @param scopes As for `sparsifyActivations`: the scopes and targets alone, or with an `ignoredScope`.
+ * @returns The report of `inspect` afterwards.
+ * @throws {ModelError} `no-statistics`, or `not-calibrated` if a selected layer has none; {ScopeError}.
+ * @example
+ * retarget(sparse, {'.*': 0.7});
+ */
+export function retarget(
+  model: tf.LayersModel,
+  scopes: SparsifyScopes | TargetSparsityByScope,
+): DenseReport[] {
+  checkModel(model);
+  const {targetSparsityByScope, ignoredScope} = isScopes(scopes)
+    ? scopes
+    : {targetSparsityByScope: scopes, ignoredScope: null};
+  const targets = selectTargets(graphOf(model), targetSparsityByScope, ignoredScope, SPARSIFIABLE_TYPES);
+  const statistics = statisticsOf(model);
+  const layers = sparsifyingLayers(model);
+  const missing = [...targets.keys()].filter((path) => !layers.has(path) || !statistics.layers.has(path));
+  if (missing.length > 0) {
+    throw new ModelError(
+      'not-calibrated',
+      `the model has no statistics for ${missing.map((path) => `"${path}"`).join(', ')}; sparsify these layers with ` +
+        `sparsifyActivations, or name only calibrated ones: ${[...layers.keys()].join(', ')}`,
+      {missing, calibrated: [...layers.keys()]},
+    );
+  }
+  for (const [path, target] of targets) {
+    const layer = layers.get(path)!;
+    const histogram = statistics.layers.get(path)!;
+    layer.targetSparsity = target;
+    layer.setThreshold(histogram.count === 0 ? -Infinity : histogram.quantile(target));
+  }
+  return inspect(model);
+}
+
+function isScopes(scopes: SparsifyScopes | TargetSparsityByScope): scopes is SparsifyScopes {
+  return 'targetSparsityByScope' in scopes && typeof scopes.targetSparsityByScope === 'object';
+}
+
+/** Targets and thresholds of the layers that are sparsified already. */
+type Snapshot = ReadonlyMap<string, {readonly target: number | null; readonly threshold: number}>;
+
+function snapshot(model: tf.LayersModel): Snapshot {
+  return new Map(
+    [...sparsifyingLayers(model)].map(([path, layer]) => [
+      path,
+      {target: layer.targetSparsity, threshold: layer.threshold!.read().dataSync()[0]},
+    ]),
+  );
+}
+
+function restore(model: tf.LayersModel, before: Snapshot): void {
+  for (const [path, layer] of sparsifyingLayers(model)) {
+    const {target, threshold} = before.get(path)!;
+    layer.targetSparsity = target;
+    layer.setThreshold(threshold);
+  }
+}

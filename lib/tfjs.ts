@@ -1,0 +1,138 @@
+/**
+ * @file What this package needs of TensorFlow.js beyond its public types: the Dense class (not exported), the
+ * graph of a model (nodes, containers) and a layer's own weights. All casts that TensorFlow.js's types force
+ * are here, against @tensorflow/tfjs-layers 4.22 (`engine/topology.ts`, `engine/container.ts`).
+ */
+import * as tf from '@tensorflow/tfjs';
+
+export type Layer = tf.layers.Layer;
+export type LayerVariable = tf.LayerVariable;
+
+/** One call of a layer inside a graph (`engine/topology.ts`, class Node). */
+export interface GraphCall {
+  readonly id: number;
+  readonly outboundLayer: Layer;
+  readonly inboundLayers: Layer[];
+  readonly nodeIndices: number[];
+  readonly inputTensors: tf.SymbolicTensor[];
+  readonly outputTensors: tf.SymbolicTensor[];
+}
+
+/** A model or nested model: layers plus the calls between them (`engine/container.ts`, class Container). */
+export interface Container extends Layer {
+  readonly layers: Layer[];
+  readonly inputs: tf.SymbolicTensor[];
+  readonly outputs: tf.SymbolicTensor[];
+  readonly inputLayers: Layer[];
+  readonly outputLayers: Layer[];
+  readonly containerNodes: Set<string>;
+}
+
+/** The fields and methods of the Dense layer that `SparsifyingDense` builds on. */
+export interface DenseLayer extends Layer {
+  units: number;
+  useBias: boolean;
+  kernel: LayerVariable | null;
+  bias: LayerVariable | null;
+  activation: {apply(x: tf.Tensor): tf.Tensor; getClassName(): string} | null;
+}
+
+/** Arguments of `tf.layers.dense`. */
+export type DenseLayerArgs = Parameters<typeof tf.layers.dense>[0];
+
+/** The constructor of a layer class, with what serialization needs. */
+export interface LayerClass<T extends Layer = Layer> {
+  new (args: DenseLayerArgs): T;
+  readonly className: string;
+  readonly prototype: T;
+}
+
+/** TensorFlow.js's Dense class, which it does not export: the constructor of any dense layer. */
+export const Dense = tf.layers.dense({units: 1}).constructor as unknown as LayerClass<DenseLayer>;
+
+/** The calls of a layer, in the order in which they were made; calls of other models included. */
+export function callsOf(layer: Layer): GraphCall[] {
+  return (layer as unknown as {inboundNodes: GraphCall[]}).inboundNodes;
+}
+
+/** Whether a layer is a model (Sequential or functional) rather than a single layer. */
+export function isContainer(layer: object): layer is Container {
+  return layer instanceof tf.LayersModel;
+}
+
+/** Whether the `index`-th call of `layer` belongs to the graph of `container`. */
+export function belongsTo(container: Container, layer: Layer, index: number): boolean {
+  return container.containerNodes.has(`${layer.name}_ib-${index}`);
+}
+
+/** A model seen as the container that it is. */
+export function asContainer(model: tf.LayersModel): Container {
+  return model as unknown as Container;
+}
+
+/** The list that holds a layer's non-trainable weights; appending to it adds a weight. */
+export function ownNonTrainableWeights(layer: Layer): LayerVariable[] {
+  return (layer as unknown as {_nonTrainableWeights: LayerVariable[]})._nonTrainableWeights;
+}
+
+/** A new layer variable with a name, in no tidy scope. The caller owns it. */
+export function makeLayerVariable(
+  value: tf.Tensor,
+  name: string,
+  trainable: boolean,
+  constraint?: unknown,
+): LayerVariable {
+  const LayerVariableClass = tf.LayerVariable as unknown as new (
+    value: tf.Tensor,
+    dtype: tf.DataType,
+    name: string,
+    trainable: boolean,
+    constraint: unknown,
+  ) => LayerVariable;
+  return new LayerVariableClass(value, value.dtype, name, trainable, constraint ?? null);
+}
+
+/** The value of a layer variable without a check that it still exists. */
+export function rawValue(variable: LayerVariable): tf.Tensor {
+  return (variable as unknown as {val: tf.Tensor}).val;
+}
+
+/** The constraint of a layer variable, or null. */
+export function constraintOf(variable: LayerVariable): unknown {
+  return (variable as unknown as {constraint: unknown}).constraint;
+}
+
+/** A fresh layer id, as the constructor of a layer would give it. */
+export function freshLayerId(): number {
+  const LayerBase = tf.layers.Layer as unknown as new (args: {name: string}) => Layer;
+  return new LayerBase({name: 'id'}).id;
+}
+
+/** A fresh id for a call of a layer, from the class of an existing one. */
+export function freshCallId(call: GraphCall): number {
+  const CallClass = call.constructor as new (args: object) => GraphCall;
+  return new CallClass({outboundLayer: {inboundNodes: []}, inboundLayers: []}).id;
+}
+
+/** Whether a value is a call record of a graph; the class is not exported. */
+export function isGraphCall(value: object): value is GraphCall {
+  return 'outboundLayer' in value && 'inboundLayers' in value && 'inputTensors' in value;
+}
+
+/** Inputs of a layer's call as one tensor. */
+export function onlyTensor(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+  return Array.isArray(inputs) ? inputs[0] : inputs;
+}
+
+/** Run a registered tfjs kernel by name; the engine's own signature wants an index type. */
+export function runKernel(name: string, inputs: Record<string, tf.Tensor>, attrs: object): tf.Tensor {
+  return tf.engine().runKernel(name, inputs, attrs as tf.NamedAttrMap);
+}
+
+/** An optimizer of the same class and settings without the state of the original. */
+export function freshOptimizer(optimizer: tf.Optimizer): tf.Optimizer {
+  const OptimizerClass = optimizer.constructor as unknown as {
+    fromConfig(cls: unknown, config: unknown): tf.Optimizer;
+  };
+  return OptimizerClass.fromConfig(OptimizerClass, optimizer.getConfig());
+}

@@ -1,0 +1,67 @@
+/** @file The backends that are present, so that a spec can run on each; tfjs-node where it is provisioned. */
+import {createRequire} from 'node:module';
+import util from 'node:util';
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-wasm';
+
+/** What tfjs-node calls and Node 23 removed. */
+const removed = util as unknown as Record<string, unknown>;
+removed.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
+removed.isArray ??= Array.isArray;
+
+try {
+  createRequire(import.meta.url)('@tensorflow/tfjs-node');
+} catch {
+  // Not provisioned here: the other backends still run.
+}
+
+/** Names of the backends that are present, the fastest last. */
+export const BACKENDS: readonly string[] = ['cpu', 'wasm', 'tensorflow'].filter(
+  (name) => tf.findBackendFactory(name) !== null,
+);
+
+/** Runs `define` once for every backend that is present, in a `describe` named after it. */
+export function onEveryBackend(define: (backend: string) => void): void {
+  for (const backend of BACKENDS) {
+    describe(`on ${backend}`, () => {
+      before(async () => {
+        await tf.setBackend(backend);
+        await tf.ready();
+      });
+      define(backend);
+    });
+  }
+}
+
+/** Checks after each test that it left as many tensors as it found. */
+export function checkForLeaks(): void {
+  let before = 0;
+  beforeEach(() => {
+    before = tf.memory().numTensors;
+  });
+  afterEach(() => {
+    const after = tf.memory().numTensors;
+    if (after !== before) throw new Error(`${after - before} tensors leaked`);
+  });
+}
+
+/** Seeded random numbers, uniform in [0, 1) (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** Seeded standard normal numbers (Box-Muller), as float32. */
+export function normals(count: number, seed: number, scale = 1): Float32Array {
+  const uniform = seeded(seed);
+  return Float32Array.from(
+    {length: count},
+    () => scale * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}

@@ -1,0 +1,256 @@
+/** @file `SparsifiedMatMul` on every backend, against the definition in plain loops. */
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import fc from 'fast-check';
+import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
+import {registerSparsifiedMatMul, sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
+import {runKernel} from '../../lib/tfjs.js';
+import {checkForLeaks, normals, onEveryBackend} from '../backends.js';
+
+interface Case {
+  rows: number;
+  inputSize: number;
+  units: number;
+  sparsity: number;
+  perInput?: boolean;
+  bias?: boolean;
+  activation?: FusedActivation;
+}
+
+/** Largest error that float32 summation of K products in any order may make, plus the activations' own 1e-6. */
+function tolerance(x: Float32Array, kernel: Float32Array, {inputSize}: Case): number {
+  const largest = (values: Float32Array) => values.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
+  return 2 ** -23 * (inputSize + 4) * largest(x) * largest(kernel) + 1e-6;
+}
+
+function check(testCase: Case, seed = 1): void {
+  const {rows, inputSize, units, sparsity, perInput = false, bias = false, activation = 'linear'} = testCase;
+  const x = normals(rows * inputSize, seed);
+  const kernel = normals(inputSize * units, seed + 1, 1 / Math.sqrt(inputSize));
+  const biasValues = bias ? normals(units, seed + 2) : undefined;
+  const level = quantile(x, sparsity);
+  const threshold = perInput
+    ? Float32Array.from({length: inputSize}, (_, k) => level * (k % 3))
+    : Float32Array.of(level);
+  const expected = sparsifiedMatMulReference({
+    x,
+    kernel,
+    threshold,
+    ...(perInput ? {} : {threshold: threshold[0]}),
+    bias: biasValues,
+    activation,
+    rows,
+    inputSize,
+    units,
+  });
+  const actual = tf.tidy(() =>
+    sparsifiedMatMul(
+      tf.tensor2d(x, [rows, inputSize]),
+      tf.tensor2d(kernel, [inputSize, units]),
+      perInput ? tf.tensor1d(threshold) : tf.scalar(threshold[0]),
+      {bias: biasValues && tf.tensor1d(biasValues), activation},
+    ).dataSync(),
+  );
+  expect(actual.length).to.equal(expected.length);
+  const limit = tolerance(x, kernel, testCase);
+  expected.forEach((value, i) => expect(actual[i]).to.be.closeTo(value, limit));
+}
+
+function quantile(values: Float32Array, share: number): number {
+  if (share === 0) return -Infinity;
+  const sorted = values.map(Math.abs).sort();
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+describe('sparsifiedMatMul', () => {
+  onEveryBackend(() => {
+    checkForLeaks();
+
+    for (const sparsity of [0, 0.3, 0.5, 0.9, 1]) {
+      for (const [inputSize, units] of [
+        [1, 1],
+        [1, 7],
+        [3, 1],
+        [8, 16],
+        [31, 33],
+        [65, 130],
+        [257, 96],
+      ]) {
+        it(`equals the reference for ${inputSize} x ${units} at sparsity ${sparsity}`, () => {
+          for (const rows of [1, 2, 8, 33]) check({rows, inputSize, units, sparsity});
+        });
+      }
+    }
+
+    for (const activation of FUSED_ACTIVATIONS) {
+      for (const bias of [false, true]) {
+        it(`fuses ${activation} ${bias ? 'with' : 'without'} a bias`, () => {
+          check({rows: 1, inputSize: 40, units: 21, sparsity: 0.5, bias, activation});
+          check({rows: 9, inputSize: 40, units: 21, sparsity: 0.5, bias, activation});
+        });
+      }
+    }
+
+    it('takes one threshold per input', () => {
+      check({rows: 1, inputSize: 50, units: 9, sparsity: 0.4, perInput: true});
+      check({rows: 12, inputSize: 50, units: 9, sparsity: 0.4, perInput: true, bias: true});
+    });
+
+    it('equals the reference for any shape and sparsity', () => {
+      const shapes = fc.record({
+        rows: fc.integer({min: 1, max: 9}),
+        inputSize: fc.integer({min: 1, max: 70}),
+        units: fc.integer({min: 1, max: 70}),
+        sparsity: fc.double({min: 0, max: 1, noNaN: true}),
+        perInput: fc.boolean(),
+        bias: fc.boolean(),
+        activation: fc.constantFrom(...FUSED_ACTIVATIONS),
+      });
+      fc.assert(
+        fc.property(shapes, fc.nat(), (shape, seed) => check(shape, seed)),
+        {numRuns: 60, seed: 7},
+      );
+    });
+
+    it('masks a value equal to the threshold, and -0', () => {
+      const y = tf.tidy(() =>
+        sparsifiedMatMul(tf.tensor2d([[0.5, -0.5, 0.75, -0]]), tf.ones([4, 1]), tf.scalar(0.5)).dataSync(),
+      );
+      expect([...y]).to.deep.equal([0.75]);
+    });
+
+    it('keeps NaN of the input', () => {
+      const y = tf.tidy(() =>
+        sparsifiedMatMul(
+          tf.tensor2d([
+            [NaN, 1],
+            [2, 1],
+          ]),
+          tf.ones([2, 1]),
+          tf.scalar(1),
+        ).dataSync(),
+      );
+      expect([...y]).to.deep.equal([NaN, 2]);
+    });
+
+    it('keeps everything at -Infinity and nothing at Infinity', () => {
+      const [all, none] = tf.tidy(() => {
+        const x = tf.tensor2d([[0, -3, 2]]);
+        const kernel = tf.tensor2d([[1], [10], [100]]);
+        const apply = (threshold: number) =>
+          sparsifiedMatMul(x, kernel, tf.scalar(threshold), {bias: tf.tensor1d([5])}).dataSync()[0];
+        return [apply(-Infinity), apply(Infinity)] as unknown as [number, number];
+      });
+      expect([all, none]).to.deep.equal([175, 5]);
+    });
+
+    it('keeps leading dimensions', () => {
+      const shapes = tf.tidy(() => {
+        const kernel = tf.ones<tf.Rank.R2>([4, 5]);
+        return [[4], [2, 4], [2, 3, 4], [2, 1, 3, 4]].map(
+          (shape) => sparsifiedMatMul(tf.ones(shape), kernel, tf.scalar(0)).shape,
+        ) as unknown as tf.TensorContainer;
+      });
+      expect(shapes).to.deep.equal([[5], [2, 5], [2, 3, 5], [2, 1, 3, 5]]);
+    });
+
+    it('multiplies an integer input', () => {
+      const y = tf.tidy(() =>
+        sparsifiedMatMul(tf.tensor2d([[1, 2]], [1, 2], 'int32'), tf.ones([2, 1]), tf.scalar(1)).dataSync(),
+      );
+      expect([...y]).to.deep.equal([2]);
+    });
+
+    for (const activation of FUSED_ACTIVATIONS) {
+      it(`has the gradient of the masked product through ${activation}`, () => {
+        const values = {
+          x: normals(12, 3),
+          kernel: normals(8, 4),
+          bias: normals(2, 5),
+          dy: normals(6, 6),
+        };
+        const [actual, expected] = tf.tidy(() => {
+          const x = tf.tensor2d(values.x, [3, 4]);
+          const kernel = tf.tensor2d(values.kernel, [4, 2]);
+          const bias = tf.tensor1d(values.bias);
+          const dy = tf.tensor2d(values.dy, [3, 2]);
+          const keep = tf.cast(tf.greater(tf.abs(x), 0.5), 'float32');
+          const ours = tf.grads((x, kernel, bias) =>
+            sparsifiedMatMul(x, kernel as tf.Tensor2D, tf.scalar(0.5), {
+              bias: bias as tf.Tensor1D,
+              activation,
+            }),
+          )([x, kernel, bias], dy);
+          const stock = tf.grads((x, kernel, bias) => {
+            const z = tf.add(tf.matMul(tf.mul(x, keep), kernel), bias);
+            switch (activation) {
+              case 'linear':
+                return z;
+              case 'silu':
+                return tf.mul(z, tf.sigmoid(z));
+              case 'gelu':
+                return tf.mul(tf.mul(z, 0.5), tf.add(tf.erf(tf.div(z, Math.SQRT2)), 1));
+              default:
+                return tf[activation](z);
+            }
+          })([x, kernel, bias], dy);
+          return [ours, stock].map((grads) => grads.flatMap((g) => [...g.dataSync()])) as unknown as [
+            number[],
+            number[],
+          ];
+        });
+        expect(actual.length).to.equal(expected.length);
+        expected.forEach((value, i) => expect(actual[i]).to.be.closeTo(value, 1e-5));
+      });
+    }
+
+    it('has a registered gradient for direct calls of the kernel', function () {
+      registerSparsifiedMatMul();
+      if (tf.getKernel('SparsifiedMatMul', tf.getBackend()) === undefined) return;
+      const gradient = tf.tidy(() => {
+        const inputs = {kernel: tf.ones([2, 3]), threshold: tf.scalar(1), bias: tf.zeros([0])};
+        return tf
+          .grad((x) => runKernel('SparsifiedMatMul', {x, ...inputs}, {activation: 'linear'}))(
+            tf.tensor2d([[2, 1]]),
+          )
+          .dataSync();
+      });
+      expect([...gradient]).to.deep.equal([3, 0]);
+    });
+
+    for (const {what, x, kernel, threshold, bias} of [
+      {what: 'x', x: [1, 3], kernel: [2, 4], threshold: [], bias: undefined},
+      {what: 'threshold', x: [1, 2], kernel: [2, 4], threshold: [3], bias: undefined},
+      {what: 'bias', x: [1, 2], kernel: [2, 4], threshold: [], bias: [2]},
+      {what: 'kernel', x: [1, 2], kernel: [2], threshold: [], bias: undefined},
+    ]) {
+      it(`rejects a ${what} of the wrong shape by name`, () => {
+        const apply = () =>
+          tf.tidy(() =>
+            sparsifiedMatMul(tf.ones(x), tf.ones(kernel), tf.ones(threshold), {
+              bias: bias && (tf.ones(bias) as tf.Tensor1D),
+            }),
+          );
+        expect(apply).to.throw(what).with.property('code', 'shape-mismatch');
+      });
+    }
+  });
+
+  describe('on cpu, where rows are skipped', () => {
+    it('leaves Inf and NaN in a masked row of the kernel out', async () => {
+      await tf.setBackend('cpu');
+      const y = tf.tidy(() =>
+        sparsifiedMatMul(
+          tf.tensor2d([[0.1, 2]]),
+          tf.tensor2d([
+            [Infinity, NaN],
+            [1, 1],
+          ]),
+          tf.scalar(1),
+        ).dataSync(),
+      );
+      expect([...y]).to.deep.equal([2, 2]);
+    });
+  });
+});

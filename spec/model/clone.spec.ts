@@ -1,0 +1,83 @@
+/** @file Copies of models that share the weights' memory, over every topology. */
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import {cloneModel} from '../../lib/model/clone.js';
+import {denseLayers, makeSparsifying} from '../../lib/model/dense-layers.js';
+import {onEveryBackend} from '../backends.js';
+import {TOPOLOGIES} from './topologies.js';
+
+/** All outputs of a model on a batch, in one array. */
+function outputs(model: tf.LayersModel, batch: tf.Tensor[]): number[] {
+  return tf.tidy(() =>
+    [model.predict(batch.length === 1 ? batch[0] : batch)].flat().flatMap((y) => [...y.dataSync()]),
+  ) as unknown as number[];
+}
+
+describe('cloneModel', () => {
+  onEveryBackend(() => {
+    for (const {name, build, batch, paths} of TOPOLOGIES) {
+      describe(name, () => {
+        let model: tf.LayersModel;
+        let x: tf.Tensor[];
+        beforeEach(() => {
+          model = build();
+          x = batch(1);
+        });
+        afterEach(() => tf.dispose(x));
+
+        it('finds the Dense layers by path', () => {
+          expect(denseLayers(model).map(({path}) => path)).to.deep.equal(paths);
+          model.dispose();
+        });
+
+        it('computes the same, shares memory, and outlives the original', () => {
+          const expected = outputs(model, x);
+          const buffers = tf.memory().numDataBuffers;
+          const copy = cloneModel(model);
+          expect(tf.memory().numDataBuffers, 'data buffers').to.equal(buffers);
+          expect(outputs(copy, x)).to.deep.equal(expected);
+          expect(copy.layers.map(({name}) => name)).to.deep.equal(model.layers.map(({name}) => name));
+          model.dispose();
+          expect(outputs(copy, x)).to.deep.equal(expected);
+          copy.dispose();
+        });
+
+        it('leaves the original as it was when the copy changes', () => {
+          const expected = outputs(model, x);
+          const copy = cloneModel(model);
+          const undo = makeSparsifying(copy, new Set(paths));
+          expect(outputs(copy, x)).to.have.length(expected.length);
+          expect(denseLayers(model).every(({layer}) => layer.getClassName() === 'Dense')).to.equal(true);
+          expect(denseLayers(copy).every(({layer}) => layer.getClassName() === 'SparsifyingDense')).to.equal(
+            true,
+          );
+          for (const {layer} of denseLayers(copy)) {
+            tf.tidy(() => void layer.kernel!.write(tf.zerosLike(layer.kernel!.read())));
+          }
+          expect(outputs(copy, x)).to.not.deep.equal(expected);
+          expect(outputs(model, x)).to.deep.equal(expected);
+          undo();
+          copy.dispose();
+          model.dispose();
+        });
+      });
+    }
+
+    it('keeps what compile set, with an optimizer of its own', async () => {
+      const model = TOPOLOGIES[0].build();
+      model.compile({optimizer: tf.train.adam(0.01), loss: 'meanSquaredError', metrics: ['accuracy']});
+      const [x, y] = [tf.ones([4, 8]), tf.ones([4, 4])];
+      await model.fit(x, y, {epochs: 1, verbose: 0});
+      const copy = cloneModel(model);
+      const before = outputs(model, [x]);
+      const losses = [model, copy].map((m) => (m.evaluate(x, y) as tf.Scalar[])[0].dataSync()[0]);
+      expect(losses[1]).to.be.closeTo(losses[0], 1e-6);
+      await copy.fit(x, y, {epochs: 2, verbose: 0});
+      expect(outputs(model, [x]), 'training the copy').to.deep.equal(before);
+      expect(outputs(copy, [x])).to.not.deep.equal(before);
+      copy.dispose();
+      model.dispose();
+      tf.dispose([x, y]);
+    });
+  });
+});
