@@ -7,6 +7,7 @@ import {parseArgs} from 'node:util';
 
 import * as tf from '@tensorflow/tfjs';
 
+import {loadBackend} from '../lib/backend/load.js';
 import {saveLayersModel} from '../lib/io/model-files.js';
 import {buildDigitsModel} from '../models/digits/architecture.js';
 import {distort} from '../models/digits/augmentation.js';
@@ -44,7 +45,7 @@ if (options.help) {
 }
 
 async function train(epochs: number, seed: number, folder: string): Promise<void> {
-  console.log(`backend: ${await fastestBackend()}`);
+  console.log(`backend: ${(await loadBackend()).name}`);
   const split = await loadDigits();
   console.log(
     `images: ${split.train.labels.length} train, ${split.calibration.labels.length} calibration, ` +
@@ -74,20 +75,6 @@ async function train(epochs: number, seed: number, folder: string): Promise<void
   await saveLayersModel(model, folder);
   await writeSamples(split, folder);
   console.log(`wrote ${folder}`);
-}
-
-/** tfjs-node if it loads, else wasm. */
-async function fastestBackend(): Promise<string> {
-  for (const name of ['@tensorflow/tfjs-node', '@tensorflow/tfjs-backend-wasm']) {
-    try {
-      await import(name);
-      await tf.setBackend(name.endsWith('node') ? 'tensorflow' : 'wasm');
-      return tf.getBackend();
-    } catch {
-      continue; // Not installed, or its native part does not load: the next one trains as well, slower.
-    }
-  }
-  return tf.getBackend();
 }
 
 /** One pass over the training images in a new order, distorted anew; returns the mean loss. */

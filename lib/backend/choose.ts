@@ -97,7 +97,9 @@ function commandFor(name: BackendName, {version}: BackendCheck): string {
     case 'node':
       return version === null ? `${install} && npx tfjs-sparsify provision` : 'npx tfjs-sparsify provision';
     case 'node-gpu':
-      return version === null ? install.replace('--ignore-scripts ', '') : `npm rebuild ${PACKAGES[name].package}`;
+      return version === null
+        ? install.replace('--ignore-scripts ', '')
+        : `npm rebuild ${PACKAGES[name].package}`;
     default:
       return install;
   }

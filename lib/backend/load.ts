@@ -79,7 +79,8 @@ async function activate(name: BackendName): Promise<void> {
       {package: PACKAGES[name].package},
     );
   }
-  if (!(await tf.setBackend(registered))) throw new Error(`TensorFlow.js could not start backend ${registered}`);
+  if (!(await tf.setBackend(registered)))
+    throw new Error(`TensorFlow.js could not start backend ${registered}`);
   await tf.ready();
   // The cpu backend greets on its first use with five lines about tfjs-node; `faster` says it better.
   if (registered === 'cpu') Object.assign(tf.backend(), {firstUse: false});

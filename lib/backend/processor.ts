@@ -13,7 +13,18 @@ export interface Processor {
 
 /** Flags of Linux's /proc/cpuinfo, x86-64 and ARM. */
 const FEATURES = [
-  ...['sse4_2', 'avx', 'avx2', 'fma', 'f16c', 'avx_vnni', 'avx512f', 'avx512bw', 'avx512_vnni', 'avx512_bf16'],
+  ...[
+    'sse4_2',
+    'avx',
+    'avx2',
+    'fma',
+    'f16c',
+    'avx_vnni',
+    'avx512f',
+    'avx512bw',
+    'avx512_vnni',
+    'avx512_bf16',
+  ],
   ...['avx512_fp16', 'amx_tile', 'amx_int8', 'amx_bf16'],
   ...['asimd', 'asimddp', 'asimdhp', 'i8mm', 'bf16', 'sve', 'sve2'],
 ];

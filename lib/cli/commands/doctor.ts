@@ -49,7 +49,10 @@ function describe({node, processor, backends, used, problem, tensorflow, faster,
     }),
   ];
   if (used === null) lines.push(`Used        none: ${problem ?? ''}`);
-  else lines.push(`Used        ${used.name}${tensorflow === null ? '' : `, TensorFlow ${tensorflow}`}: ${used.why}`);
+  else
+    lines.push(
+      `Used        ${used.name}${tensorflow === null ? '' : `, TensorFlow ${tensorflow}`}: ${used.why}`,
+    );
   if (faster === null) lines.push('Faster      nothing that is known');
   else lines.push(`Faster      ${faster.what}:`, `            ${faster.command}`);
   lines.push(`Cache       ${cache}`);
