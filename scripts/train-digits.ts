@@ -1,6 +1,6 @@
 /**
  * @file Trains the model in models/digits and writes it there, with samples of the held-out images:
- * `npm run train:digits`. Seeded; takes about 5 minutes with tfjs-node, 15 with the wasm backend.
+ * `npm run train:digits`. Seeded; takes about 5 minutes with tfjs-node, half an hour with the wasm backend.
  */
 
 import {parseArgs} from 'node:util';
@@ -17,7 +17,7 @@ import {seededRandom, shuffledIndices, type Random} from '../models/digits/seede
 
 const HELP = `Trains the digits model: npm run train:digits -- [options]
 
-  --epochs N   passes over the training images, each distorted anew (default 60)
+  --epochs N   passes over the training images, each distorted anew (default 100)
   --seed N     of the initial weights, the order and the distortions (default 1)
   --out DIR    where the model and the samples are written (default models/digits)
 `;
@@ -31,7 +31,7 @@ const WARM_UP_SHARE = 0.05;
 
 const {values: options} = parseArgs({
   options: {
-    epochs: {type: 'string', default: '60'},
+    epochs: {type: 'string', default: '100'},
     seed: {type: 'string', default: '1'},
     out: {type: 'string', default: 'models/digits'},
     help: {type: 'boolean', default: false},

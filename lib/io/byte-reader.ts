@@ -44,7 +44,7 @@ export class ByteReader {
       );
     }
     const bytes = new Uint8Array(length);
-    for (let filled = 0; filled < length; ) {
+    for (let filled = 0; filled < length;) {
       if (this.rest.byteLength === 0 && !(await this.advance())) {
         throw new FileError(
           'truncated',
@@ -93,7 +93,11 @@ export class ByteReader {
 export async function* fileChunks(path: string, start = 0, length = Infinity): AsyncGenerator<Uint8Array> {
   if (length === 0) return;
   try {
-    yield* createReadStream(path, {start, end: start + length - 1, highWaterMark: CHUNK_BYTES}) as AsyncIterable<Buffer>;
+    yield* createReadStream(path, {
+      start,
+      end: start + length - 1,
+      highWaterMark: CHUNK_BYTES,
+    }) as AsyncIterable<Buffer>;
   } catch (cause) {
     throw fileFailure(path, cause);
   }

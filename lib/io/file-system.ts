@@ -40,7 +40,10 @@ export type FileSystemHandler = Required<Pick<io.IOHandler, 'load' | 'save'>>;
  * await model.save(fileSystem('out'));
  * const same = await tf.loadLayersModel(fileSystem('out'));
  */
-export function fileSystem(path: string, {maxShardBytes = MAX_SHARD_BYTES}: FileSystemOptions = {}): FileSystemHandler {
+export function fileSystem(
+  path: string,
+  {maxShardBytes = MAX_SHARD_BYTES}: FileSystemOptions = {},
+): FileSystemHandler {
   const jsonPath = modelJsonPath(path);
   return {
     load: () => readModel(jsonPath),
@@ -138,7 +141,7 @@ async function fill(
   position: number,
   path: string,
 ): Promise<void> {
-  for (let filled = 0; filled < target.byteLength; ) {
+  for (let filled = 0; filled < target.byteLength;) {
     const {bytesRead} = await file.read(target, filled, target.byteLength - filled, position + filled);
     if (bytesRead === 0) {
       throw new FileError('weights-mismatch', `${path} became shorter while it was read`, {path});

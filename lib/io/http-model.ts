@@ -60,13 +60,22 @@ async function fetchBytes(url: string, limit: number): Promise<ArrayBuffer> {
   try {
     response = await fetch(url);
   } catch (cause) {
-    throw new FileError('unreachable', `${url} cannot be reached: check the address and the network`, {url}, {cause});
+    throw new FileError(
+      'unreachable',
+      `${url} cannot be reached: check the address and the network`,
+      {url},
+      {cause},
+    );
   }
   if (!response.ok) {
-    throw new FileError('http-status', `${url} answered ${response.status} ${response.statusText}: check the address`, {
-      url,
-      status: response.status,
-    });
+    throw new FileError(
+      'http-status',
+      `${url} answered ${response.status} ${response.statusText}: check the address`,
+      {
+        url,
+        status: response.status,
+      },
+    );
   }
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -75,7 +84,10 @@ async function fetchBytes(url: string, limit: number): Promise<ArrayBuffer> {
     size += next.value.byteLength;
     if (size > limit) {
       await reader?.cancel();
-      throw new FileError('too-large', `${url} is larger than the ${limit} bytes that it may have`, {url, limit});
+      throw new FileError('too-large', `${url} is larger than the ${limit} bytes that it may have`, {
+        url,
+        limit,
+      });
     }
     chunks.push(next.value);
   }

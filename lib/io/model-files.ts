@@ -108,14 +108,23 @@ function namedWeights(model: tf.LayersModel): NamedWeight[] {
     try {
       return {name, tensor: variable.read()};
     } catch (cause) {
-      throw new ModelError('disposed-model', `the model "${model.name}" is disposed: its weights are gone`, {name}, {cause});
+      throw new ModelError(
+        'disposed-model',
+        `the model "${model.name}" is disposed: its weights are gone`,
+        {name},
+        {cause},
+      );
     }
   });
 }
 
 function storedDtype({dtype}: tf.Tensor): 'float32' | 'int32' | 'bool' {
   if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
-  throw new ModelError('unsupported-dtype', `a weight has dtype ${dtype}; it must be float32, int32 or bool`, {dtype});
+  throw new ModelError(
+    'unsupported-dtype',
+    `a weight has dtype ${dtype}; it must be float32, int32 or bool`,
+    {dtype},
+  );
 }
 
 async function* bytesOf(tensors: readonly tf.Tensor[]): AsyncGenerator<Uint8Array> {

@@ -137,9 +137,13 @@ function checkKeys(value: unknown, source: string, depth: number): void {
 
 function checkManifest(manifest: unknown, source: string): void {
   const fail = (what: string): never => {
-    throw new FileError('malformed-manifest', `"weightsManifest" of ${source} ${what}: save the model again`, {
-      source,
-    });
+    throw new FileError(
+      'malformed-manifest',
+      `"weightsManifest" of ${source} ${what}: save the model again`,
+      {
+        source,
+      },
+    );
   };
   if (!Array.isArray(manifest)) return fail('is missing or no array, so the model has no weights');
   const names = new Set<string>();
@@ -183,7 +187,8 @@ function isShape(shape: unknown): shape is number[] {
 }
 
 function isStorable({dtype, quantization}: Record<string, unknown>): boolean {
-  if (typeof dtype !== 'string' || !(dtype === 'string' || Object.hasOwn(BYTES_PER_VALUE, dtype))) return false;
+  if (typeof dtype !== 'string' || !(dtype === 'string' || Object.hasOwn(BYTES_PER_VALUE, dtype)))
+    return false;
   if (quantization === undefined) return true;
   if (!isObject(quantization) || typeof quantization['dtype'] !== 'string') return false;
   return Object.hasOwn(BYTES_PER_QUANTIZED_VALUE, quantization['dtype']);

@@ -7,7 +7,7 @@ import {FileError} from '../errors.js';
 
 /** Numbers in row-major order. */
 export interface NumericArray {
-  readonly values: Float32Array | Int32Array | Uint8Array;
+  readonly values: Float32Array | Float64Array | Int32Array | Uint8Array;
   readonly shape: readonly number[];
   readonly dtype: 'float32' | 'int32' | 'bool';
 }
@@ -24,7 +24,7 @@ export interface ElementType {
 export const ELEMENT_TYPES: Readonly<Record<string, ElementType>> = {
   f2: {bytes: 2, dtype: 'float32', decode: ({buffer}) => halvesToFloats(new Uint16Array(buffer))},
   f4: {bytes: 4, dtype: 'float32', decode: ({buffer}) => new Float32Array(buffer)},
-  f8: {bytes: 8, dtype: 'float32', decode: ({buffer}) => Float32Array.from(new Float64Array(buffer))},
+  f8: {bytes: 8, dtype: 'float32', decode: ({buffer}) => new Float64Array(buffer)},
   i1: {bytes: 1, dtype: 'int32', decode: ({buffer}) => Int32Array.from(new Int8Array(buffer))},
   u1: {bytes: 1, dtype: 'int32', decode: (bytes) => Int32Array.from(bytes)},
   i2: {bytes: 2, dtype: 'int32', decode: ({buffer}) => Int32Array.from(new Int16Array(buffer))},
@@ -49,7 +49,9 @@ function narrow(values: Uint32Array | BigInt64Array | BigUint64Array): Int32Arra
   for (let i = 0; i < values.length; i++) {
     const value = Number(values[i]);
     if (value < -(2 ** 31) || value >= 2 ** 31) {
-      throw new FileError('out-of-range', `element ${i} is ${values[i]}, which does not fit in an int32`, {index: i});
+      throw new FileError('out-of-range', `element ${i} is ${values[i]}, which does not fit in an int32`, {
+        index: i,
+      });
     }
     narrowed[i] = value;
   }

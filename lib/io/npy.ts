@@ -40,7 +40,8 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
     return fail('not-npy', 'it does not start as a .npy file does: write it with numpy.save');
   }
   const version = start[6];
-  if (version < 1 || version > 3) return fail('unsupported-npy', `.npy version ${version}; 1, 2 and 3 are known`);
+  if (version < 1 || version > 3)
+    return fail('unsupported-npy', `.npy version ${version}; 1, 2 and 3 are known`);
   const lengthBytes = version === 1 ? 2 : 4;
   const lengthField = await reader.read(lengthBytes, 'the header length');
   const headerLength = Buffer.from(lengthField.buffer).readUIntLE(0, lengthBytes);
@@ -52,7 +53,8 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
   const descr = /['"]descr['"]\s*:\s*['"]([<>=|]?)([a-zA-Z])(\d*)/.exec(text);
   const order = /['"]fortran_order['"]\s*:\s*(True|False)/.exec(text);
   const dimensions = /['"]shape['"]\s*:\s*\(([\d\s,]*)\)/.exec(text);
-  if (order === null || dimensions === null) return fail('malformed-npy', `its header is ${JSON.stringify(text)}`);
+  if (order === null || dimensions === null)
+    return fail('malformed-npy', `its header is ${JSON.stringify(text)}`);
   const element = descr === null ? undefined : ELEMENT_TYPES[descr[2] + descr[3]];
   if (descr === null || element === undefined) {
     return fail(
@@ -61,9 +63,15 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
         `${Object.keys(ELEMENT_TYPES).join(', ')}: convert it with array.astype('float32')`,
     );
   }
-  const shape = dimensions[1].split(',').map((part) => part.trim()).filter((part) => part !== '').map(Number);
-  if (shape.length === 0) return fail('unsupported-npy', 'it holds a single number; the first dimension must be the items');
-  if (shape.length > MAX_RANK) return fail('malformed-npy', `it has ${shape.length} dimensions; at most ${MAX_RANK}`);
+  const shape = dimensions[1]
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+    .map(Number);
+  if (shape.length === 0)
+    return fail('unsupported-npy', 'it holds a single number; the first dimension must be the items');
+  if (shape.length > MAX_RANK)
+    return fail('malformed-npy', `it has ${shape.length} dimensions; at most ${MAX_RANK}`);
   if (order[1] === 'True' && shape.filter((size) => size > 1).length > 1) {
     return fail('unsupported-npy', 'it is in Fortran order: save numpy.ascontiguousarray(array)');
   }
@@ -88,8 +96,16 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
  * @returns Values [rows, ...], in memory of their own.
  * @throws FileError `truncated`, `too-large`, or `out-of-range` for an integer beyond int32.
  */
-export async function readNpyRows(reader: ByteReader, header: NpyHeader, rows: number): Promise<NumericArray> {
-  const {element, bigEndian, shape: [, ...rowShape]} = header;
+export async function readNpyRows(
+  reader: ByteReader,
+  header: NpyHeader,
+  rows: number,
+): Promise<NumericArray> {
+  const {
+    element,
+    bigEndian,
+    shape: [, ...rowShape],
+  } = header;
   const shape = [rows, ...rowShape];
   const start = reader.offset;
   const length = shape.reduce((product, size) => product * size, element.bytes);
@@ -100,7 +116,10 @@ export async function readNpyRows(reader: ByteReader, header: NpyHeader, rows: n
   } catch (cause) {
     if (!(cause instanceof FileError) || typeof cause.data['index'] !== 'number') throw cause;
     const offset = start + cause.data['index'] * element.bytes;
-    throw new FileError(cause.code, `${reader.source}, byte ${offset}: ${cause.message}`, {path: reader.source, offset});
+    throw new FileError(cause.code, `${reader.source}, byte ${offset}: ${cause.message}`, {
+      path: reader.source,
+      offset,
+    });
   }
 }
 
@@ -111,7 +130,10 @@ export async function readNpyRows(reader: ByteReader, header: NpyHeader, rows: n
  * @param shape Their dimensions.
  * @returns The file's content.
  */
-export function encodeNpy(values: Uint8Array | Int32Array | Float32Array, shape: readonly number[]): Uint8Array {
+export function encodeNpy(
+  values: Uint8Array | Int32Array | Float32Array,
+  shape: readonly number[],
+): Uint8Array {
   const descr = values instanceof Float32Array ? '<f4' : values instanceof Int32Array ? '<i4' : '|u1';
   const dimensions = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${dimensions}), }`;

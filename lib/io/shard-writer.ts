@@ -42,7 +42,7 @@ export async function writeShards(
   };
   try {
     for await (const piece of pieces) {
-      for (let offset = 0; offset < piece.byteLength; ) {
+      for (let offset = 0; offset < piece.byteLength;) {
         shard ??= await OpenShard.create(join(folder, 'draft.bin'));
         const length = Math.min(WRITE_BYTES, maxShardBytes - shard.bytes);
         const written = await shard.write(piece.subarray(offset, offset + length));

@@ -33,7 +33,9 @@ export function buildDigitsModel({dropout = 0, seed = 0}: DigitsModelOptions = {
       inputShape,
     });
   const drop = (index: number) =>
-    dropout > 0 ? [tf.layers.dropout({name: `dropout_${index}`, rate: dropout, seed: seed + 10 + index})] : [];
+    dropout > 0
+      ? [tf.layers.dropout({name: `dropout_${index}`, rate: dropout, seed: seed + 10 + index})]
+      : [];
   return tf.sequential({
     name: 'digits',
     layers: [

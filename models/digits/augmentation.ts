@@ -28,7 +28,11 @@ const CENTRE = (IMAGE_SIDE - 1) / 2;
 export function distort(images: Float32Array, random: Random): Float32Array {
   const distorted = new Float32Array(images.length);
   for (let start = 0; start < images.length; start += IMAGE_PIXELS) {
-    distortOne(images.subarray(start, start + IMAGE_PIXELS), distorted.subarray(start, start + IMAGE_PIXELS), random);
+    distortOne(
+      images.subarray(start, start + IMAGE_PIXELS),
+      distorted.subarray(start, start + IMAGE_PIXELS),
+      random,
+    );
   }
   return distorted;
 }
@@ -53,8 +57,16 @@ function distortOne(source: Float32Array, target: Float32Array, random: Random):
       target[pixel] = interpolate(
         source,
         IMAGE_SIDE,
-        cos * fromX - sin * fromY + CENTRE + shiftX + interpolate(elasticX, GRID_SIDE, x * gridStep, y * gridStep),
-        sin * fromX + cos * fromY + CENTRE + shiftY + interpolate(elasticY, GRID_SIDE, x * gridStep, y * gridStep),
+        cos * fromX -
+          sin * fromY +
+          CENTRE +
+          shiftX +
+          interpolate(elasticX, GRID_SIDE, x * gridStep, y * gridStep),
+        sin * fromX +
+          cos * fromY +
+          CENTRE +
+          shiftY +
+          interpolate(elasticY, GRID_SIDE, x * gridStep, y * gridStep),
       );
     }
   }

@@ -1,0 +1,196 @@
+/**
+ * @file JSON lines (jsonlines.org) as batches: on every line one item, an array of numbers nested to any depth
+ * or an object of such arrays by input name. All lines must have the first line's names and shapes.
+ */
+
+import {FileError} from '../errors.js';
+import {pickNames, type ArrayBatch, type ArraySource} from './array-batches.js';
+import {fileChunks} from './byte-reader.js';
+import type {NumericArray} from './npy-values.js';
+
+/** An item of 4 million numbers; a longer line is no item of a batch. */
+const MAX_LINE_BYTES = 64 * 1024 ** 2;
+/** Tensors have at most 6 dimensions, one of them the batch. */
+const MAX_ITEM_RANK = 5;
+const LINE_FEED = 0x0a;
+/** Names that would reach an object's prototype. */
+const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** How lines are read. */
+export interface JsonLinesOptions {
+  /** Which names of the objects to read; all by default. */
+  readonly inputNames?: readonly string[];
+  /** Whether a line may be a single number, as in a file of labels. */
+  readonly numbers?: boolean;
+}
+
+/** The numbers of one item. */
+interface Item {
+  readonly shape: readonly number[];
+  readonly values: readonly number[];
+}
+
+/** A JSON-lines file; read line by line, so it may be larger than memory. */
+export function jsonLinesFile(path: string, options: JsonLinesOptions = {}): ArraySource {
+  return {
+    itemCount: () => Promise.resolve(undefined),
+    batches: (batchSize) => readBatches(path, batchSize, options),
+  };
+}
+
+async function* readBatches(
+  path: string,
+  batchSize: number,
+  options: JsonLinesOptions,
+): AsyncGenerator<ArrayBatch> {
+  let first: ReadonlyMap<string, Item> | undefined;
+  let items: ReadonlyMap<string, Item>[] = [];
+  let lineNumber = 0;
+  for await (const line of readLines(path)) {
+    lineNumber++;
+    if (line.trim() === '') continue;
+    const item = parseLine(line, `${path}, line ${lineNumber}`, options);
+    first ??= item;
+    checkLikeFirst(item, first, `${path}, line ${lineNumber}`);
+    items.push(item);
+    if (items.length === batchSize) {
+      yield stack(items);
+      items = [];
+    }
+  }
+  if (items.length > 0) yield stack(items);
+}
+
+async function* readLines(path: string): AsyncGenerator<string> {
+  let parts: Uint8Array[] = [];
+  let bytes = 0;
+  const take = () => {
+    const line = Buffer.concat(parts).toString('utf8');
+    parts = [];
+    bytes = 0;
+    return line;
+  };
+  for await (const chunk of fileChunks(path)) {
+    let start = 0;
+    for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
+      parts.push(chunk.subarray(start, end));
+      yield take();
+      start = end + 1;
+    }
+    parts.push(chunk.subarray(start));
+    bytes += chunk.byteLength - start;
+    if (bytes > MAX_LINE_BYTES) {
+      throw new FileError(
+        'too-large',
+        `${path} has a line of over ${MAX_LINE_BYTES} bytes: write one item a line`,
+        {path},
+      );
+    }
+  }
+  if (bytes > 0) yield take();
+}
+
+function parseLine(line: string, where: string, {inputNames, numbers}: JsonLinesOptions): Map<string, Item> {
+  let json: unknown;
+  try {
+    json = JSON.parse(line);
+  } catch (cause) {
+    throw new FileError('malformed-json', `${where} is not JSON: was the file cut off?`, {where}, {cause});
+  }
+  if (Array.isArray(json) || (numbers === true && typeof json === 'number'))
+    return new Map([['', toItem(json, where)]]);
+  if (typeof json !== 'object' || json === null) {
+    throw new FileError(
+      'malformed-item',
+      `${where} is ${JSON.stringify(json)}; it must be an array or an object of arrays`,
+      {where},
+    );
+  }
+  const entries = new Map<string, unknown>(Object.entries(json));
+  return new Map(
+    pickNames([...entries.keys()], inputNames, where).map((name) => {
+      if (FORBIDDEN_NAMES.has(name))
+        throw new FileError('forbidden-key', `${where} has a key "${name}"`, {where, name});
+      return [name, toItem(entries.get(name), `${where}, "${name}"`)];
+    }),
+  );
+}
+
+function toItem(json: unknown, where: string): Item {
+  const shape: number[] = [];
+  for (let inner: unknown = json; Array.isArray(inner); inner = inner[0]) shape.push(inner.length);
+  if (shape.length > MAX_ITEM_RANK || shape.includes(0)) {
+    throw new FileError(
+      'malformed-item',
+      `${where} has shape [${shape.join(', ')}]; none of 1 to ${MAX_ITEM_RANK} dimensions may be 0`,
+      {
+        where,
+        shape,
+      },
+    );
+  }
+  const values: number[] = [];
+  collect(json, shape, 0, values, where);
+  return {shape, values};
+}
+
+function collect(
+  json: unknown,
+  shape: readonly number[],
+  depth: number,
+  values: number[],
+  where: string,
+): void {
+  if (depth === shape.length) {
+    if (typeof json !== 'number') {
+      throw new FileError(
+        Array.isArray(json) ? 'ragged-item' : 'malformed-item',
+        `${where} has ${JSON.stringify(json)?.slice(0, 40)} where a number must be (value ${values.length})`,
+        {where, index: values.length},
+      );
+    }
+    values.push(json);
+    return;
+  }
+  if (!Array.isArray(json) || json.length !== shape[depth]) {
+    throw new FileError(
+      'ragged-item',
+      `${where} has rows of different lengths: ${Array.isArray(json) ? json.length : 'a number'} beside ${shape[depth]} ` +
+        `in dimension ${depth}; pad them to one length`,
+      {where, dimension: depth},
+    );
+  }
+  for (const child of json as unknown[]) collect(child, shape, depth + 1, values, where);
+}
+
+function checkLikeFirst(
+  item: ReadonlyMap<string, Item>,
+  first: ReadonlyMap<string, Item>,
+  where: string,
+): void {
+  const describe = (of: ReadonlyMap<string, Item>) =>
+    [...of]
+      .map(([name, {shape}]) => `${name === '' ? 'an array' : name} [${shape.join(', ')}]`)
+      .sort()
+      .join(', ');
+  const [found, expected] = [describe(item), describe(first)];
+  if (found === expected) return;
+  throw new FileError('ragged-item', `${where} has ${found}; the first line has ${expected}`, {
+    where,
+    found,
+    expected,
+  });
+}
+
+function stack(items: readonly ReadonlyMap<string, Item>[]): ArrayBatch {
+  const batch = new Map<string, NumericArray>();
+  for (const [name, {shape}] of items[0]) {
+    const rows = items.map((item) => item.get(name)?.values ?? []);
+    batch.set(name, {
+      values: Float64Array.from(rows.flat()),
+      shape: [items.length, ...shape],
+      dtype: 'float32',
+    });
+  }
+  return batch;
+}
