@@ -57,12 +57,9 @@ export function bindingFolder(cache, packageFolder, tensorflow) {
  */
 export function requireCompiler() {
   const compiler = process.env.CXX ? [process.env.CXX.split(' ')[0]] : ['g++', 'c++', 'clang++'];
-  const missing = [
-    findProgram(compiler) === undefined && !existsSync(compiler[0])
-      ? `a C++ compiler (${compiler.join(', ')})`
-      : '',
-    findProgram(['make', 'gmake']) === undefined ? 'make' : '',
-  ].filter((name) => name !== '');
+  const missing = [];
+  if (findProgram(compiler) === undefined && !existsSync(compiler[0])) missing.push(compiler[0]);
+  if (findProgram(['make', 'gmake']) === undefined) missing.push('make');
   if (missing.length === 0) return;
   throw new ProvisionError(
     'no-compiler',

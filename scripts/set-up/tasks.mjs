@@ -1,5 +1,5 @@
 /** @file What the tasks of run.mjs do once everything that they need is there. */
-import {existsSync, readdirSync} from 'node:fs';
+import {existsSync, readFileSync, readdirSync} from 'node:fs';
 import {buildDist} from './build.mjs';
 import {inRoot, runNode, say} from './repository.mjs';
 
@@ -14,9 +14,21 @@ const bin = {
   typedoc: inRoot('node_modules', 'typedoc', 'bin', 'typedoc'),
 };
 
-/** @param {readonly string[]} args Passed on to mocha. */
+/** @param {readonly string[]} args Passed on to mocha: files of specs run alone. */
 export function test(args) {
-  return runNode([bin.mocha, ...args]);
+  return runNode([bin.mocha, ...mochaArgs(args)]);
+}
+
+/**
+ * mocha adds files that are named to those of its settings; here they stand instead of them.
+ *
+ * @param {readonly string[]} args
+ */
+function mochaArgs(args) {
+  if (!args.some((arg) => arg.endsWith('.spec.ts'))) return args;
+  const {timeout, reporter} = JSON.parse(readFileSync(inRoot('.mocharc.json'), 'utf8'));
+  const settings = ['--node-option', 'import=tsx', '--timeout', String(timeout), '--reporter', reporter];
+  return ['--no-config', ...settings, ...args];
 }
 
 /**
@@ -58,7 +70,7 @@ export async function check() {
 
 /** @param {readonly string[]} args Passed on to mocha. */
 export function coverage(args) {
-  return runNode([bin.c8, process.execPath, bin.mocha, ...args]);
+  return runNode([bin.c8, process.execPath, bin.mocha, ...mochaArgs(args)]);
 }
 
 export function docs() {
