@@ -1,0 +1,86 @@
+// The Node-API module: registers the ops and says how they run. All computing goes through TensorFlow's ops.
+//
+//   register()                -> undefined, or throws with the reason
+//   instructionSet()          -> name, such as "AVX2"
+//   threads()                 -> number of threads, the caller's included
+//   setThreads(n)
+//   readBandwidth(float32Array) -> bytes a second at which the pool reads it once
+#include <node_api.h>
+
+#include <string>
+
+#include "loops.h"
+#include "ops.h"
+#include "pool.h"
+#include "sparsified-matmul.h"
+
+namespace sparsify {
+namespace {
+
+napi_value Number(napi_env env, double value) {
+  napi_value number;
+  napi_create_double(env, value, &number);
+  return number;
+}
+
+napi_value Argument(napi_env env, napi_callback_info info) {
+  napi_value argument = nullptr;
+  size_t count = 1;
+  napi_get_cb_info(env, info, &count, &argument, nullptr, nullptr);
+  return argument;
+}
+
+napi_value JsRegister(napi_env env, napi_callback_info) {
+  const std::string problem = RegisterOps();
+  if (!problem.empty()) napi_throw_error(env, nullptr, problem.c_str());
+  return nullptr;
+}
+
+napi_value JsInstructionSet(napi_env env, napi_callback_info) {
+  napi_value text;
+  napi_create_string_utf8(env, LoopTarget(), NAPI_AUTO_LENGTH, &text);
+  return text;
+}
+
+napi_value JsThreads(napi_env env, napi_callback_info) { return Number(env, Pool::Get().threads()); }
+
+napi_value JsSetThreads(napi_env env, napi_callback_info info) {
+  uint32_t threads = 0;
+  if (napi_get_value_uint32(env, Argument(env, info), &threads) != napi_ok || threads == 0) {
+    napi_throw_type_error(env, nullptr, "setThreads: give a whole number of at least 1");
+    return nullptr;
+  }
+  Pool::Get().SetThreads(threads);
+  return nullptr;
+}
+
+napi_value JsReadBandwidth(napi_env env, napi_callback_info info) {
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, Argument(env, info), &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_float32_array) {
+    napi_throw_type_error(env, nullptr, "readBandwidth: give a Float32Array");
+    return nullptr;
+  }
+  return Number(env, ReadBandwidth(static_cast<const float*>(data), length, Pool::Get()));
+}
+
+void Export(napi_env env, napi_value exports, const char* name, napi_callback callback) {
+  napi_value function;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
+  napi_set_named_property(env, exports, name, function);
+}
+
+}  // namespace
+}  // namespace sparsify
+
+NAPI_MODULE_INIT() {
+  using namespace sparsify;
+  Export(env, exports, "register", JsRegister);
+  Export(env, exports, "instructionSet", JsInstructionSet);
+  Export(env, exports, "threads", JsThreads);
+  Export(env, exports, "setThreads", JsSetThreads);
+  Export(env, exports, "readBandwidth", JsReadBandwidth);
+  return exports;
+}

@@ -1,0 +1,312 @@
+#include "ops.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "sparsified-matmul.h"
+#include "tensorflow-api.h"
+
+namespace sparsify {
+namespace {
+
+// Reported to TensorFlow, and by it to JavaScript, as an invalid argument.
+struct InvalidArgument : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class Status {
+ public:
+  Status() : status_(tensorflow.TF_NewStatus()) {}
+  ~Status() { tensorflow.TF_DeleteStatus(status_); }
+  Status(const Status&) = delete;
+  Status& operator=(const Status&) = delete;
+  operator TF_Status*() const { return status_; }
+  void Check() const {
+    if (tensorflow.TF_GetCode(status_) != TF_OK) throw std::runtime_error(tensorflow.TF_Message(status_));
+  }
+
+ private:
+  TF_Status* status_;
+};
+
+class Tensor {
+ public:
+  explicit Tensor(TF_Tensor* tensor) : tensor_(tensor) {
+    for (int i = 0; i < tensorflow.TF_NumDims(tensor); i++) shape_.push_back(tensorflow.TF_Dim(tensor, i));
+  }
+  ~Tensor() {
+    if (tensor_ != nullptr) tensorflow.TF_DeleteTensor(tensor_);
+  }
+  Tensor(Tensor&& other) noexcept : tensor_(other.tensor_), shape_(std::move(other.shape_)) {
+    other.tensor_ = nullptr;
+  }
+  Tensor(const Tensor&) = delete;
+  Tensor& operator=(const Tensor&) = delete;
+
+  float* data() const { return static_cast<float*>(tensorflow.TF_TensorData(tensor_)); }
+  const std::vector<int64_t>& shape() const { return shape_; }
+  size_t rank() const { return shape_.size(); }
+  size_t size() const {
+    size_t size = 1;
+    for (const int64_t dim : shape_) size *= static_cast<size_t>(dim);
+    return size;
+  }
+  std::string ShapeText() const {
+    std::string text = "[";
+    for (size_t i = 0; i < shape_.size(); i++) text += (i ? "," : "") + std::to_string(shape_[i]);
+    return text + "]";
+  }
+
+ private:
+  TF_Tensor* tensor_;
+  std::vector<int64_t> shape_;
+};
+
+Tensor Input(TF_OpKernelContext* context, int index) {
+  Status status;
+  TF_Tensor* tensor = nullptr;
+  tensorflow.TF_GetInput(context, index, &tensor, status);
+  status.Check();
+  return Tensor(tensor);
+}
+
+// float32 of x's shape with the last dimension replaced.
+Tensor Output(TF_OpKernelContext* context, int index, const Tensor& x, size_t last) {
+  std::vector<int64_t> shape = x.shape();
+  shape.back() = static_cast<int64_t>(last);
+  size_t size = 1;
+  for (const int64_t dim : shape) size *= static_cast<size_t>(dim);
+  Status status;
+  TF_Tensor* tensor = tensorflow.TF_AllocateOutput(context, index, TF_FLOAT, shape.data(),
+                                                   static_cast<int>(shape.size()), size * sizeof(float), status);
+  status.Check();
+  return Tensor(tensor);
+}
+
+// x as [rows, columns].
+struct Matrix {
+  explicit Matrix(const Tensor& x) {
+    if (x.rank() == 0) throw InvalidArgument("x is a scalar; it must be [..., inputs]");
+    columns = static_cast<size_t>(x.shape().back());
+    for (size_t i = 0; i + 1 < x.rank(); i++) rows *= static_cast<size_t>(x.shape()[i]);
+  }
+  size_t rows = 1;
+  size_t columns;
+};
+
+Threshold ThresholdOf(const Tensor& threshold, size_t inputs) {
+  const size_t size = threshold.size();
+  if (size != 1 && !(threshold.rank() == 1 && size == inputs)) {
+    throw InvalidArgument("the threshold has shape " + threshold.ShapeText() + "; it must hold 1 value or be [" +
+                          std::to_string(inputs) + "], one value per input");
+  }
+  return {threshold.data(), size == 1 ? size_t{0} : size_t{1}};
+}
+
+const float* BiasOf(const Tensor& bias, size_t units) {
+  if (bias.size() == 0) return nullptr;
+  if (bias.size() != units) {
+    throw InvalidArgument("the bias has shape " + bias.ShapeText() + "; it must be [" + std::to_string(units) +
+                          "], one value per unit, or [0]");
+  }
+  return bias.data();
+}
+
+Layer LayerOf(const Tensor& kernel, const Tensor& bias, Activation activation, const Matrix& x) {
+  if (kernel.rank() != 2 || static_cast<size_t>(kernel.shape()[0]) != x.columns) {
+    throw InvalidArgument("the kernel has shape " + kernel.ShapeText() + "; it must be [" +
+                          std::to_string(x.columns) + ", units] for an x with that many inputs");
+  }
+  const auto units = static_cast<size_t>(kernel.shape()[1]);
+  return {kernel.data(), BiasOf(bias, units), nullptr, units, activation};
+}
+
+std::vector<Activation> ParseActivations(const std::string& names) {
+  std::vector<Activation> activations;
+  for (size_t start = 0; start <= names.size();) {
+    const size_t end = std::min(names.find(',', start), names.size());
+    Activation activation;
+    if (!ParseActivation(names.data() + start, end - start, &activation)) {
+      std::string known;
+      for (const char* name : kActivationNames) known += std::string(known.empty() ? "" : ", ") + name;
+      throw InvalidArgument("there is no activation \"" + names.substr(start, end - start) + "\"; there are " + known);
+    }
+    activations.push_back(activation);
+    start = end + 1;
+  }
+  return activations;
+}
+
+// What a kernel of TensorFlow's keeps: the attribute, parsed.
+struct Kernel {
+  std::vector<Activation> activations;
+};
+
+template <class F>
+void Report(F&& report, const std::exception& error, int code) {
+  Status status;
+  tensorflow.TF_SetStatus(status, code, error.what());
+  report(status);
+}
+
+void* CreateKernel(TF_OpKernelConstruction* construction, const char* attribute) {
+  const auto report = [construction](TF_Status* status) {
+    tensorflow.TF_OpKernelConstruction_Failure(construction, status);
+  };
+  auto* kernel = new Kernel;
+  try {
+    Status status;
+    int32_t list_size = 0, total_size = 0;
+    tensorflow.TF_OpKernelConstruction_GetAttrSize(construction, attribute, &list_size, &total_size, status);
+    status.Check();
+    std::string names(static_cast<size_t>(total_size), '\0');
+    tensorflow.TF_OpKernelConstruction_GetAttrString(construction, attribute, names.data(), names.size(), status);
+    status.Check();
+    kernel->activations = ParseActivations(names);
+  } catch (const InvalidArgument& error) {
+    Report(report, error, TF_INVALID_ARGUMENT);
+  } catch (const std::exception& error) {
+    Report(report, error, TF_INTERNAL);
+  }
+  return kernel;
+}
+
+void* CreateWithActivation(TF_OpKernelConstruction* construction) { return CreateKernel(construction, "activation"); }
+void* CreateWithActivations(TF_OpKernelConstruction* construction) {
+  return CreateKernel(construction, "activations");
+}
+void* CreatePlain(TF_OpKernelConstruction*) { return new Kernel; }
+void DestroyKernel(void* kernel) { delete static_cast<Kernel*>(kernel); }
+
+void ComputeMatMul(const Kernel& kernel, TF_OpKernelContext* context) {
+  const Tensor x = Input(context, 0), weights = Input(context, 1), threshold = Input(context, 2),
+               bias = Input(context, 3);
+  const Matrix shape(x);
+  Layer layer = LayerOf(weights, bias, kernel.activations.at(0), shape);
+  const Threshold limits = ThresholdOf(threshold, shape.columns);
+  const Tensor y = Output(context, 0, x, layer.units);
+  layer.y = y.data();
+  SparsifiedMatMul(x.data(), shape.rows, shape.columns, limits, &layer, 1, Pool::Get());
+}
+
+void ComputeMatMulGroup(const Kernel& kernel, TF_OpKernelContext* context) {
+  const Tensor x = Input(context, 0), threshold = Input(context, 1);
+  const Matrix shape(x);
+  const int count = (tensorflow.TF_NumInputs(context) - 2) / 2;
+  if (kernel.activations.size() != static_cast<size_t>(count)) {
+    throw InvalidArgument(std::to_string(kernel.activations.size()) + " activations for " + std::to_string(count) +
+                          " kernels; give one each");
+  }
+  std::vector<Tensor> held;
+  std::vector<Layer> layers;
+  for (int i = 0; i < count; i++) {
+    held.push_back(Input(context, 2 + i));
+    held.push_back(Input(context, 2 + count + i));
+    layers.push_back(LayerOf(held[held.size() - 2], held.back(), kernel.activations[i], shape));
+  }
+  const Threshold limits = ThresholdOf(threshold, shape.columns);
+  for (int i = 0; i < count; i++) {
+    held.push_back(Output(context, i, x, layers[i].units));
+    layers[i].y = held.back().data();
+  }
+  SparsifiedMatMul(x.data(), shape.rows, shape.columns, limits, layers.data(), layers.size(), Pool::Get());
+}
+
+void ComputeMask(const Kernel&, TF_OpKernelContext* context) {
+  const Tensor x = Input(context, 0), threshold = Input(context, 1);
+  const Matrix shape(x);
+  const Threshold limits = ThresholdOf(threshold, shape.columns);
+  const Tensor y = Output(context, 0, x, shape.columns);
+  MaskRows(x.data(), shape.rows, shape.columns, limits, y.data(), Pool::Get());
+}
+
+void ComputeBiasActivation(const Kernel& kernel, TF_OpKernelContext* context) {
+  const Tensor x = Input(context, 0), bias = Input(context, 1);
+  const Matrix shape(x);
+  const float* const values = BiasOf(bias, shape.columns);
+  const Tensor y = Output(context, 0, x, shape.columns);
+  AddBiasAndActivate(x.data(), shape.rows, shape.columns, values, kernel.activations.at(0), y.data(), Pool::Get());
+}
+
+// No exception may pass through TensorFlow.
+template <void (*kCompute)(const Kernel&, TF_OpKernelContext*)>
+void Compute(void* kernel, TF_OpKernelContext* context) {
+  const auto report = [context](TF_Status* status) { tensorflow.TF_OpKernelContext_Failure(context, status); };
+  try {
+    kCompute(*static_cast<const Kernel*>(kernel), context);
+  } catch (const InvalidArgument& error) {
+    Report(report, error, TF_INVALID_ARGUMENT);
+  } catch (const std::exception& error) {
+    Report(report, error, TF_INTERNAL);
+  }
+}
+
+struct OpDefinition {
+  const char* name;
+  std::vector<const char*> inputs;
+  const char* output;
+  std::vector<const char*> attributes;
+  void* (*create)(TF_OpKernelConstruction*);
+  void (*compute)(void*, TF_OpKernelContext*);
+};
+
+void Register(const OpDefinition& op) {
+  TF_OpDefinitionBuilder* const builder = tensorflow.TF_NewOpDefinitionBuilder(op.name);
+  for (const char* attribute : op.attributes) tensorflow.TF_OpDefinitionBuilderAddAttr(builder, attribute);
+  for (const char* input : op.inputs) tensorflow.TF_OpDefinitionBuilderAddInput(builder, input);
+  tensorflow.TF_OpDefinitionBuilderAddOutput(builder, op.output);
+  tensorflow.TF_OpDefinitionBuilderSetShapeInferenceFunction(
+      builder, [](TF_ShapeInferenceContext* context, TF_Status* status) {
+        tensorflow.TF_ShapeInferenceContextSetUnknownShape(context, status);
+      });
+  Status status;
+  tensorflow.TF_RegisterOpDefinition(builder, status);  // takes the builder
+  status.Check();
+  TF_KernelBuilder* const kernel =
+      tensorflow.TF_NewKernelBuilder(op.name, "CPU", op.create, op.compute, &DestroyKernel);
+  tensorflow.TF_RegisterKernelBuilder(op.name, kernel, status);  // takes the builder
+  status.Check();
+}
+
+}  // namespace
+
+std::string RegisterOps() {
+  static std::mutex mutex;
+  static bool registered = false;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (registered) return "";
+  const std::string problem = LoadTensorFlow();
+  if (!problem.empty()) return problem;
+  try {
+    Register({"SparsifiedMatMul",
+              {"x: float", "kernel: float", "threshold: float", "bias: float"},
+              "y: float",
+              {"activation: string"},
+              &CreateWithActivation,
+              &Compute<ComputeMatMul>});
+    Register({"SparsifiedMatMulGroup",
+              {"x: float", "threshold: float", "kernels: M * float", "biases: M * float"},
+              "y: M * float",
+              {"M: int >= 1", "activations: string"},
+              &CreateWithActivations,
+              &Compute<ComputeMatMulGroup>});
+    Register({"SparsifyMask", {"x: float", "threshold: float"}, "y: float", {}, &CreatePlain, &Compute<ComputeMask>});
+    Register({"SparsifyBiasActivation",
+              {"x: float", "bias: float"},
+              "y: float",
+              {"activation: string"},
+              &CreateWithActivation,
+              &Compute<ComputeBiasActivation>});
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  registered = true;
+  return "";
+}
+
+}  // namespace sparsify

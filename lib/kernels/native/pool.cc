@@ -1,0 +1,157 @@
+#include "pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+#include "futex.h"
+
+namespace sparsify {
+namespace {
+
+// 10 to 40 us. Longer takes time from other processes: 4,000 pauses halved the speed when one was running.
+constexpr int kSpinPauses = 600;
+
+constexpr uint64_t Claim(uint32_t job, uint32_t left) { return static_cast<uint64_t>(job) << 32 | left; }
+
+unsigned DefaultThreads() {
+  if (const char* text = std::getenv("SPARSIFY_NUM_THREADS")) {
+    const long value = std::strtol(text, nullptr, 10);
+    if (value >= 1) return static_cast<unsigned>(std::min<long>(value, Pool::kMaxThreads));
+  }
+  // With glibc and musl this is the affinity mask, so containers pinned to some cores are right.
+  return std::min(std::max(1u, std::thread::hardware_concurrency()), Pool::kMaxThreads);
+}
+
+struct WorkerStart {
+  Pool* pool;
+  unsigned worker;
+};
+
+}  // namespace
+
+Pool& Pool::Get() {
+  static Pool* pool = [] {
+    void* storage = std::aligned_alloc(alignof(Pool), sizeof(Pool));
+    Pool* made = new (storage) Pool;
+    pthread_atfork(nullptr, nullptr, &Pool::AfterForkInChild);
+    return made;
+  }();
+  return *pool;
+}
+
+Pool::Pool() : limit_(DefaultThreads()) {}
+
+// The child of a fork has none of the threads and perhaps a job half done: start from nothing.
+void Pool::AfterForkInChild() {
+  Pool& pool = Get();
+  const unsigned limit = pool.threads();
+  new (&pool) Pool;
+  pool.SetThreads(limit);
+}
+
+void Pool::SetThreads(unsigned threads) {
+  limit_.store(std::min(std::max(1u, threads), kMaxThreads), std::memory_order_relaxed);
+}
+
+void Pool::StartWorkers(unsigned wanted) {
+  if (workers_ >= wanted) return;
+  // Signals are for the process's own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  while (workers_ < wanted) {
+    pthread_t thread;
+    auto* start = new WorkerStart{this, workers_};
+    if (pthread_create(&thread, nullptr, &Pool::WorkerMain, start) != 0) {
+      delete start;  // no more threads to be had: go on with those there are
+      break;
+    }
+    pthread_detach(thread);
+    workers_++;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void* Pool::WorkerMain(void* arg) {
+  auto* start = static_cast<WorkerStart*>(arg);
+  const WorkerStart copy = *start;
+  delete start;
+  copy.pool->Work(copy.worker);
+  return nullptr;
+}
+
+void Pool::Work(unsigned worker) {
+  for (;;) {
+    const uint32_t seen = signal_.load(std::memory_order_acquire);
+    if (worker + 1 < threads()) {
+      while (RunOneTask()) {
+      }
+    }
+    WaitForWork(seen);
+  }
+}
+
+void Pool::WaitForWork(uint32_t seen_signal) {
+  for (int i = 0; i < kSpinPauses; i++) {
+    if (signal_.load(std::memory_order_acquire) != seen_signal) return;
+    Pause();
+  }
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (signal_.load(std::memory_order_seq_cst) == seen_signal) FutexWait(signal_, seen_signal);
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// Claims and runs one task of the current job; false if none is left.
+bool Pool::RunOneTask() {
+  uint64_t claim = claim_.load(std::memory_order_acquire);
+  do {
+    if (static_cast<uint32_t>(claim) == 0) return false;
+  } while (!claim_.compare_exchange_weak(claim, claim - 1, std::memory_order_acq_rel, std::memory_order_acquire));
+  // The claim holds the job open: these can't be another job's.
+  const uint32_t task = tasks_.load(std::memory_order_relaxed) - static_cast<uint32_t>(claim);
+  fn_.load(std::memory_order_relaxed)(arg_.load(std::memory_order_relaxed), task);
+  if (pending_.fetch_sub(1, std::memory_order_seq_cst) == 1 && caller_sleeps_.load(std::memory_order_seq_cst)) {
+    FutexWake(pending_, 1);
+  }
+  return true;
+}
+
+void Pool::Run(uint32_t tasks, void (*fn)(void*, uint32_t), void* arg) {
+  const unsigned limit = threads();
+  if (tasks <= 1 || limit == 1 || busy_.exchange(true, std::memory_order_acquire)) {
+    for (uint32_t task = 0; task < tasks; task++) fn(arg, task);
+    return;
+  }
+  StartWorkers(limit - 1);
+  fn_.store(fn, std::memory_order_relaxed);
+  arg_.store(arg, std::memory_order_relaxed);
+  tasks_.store(tasks, std::memory_order_relaxed);
+  pending_.store(tasks, std::memory_order_relaxed);
+  const uint32_t job = static_cast<uint32_t>(claim_.load(std::memory_order_relaxed) >> 32) + 1;
+  claim_.store(Claim(job, tasks), std::memory_order_release);
+  signal_.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) > 0) {
+    FutexWake(signal_, static_cast<int>(std::min<uint32_t>(tasks, limit) - 1));
+  }
+
+  while (RunOneTask()) {
+  }
+  for (int i = 0; pending_.load(std::memory_order_acquire) != 0; i++) {
+    if (i < kSpinPauses) {
+      Pause();
+      continue;
+    }
+    caller_sleeps_.store(1, std::memory_order_seq_cst);
+    const uint32_t left = pending_.load(std::memory_order_seq_cst);
+    if (left != 0) FutexWait(pending_, left);
+    caller_sleeps_.store(0, std::memory_order_relaxed);
+  }
+  busy_.store(false, std::memory_order_release);
+}
+
+}  // namespace sparsify

@@ -1,0 +1,232 @@
+#include "sparsified-matmul.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <vector>
+
+namespace sparsify {
+namespace {
+
+// Below this a second thread costs more than it brings: handing over takes 0.5 to 5 us, reading this takes 5.
+constexpr size_t kBytesForThreads = 100 * 1024;
+
+// Tasks a thread: more of them even out a disturbed core, each costs a row of private sums. Not smaller than
+// kBytesATask.
+constexpr size_t kTasksAThread = 4;
+constexpr size_t kBytesATask = 96 * 1024;
+
+// The private sums of a task should stay in the L2 cache: this many floats (512 KB are common, 1 and 2 MB too).
+constexpr size_t kSumsAtOnce = 32 * 1024;
+
+// With more kept than this, rows are read as one dense stream: there is nothing left for the prefetch to gain.
+constexpr double kDenseShare = 0.9;
+
+// Memory that lives as long as its thread and is never cleared.
+class Scratch {
+ public:
+  // Room for n floats, aligned to 64 bytes.
+  float* Floats(size_t n) {
+    if (n > capacity_) {
+      std::free(data_);
+      capacity_ = (n + 1023) / 1024 * 1024;
+      data_ = static_cast<float*>(std::aligned_alloc(64, capacity_ * sizeof(float)));
+      if (data_ == nullptr) {
+        capacity_ = 0;
+        throw std::bad_alloc();
+      }
+    }
+    return data_;
+  }
+  ~Scratch() { std::free(data_); }
+
+ private:
+  float* data_ = nullptr;
+  size_t capacity_ = 0;
+};
+
+size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
+size_t RoundUp(size_t a, size_t b) { return CeilDiv(a, b) * b; }
+
+// The inputs that count, of up to kMaxBatch rows.
+struct KeptInputs {
+  const uint32_t* index;  // null: all of them
+  const float* value;     // [count, rows]
+  size_t count;
+  size_t rows;
+  bool skipping;
+};
+
+// How one layer's work is cut: into blocks of columns (whole rows if the sums fit in the cache) and parts of the
+// list of kept inputs. Each task has sums of its own, which Finish adds up in order.
+struct Cut {
+  size_t first_task;
+  size_t blocks;
+  size_t block_columns;
+  size_t parts;
+  size_t sums;  // offset of its sums in the scratch, [parts, rows, padded units]
+  size_t row_stride;
+};
+
+// Splits by parts of the list, not by columns: whole rows are read at 42 GB/s by two threads, halves at 38, sixteenths
+// at 21 (4096 x 11008). Columns are split only where the sums of whole rows would not fit.
+Cut CutLayer(const Layer& layer, const KeptInputs& kept, size_t share_bytes, unsigned threads) {
+  Cut cut{};
+  const size_t columns_at_once = std::max<size_t>(256, kSumsAtOnce / kept.rows);
+  cut.blocks = std::max<size_t>(1, CeilDiv(layer.units, columns_at_once));
+  cut.block_columns = RoundUp(CeilDiv(std::max<size_t>(layer.units, 1), cut.blocks), 16);
+  cut.blocks = std::max<size_t>(1, CeilDiv(layer.units, cut.block_columns));
+  cut.row_stride = cut.blocks * cut.block_columns;
+  if (threads == 1) {
+    cut.parts = 1;
+    return cut;
+  }
+  const size_t tasks = std::min(std::max<size_t>(1, share_bytes / kBytesATask), threads * kTasksAThread);
+  // 8 rows a part at least: fewer are not far enough apart to gain.
+  cut.parts = std::min(CeilDiv(tasks, cut.blocks), std::max<size_t>(1, kept.count / 8));
+  return cut;
+}
+
+void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_count, Scratch& scratch, Pool& pool,
+                  bool* all_finite) {
+  size_t units = 0;
+  for (size_t l = 0; l < layer_count; l++) units += layers[l].units;
+  const size_t bytes = kept.count * units * sizeof(float);
+  const unsigned threads = bytes < kBytesForThreads ? 1 : pool.threads();
+
+  std::vector<Cut> cuts(layer_count);
+  size_t tasks = 0;
+  size_t sums = 0;
+  for (size_t l = 0; l < layer_count; l++) {
+    Cut& cut = cuts[l];
+    cut = CutLayer(layers[l], kept, kept.count * layers[l].units * sizeof(float), threads);
+    cut.first_task = tasks;
+    cut.sums = sums;
+    tasks += cut.blocks * cut.parts;
+    sums += cut.parts * kept.rows * cut.row_stride;
+  }
+  float* const all_sums = scratch.Floats(sums);
+
+  const auto multiply = [&](size_t task) {
+    size_t l = layer_count - 1;
+    while (cuts[l].first_task > task) l--;
+    const Cut& cut = cuts[l];
+    const size_t part = (task - cut.first_task) / cut.blocks;
+    const size_t block = (task - cut.first_task) % cut.blocks;
+    const size_t first = kept.count * part / cut.parts;
+    const size_t last = kept.count * (part + 1) / cut.parts;
+    const size_t column = block * cut.block_columns;
+    const size_t columns = std::min(cut.block_columns, layers[l].units - column);
+    // [parts, blocks, rows, block_columns]
+    float* const sum =
+        all_sums + cut.sums + (part * cut.blocks + block) * kept.rows * cut.block_columns;
+    // Without a list of indices the rows are those from `first` on.
+    const Panel panel{layers[l].kernel + (kept.index ? 0 : first * layers[l].units), layers[l].units, column,
+                      columns};
+    SumRowsBatch(panel, kept.rows, kept.index ? kept.index + first : nullptr, kept.value + first * kept.rows,
+                 last - first, kept.skipping, sum);
+  };
+
+  std::atomic<bool> finite{true};
+  const auto finish = [&](size_t l, size_t block) {
+    const Cut& cut = cuts[l];
+    const Layer& layer = layers[l];
+    const size_t column = block * cut.block_columns;
+    const size_t columns = std::min(cut.block_columns, layer.units - column);
+    bool block_finite = true;
+    for (size_t r = 0; r < kept.rows; r++) {
+      const float* parts = all_sums + cut.sums + block * kept.rows * cut.block_columns + r * columns;
+      block_finite &= Finish(parts, cut.parts, cut.blocks * kept.rows * cut.block_columns,
+                             layer.bias ? layer.bias + column : nullptr, layer.activation, columns,
+                             layer.y + r * layer.units + column);
+    }
+    if (!block_finite) finite.store(false, std::memory_order_relaxed);
+  };
+
+  if (threads == 1) {
+    for (size_t task = 0; task < tasks; task++) multiply(task);
+  } else {
+    pool.ForEach(static_cast<uint32_t>(tasks), multiply);
+  }
+  for (size_t l = 0; l < layer_count; l++) {
+    if (layers[l].units == 0) continue;
+    for (size_t block = 0; block < cuts[l].blocks; block++) finish(l, block);
+  }
+  *all_finite = finite.load(std::memory_order_relaxed);
+}
+
+KeptInputs FindKept(const float* x, size_t rows, size_t inputs, Threshold threshold, Scratch& scratch) {
+  const size_t room = RoundUp(inputs + kSlack, 16);
+  float* const value = scratch.Floats(room * (rows + 1));
+  auto* const index = reinterpret_cast<uint32_t*>(value + room * rows);
+  KeptInputs kept{};
+  kept.rows = rows;
+  kept.value = value;
+  kept.count = rows == 1 ? Compact(x, inputs, threshold, index, value)
+                         : CompactUnion(x, rows, inputs, threshold, index, value);
+  kept.index = kept.count == inputs ? nullptr : index;
+  kept.skipping = static_cast<double>(kept.count) < kDenseShare * static_cast<double>(inputs);
+  return kept;
+}
+
+}  // namespace
+
+void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
+                      size_t layer_count, Pool& pool) {
+  thread_local Scratch list_scratch;
+  thread_local Scratch sum_scratch;
+  std::vector<Layer> moved(layers, layers + layer_count);
+  const auto multiply_rows = [&](size_t first, size_t count) {
+    for (size_t l = 0; l < layer_count; l++) moved[l].y = layers[l].y + first * layers[l].units;
+    const KeptInputs kept = FindKept(x + first * inputs, count, inputs, threshold, list_scratch);
+    bool finite = true;
+    MultiplyKept(kept, moved.data(), layer_count, sum_scratch, pool, &finite);
+    return finite;
+  };
+  for (size_t first = 0; first < rows; first += kMaxBatch) {
+    const size_t count = std::min(kMaxBatch, rows - first);
+    const bool finite = multiply_rows(first, count);
+    // Rows together read what any of them keeps, and 0 times an Inf or NaN that only another row keeps is NaN. Rare
+    // enough to be done again, row by row.
+    if (!finite && count > 1) {
+      for (size_t r = 0; r < count; r++) multiply_rows(first + r, 1);
+    }
+  }
+}
+
+void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, float* y, Pool& pool) {
+  const size_t rows_a_task = std::max<size_t>(1, kBytesATask / sizeof(float) / std::max<size_t>(1, inputs));
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, rows_a_task)), [&](size_t task) {
+    const size_t last = std::min(rows, (task + 1) * rows_a_task);
+    for (size_t r = task * rows_a_task; r < last; r++) Mask(x + r * inputs, inputs, threshold, y + r * inputs);
+  });
+}
+
+void AddBiasAndActivate(const float* x, size_t rows, size_t units, const float* bias, Activation activation,
+                        float* y, Pool& pool) {
+  const size_t rows_a_task = std::max<size_t>(1, kBytesATask / 4 / sizeof(float) / std::max<size_t>(1, units));
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, rows_a_task)), [&](size_t task) {
+    const size_t last = std::min(rows, (task + 1) * rows_a_task);
+    for (size_t r = task * rows_a_task; r < last; r++) {
+      Finish(x + r * units, 1, 0, bias, activation, units, y + r * units);
+    }
+  });
+}
+
+double ReadBandwidth(const float* data, size_t n, Pool& pool) {
+  const size_t floats_a_task = 1024 * 1024;
+  std::atomic<float> sink{0};
+  const auto start = std::chrono::steady_clock::now();
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(n, floats_a_task)), [&](size_t task) {
+    const size_t first = task * floats_a_task;
+    sink.store(SumAll(data + first, std::min(floats_a_task, n - first)), std::memory_order_relaxed);
+  });
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  return static_cast<double>(n * sizeof(float)) / took.count();
+}
+
+}  // namespace sparsify

@@ -1,0 +1,43 @@
+// SparsifiedMatMul for a few rows: y = activation(kept(x) * kernel + bias), reading only the rows of the kernel
+// whose input is kept. Divides the work over a pool; the inner loops are in loops.h.
+//
+// Several layers that read the same x (q, k and v; gate and up) share one compaction and one wait for the threads.
+#ifndef SPARSIFY_SPARSIFIED_MATMUL_H_
+#define SPARSIFY_SPARSIFIED_MATMUL_H_
+
+#include <cstddef>
+
+#include "activation.h"
+#include "loops.h"
+#include "pool.h"
+
+namespace sparsify {
+
+// One dense layer. Its arrays are read and written in place; none may overlap y.
+struct Layer {
+  const float* kernel;  // [inputs, units], row-major
+  const float* bias;    // [units], or null
+  float* y;             // [rows, units]
+  size_t units;
+  Activation activation;
+};
+
+// x is [rows, inputs]. An entry with |x| <= threshold counts as 0 and its row of the kernel has no effect on that
+// row's result, be it Inf or NaN. The result depends on the number of threads (in the order of additions), not on
+// which of them did what.
+void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
+                      size_t layer_count, Pool& pool);
+
+// y = x with +0 where masked, [rows, inputs].
+void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, float* y, Pool& pool);
+
+// y = activation(x + bias), [rows, units]; `bias` may be null, y may be x.
+void AddBiasAndActivate(const float* x, size_t rows, size_t units, const float* bias, Activation activation,
+                        float* y, Pool& pool);
+
+// Bytes a second at which `pool` reads the n floats at `data` once, for comparison.
+double ReadBandwidth(const float* data, size_t n, Pool& pool);
+
+}  // namespace sparsify
+
+#endif  // SPARSIFY_SPARSIFIED_MATMUL_H_
