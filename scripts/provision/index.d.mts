@@ -36,6 +36,9 @@ export interface LoadCheck {
 export function provision(options?: ProvisionOptions): Promise<Provisioned>;
 export function cacheFolder(): string;
 export function checkLoad(kind: 'tensorflow' | 'wasm' | 'cpu', main: string): Promise<LoadCheck>;
-export function checkNodePackage(packageFolder: string, options?: {cache?: string; fresh?: boolean}): Promise<LoadCheck>;
+export function checkNodePackage(
+  packageFolder: string,
+  options?: {cache?: string; fresh?: boolean},
+): Promise<LoadCheck>;
 export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
 export function restoreNodeUtil(): void;

@@ -104,7 +104,7 @@ async function install(packageFolder, cache, log) {
   if (meanwhile.loads) return loaded('ready', 'binding', meanwhile.tensorflow);
   log("setting up tfjs-node, TensorFlow.js's native backend (once; the result is kept in the user's cache)");
 
-  const cached = await placeFromCache(packageFolder, cache);
+  const cached = await placeFromCache(packageFolder, cache, log);
   if (cached !== undefined) return cached;
 
   if (hasOfficialInstaller(packageFolder)) {
@@ -124,9 +124,10 @@ async function install(packageFolder, cache, log) {
 /**
  * @param {string} packageFolder
  * @param {string} cache
+ * @param {(line: string) => void} log
  * @returns {Promise<Provisioned | undefined>} Undefined when the cache lacks a part, or its parts do not load.
  */
-async function placeFromCache(packageFolder, cache) {
+async function placeFromCache(packageFolder, cache, log) {
   try {
     const wheel = wheelForThisMachine();
     const libtensorflow = libtensorflowFolder(cache, wheel);
@@ -134,7 +135,9 @@ async function placeFromCache(packageFolder, cache) {
     if (!existsSync(libtensorflow) || !existsSync(binding)) return undefined;
     placeBinding({packageFolder, libtensorflow, binding});
     const check = await checkNodePackage(packageFolder, {cache});
-    return check.loads ? loaded('provisioned', 'cache', check.tensorflow) : undefined;
+    if (!check.loads) return undefined;
+    log(`tfjs-node is ready, with TensorFlow ${check.tensorflow} from the cache`);
+    return loaded('provisioned', 'cache', check.tensorflow);
   } catch (error) {
     if (error instanceof ProvisionError && error.code === 'no-wheel') return undefined;
     throw error;
