@@ -152,7 +152,7 @@ class NncfCalibration extends Calibration {
       );
     }
     this.live = new ActivationRecorder(model, layers, true);
-    this.running = new Map([...layers.keys()].map((path) => [path, new RunningThreshold(alpha)]));
+    this.running = new Map([...layers.keys()].map((path) => [path, new RunningThreshold({alpha})]));
   }
 
   recorder(): ActivationRecorder {

@@ -219,17 +219,18 @@ describe('sparsifiedMatMul', () => {
       expect([...gradient]).to.deep.equal([3, 0]);
     });
 
-    for (const {what, x, kernel, threshold, bias} of [
-      {what: 'x', x: [1, 3], kernel: [2, 4], threshold: [], bias: undefined},
-      {what: 'threshold', x: [1, 2], kernel: [2, 4], threshold: [3], bias: undefined},
+    const wrong: {what: string; x: number[]; kernel: number[]; threshold: number[]; bias?: number[]}[] = [
+      {what: 'x', x: [1, 3], kernel: [2, 4], threshold: []},
+      {what: 'threshold', x: [1, 2], kernel: [2, 4], threshold: [3]},
       {what: 'bias', x: [1, 2], kernel: [2, 4], threshold: [], bias: [2]},
-      {what: 'kernel', x: [1, 2], kernel: [2], threshold: [], bias: undefined},
-    ]) {
+      {what: 'kernel', x: [1, 2], kernel: [2], threshold: []},
+    ];
+    for (const {what, x, kernel, threshold, bias} of wrong) {
       it(`rejects a ${what} of the wrong shape by name`, () => {
         const apply = () =>
           tf.tidy(() =>
-            sparsifiedMatMul(tf.ones(x), tf.ones(kernel), tf.ones(threshold), {
-              bias: bias && (tf.ones(bias) as tf.Tensor1D),
+            sparsifiedMatMul(tf.ones(x), tf.ones<tf.Rank.R2>(kernel as [number, number]), tf.ones(threshold), {
+              bias: bias && tf.ones<tf.Rank.R1>(bias as [number]),
             }),
           );
         expect(apply).to.throw(what).with.property('code', 'shape-mismatch');

@@ -1,0 +1,32 @@
+/** @file `tfjs-sparsify inspect`: the Dense layers of a model. */
+import {Command} from 'commander';
+import {inspect} from '../../model/inspect.js';
+import {MODEL_ARGUMENT, openModel} from '../model.js';
+import {jsonOption} from '../options.js';
+import {describeLayers, layersJson} from '../report.js';
+
+const HELP = `
+Example:
+  $ tfjs-sparsify inspect models/digits/model.json
+
+Output of --json, one object:
+  layers  [{path, inputSize, units, weightShare, sparsified, target, threshold}], in the order of the graph;
+          path is what a pattern matches, weightShare the share of the model's weights in [0, 1], target and
+          threshold are null unless the layer is sparsified and calibrated
+
+Exit code: 0, or 1 if the model cannot be read, 2 on wrong use.`;
+
+/** The command, to add to a program. */
+export function inspectCommand(): Command {
+  return new Command('inspect')
+    .description('the Dense layers of a model: paths, sizes, targets, thresholds')
+    .argument('<MODEL>', MODEL_ARGUMENT)
+    .addOption(jsonOption())
+    .addHelpText('after', HELP)
+    .action(async (path: string, {json}: {json?: boolean}) => {
+      const model = await openModel(path);
+      const layers = inspect(model);
+      model.dispose();
+      console.log(json === true ? JSON.stringify({layers: layersJson(layers)}, null, 2) : describeLayers(layers));
+    });
+}

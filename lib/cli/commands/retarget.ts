@@ -1,0 +1,44 @@
+/** @file `tfjs-sparsify retarget`: other targets for a sparsified model, from its statistics, without data. */
+import {Command} from 'commander';
+import {saveLayersModel} from '../../io/model-files.js';
+import {retarget} from '../../sparsify.js';
+import {MODEL_ARGUMENT, openModel} from '../model.js';
+import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
+import {describeLayers, layersJson} from '../report.js';
+
+const HELP = `
+Example:
+  $ tfjs-sparsify retarget sparse --target '.*=0.7' --out sparser
+
+Output of --json, one object:
+  out     the folder that holds the model with the new targets
+  layers  as of inspect
+
+Exit code: 0, or 1 if the run failed (the model holds no statistics, say), 2 on wrong use.`;
+
+interface RetargetCommandOptions {
+  readonly target: readonly TargetOption[];
+  readonly ignore?: readonly string[];
+  readonly out: string;
+  readonly json?: boolean;
+}
+
+/** The command, to add to a program. */
+export function retargetCommand(): Command {
+  return new Command('retarget')
+    .description('give a sparsified model other targets, without data')
+    .argument('<MODEL>', `sparsified; ${MODEL_ARGUMENT}`)
+    .addOption(targetOption())
+    .addOption(ignoreOption())
+    .requiredOption('-o, --out <DIR>', 'folder for the result; may be that of the model')
+    .addOption(jsonOption())
+    .addHelpText('after', HELP)
+    .action(async (path: string, {target, ignore, out, json}: RetargetCommandOptions) => {
+      const model = await openModel(path);
+      const layers = retarget(model, {targetSparsityByScope: target, ignoredScope: ignoredScopeOf(ignore)});
+      await saveLayersModel(model, out);
+      model.dispose();
+      if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
+      else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
+    });
+}

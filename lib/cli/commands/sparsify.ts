@@ -1,0 +1,74 @@
+/** @file `tfjs-sparsify sparsify`: calibrates a model on data and saves it sparsified. */
+import {Command, Option} from 'commander';
+import type {CalibrationMethod} from '../../calibration/calibrate.js';
+import {saveLayersModel} from '../../io/model-files.js';
+import {inspect} from '../../model/inspect.js';
+import {sparsifyActivations} from '../../sparsify.js';
+import {addDataOptions, openData, type DataOptions} from '../data.js';
+import {interruptible} from '../interrupt.js';
+import {MODEL_ARGUMENT, openModel} from '../model.js';
+import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
+import {reportProgress} from '../progress.js';
+import {describeLayers, layersJson} from '../report.js';
+
+const HELP = `
+Example:
+  $ tfjs-sparsify sparsify models/digits/model.json --data models/digits/calibration-images.npy \\
+      --scale 0.00392156862745098 --target '.*=0.5' --ignore digits --out sparse
+
+Output of --json, one object:
+  out     the folder that holds the sparsified model
+  layers  as of inspect
+
+Progress goes to stderr. Ctrl-C stops between two batches; the folder is written whole or not at all.
+Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
+
+interface SparsifyCommandOptions extends DataOptions {
+  readonly target: readonly TargetOption[];
+  readonly ignore?: readonly string[];
+  readonly calibration: CalibrationMethod;
+  readonly statistics: boolean;
+  readonly out: string;
+  readonly json?: boolean;
+}
+
+/** The command, to add to a program. */
+export function sparsifyCommand(): Command {
+  const command = new Command('sparsify')
+    .description('calibrate thresholds on data and save the sparsified model')
+    .argument('<MODEL>', MODEL_ARGUMENT)
+    .addOption(targetOption())
+    .addOption(ignoreOption())
+    .addOption(
+      new Option('-c, --calibration <METHOD>', 'pooled: quantiles over all data; nncf: the running average of NNCF')
+        .choices(['pooled', 'nncf'])
+        .default('pooled'),
+    )
+    .requiredOption('-o, --out <DIR>', 'folder for the sparsified model; an older model in it is replaced')
+    .option('--no-statistics', 'do not save the statistics that retarget needs')
+    .addOption(jsonOption())
+    .addHelpText('after', HELP);
+  return addDataOptions(command, 'what the model will see').action(run);
+}
+
+async function run(path: string, options: SparsifyCommandOptions): Promise<void> {
+  const {target, ignore, calibration, statistics, out, json} = options;
+  const model = await openModel(path);
+  const data = await openData(model, options);
+  await interruptible((signal) =>
+    sparsifyActivations(model, data, {
+      targetSparsityByScope: target,
+      ignoredScope: ignoredScopeOf(ignore),
+      calibration,
+      inPlace: true,
+      saveStatistics: statistics,
+      onProgress: reportProgress('calibrating', 'batches'),
+      signal,
+    }),
+  );
+  await saveLayersModel(model, out);
+  const layers = inspect(model);
+  model.dispose();
+  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
+  else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
+}

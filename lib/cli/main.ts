@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+/** @file The command line: `npx tfjs-sparsify`. Parses, runs one command, and turns errors into exit codes. */
+import {createRequire} from 'node:module';
+import {Command, CommanderError} from 'commander';
+import {ScopeError, SparsifyError} from '../errors.js';
+import {doctorCommand} from './commands/doctor.js';
+import {evaluateCommand} from './commands/evaluate.js';
+import {inspectCommand} from './commands/inspect.js';
+import {provisionCommand} from './commands/provision.js';
+import {retargetCommand} from './commands/retarget.js';
+import {sparsifyCommand} from './commands/sparsify.js';
+
+const HELP = `
+Example:
+  $ tfjs-sparsify inspect model.json
+  $ tfjs-sparsify sparsify model.json --data calibration.npy --target '.*=0.5' --out sparse
+  $ tfjs-sparsify evaluate sparse --data test.npy --labels test-labels.npy --baseline model.json
+
+The backend is the fastest that loads (tfjs-sparsify doctor tells); SPARSIFY_BACKEND=node-gpu|node|wasm|cpu overrides.
+Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
+
+const FAILED = 1;
+const WRONG_USE = 2;
+
+/** The program with all its commands; parsing errors throw instead of ending the process. */
+function createProgram(): Command {
+  const {version} = createRequire(import.meta.url)('tfjs-sparsify/package.json') as {version: string};
+  const program = new Command('tfjs-sparsify')
+    .description('activation sparsity for TensorFlow.js models')
+    .version(version)
+    .addHelpText('after', HELP)
+    .exitOverride()
+    .showHelpAfterError('(--help shows the options and an example)');
+  const commands = [
+    inspectCommand(),
+    sparsifyCommand(),
+    evaluateCommand(),
+    retargetCommand(),
+    doctorCommand(),
+    provisionCommand(),
+  ];
+  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+  return program;
+}
+
+/** The exit code for what a command threw, after saying it on stderr. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USE; // it has said it itself
+  if (error instanceof Error && error.name === 'AbortError') {
+    console.error('stopped; nothing was written');
+    return FAILED;
+  }
+  if (error instanceof SparsifyError) {
+    console.error(`error: ${error.message}`);
+    return error instanceof ScopeError ? WRONG_USE : FAILED;
+  }
+  console.error(error);
+  return FAILED;
+}
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}

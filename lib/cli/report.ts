@@ -1,0 +1,33 @@
+/** @file Reports of layers as text, the same in every command. */
+import type {LayerSparsity} from '../eval/measure-sparsity.js';
+import type {DenseReport} from '../model/inspect.js';
+import {formatTable, percent} from './table.js';
+
+/** The table of `inspect`. */
+export function describeLayers(layers: readonly DenseReport[]): string {
+  return formatTable(layers, [
+    {title: 'layer', cell: ({path}) => path},
+    {title: 'inputs', cell: ({inputSize}) => String(inputSize), align: 'right'},
+    {title: 'units', cell: ({units}) => String(units), align: 'right'},
+    {title: 'weights', cell: ({weightShare}) => percent(weightShare), align: 'right'},
+    {title: 'target', cell: ({target}) => (target === null ? '-' : percent(target)), align: 'right'},
+    {title: 'threshold', cell: ({threshold}) => threshold?.toPrecision(5) ?? '-', align: 'right'},
+  ]);
+}
+
+/** The table of `measureSparsity`. */
+export function describeSparsity(layers: readonly LayerSparsity[]): string {
+  return formatTable(layers, [
+    {title: 'layer', cell: ({path}) => path},
+    {title: 'target', cell: ({target}) => (target === null ? '-' : percent(target)), align: 'right'},
+    {title: 'actual', cell: ({actual}) => percent(actual), align: 'right'},
+  ]);
+}
+
+/** A report as JSON: a threshold that is not calibrated yet, -Infinity, becomes null, which JSON can hold. */
+export function layersJson(layers: readonly DenseReport[]): DenseReport[] {
+  return layers.map((layer) => ({
+    ...layer,
+    threshold: Number.isFinite(layer.threshold) ? layer.threshold : null,
+  }));
+}

@@ -1,0 +1,109 @@
+/** @file How well a model does on labelled data: accuracy for classes, mean squared error for numbers. */
+import * as tf from '@tensorflow/tfjs';
+import {toModelInputs} from '../calibration/model-inputs.js';
+import type {Progress} from '../calibration/run.js';
+import type {Dataset} from '../dataset.js';
+import {DatasetError} from '../errors.js';
+import type {Labels} from '../io/labels.js';
+
+export interface Quality {
+  readonly metric: 'accuracy' | 'mean squared error';
+  /** Share in [0, 1] of right classes, or the mean of the squared differences. */
+  readonly value: number;
+  /** Items that it is the mean of. */
+  readonly items: number;
+}
+
+export interface QualityOptions {
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Runs a data set through a model and compares its (first) output with labels.
+ *
+ * @param dataset Batches as for `sparsifyActivations`, in the order of the labels.
+ * @throws {DatasetError} `labels-mismatch` if there are more or fewer items than labels, or the output has another
+ *   shape; `empty`; or what reading an item gives. A single output is taken for the probability of class 1 if all
+ *   labels are 0 or 1, else for a number.
+ */
+export async function measureQuality(
+  model: tf.LayersModel,
+  dataset: Dataset<unknown>,
+  labels: Labels,
+  {onProgress, signal}: QualityOptions = {},
+): Promise<Quality> {
+  const asClasses = labels.kind === 'classes' && (outputWidth(model) !== 1 || labels.values.every((v) => v < 2));
+  const score = asClasses ? classScore(labels.values) : valueScore(labels);
+  let [items, sum, index] = [0, 0, 0];
+  for await (const item of dataset.getInferenceData()) {
+    signal?.throwIfAborted();
+    const inputs = toModelInputs(model, item, index);
+    const {tensors} = inputs;
+    const outputs = [model.predictOnBatch(tensors.length === 1 ? tensors[0] : tensors)].flat();
+    inputs.dispose();
+    try {
+      const values = (await outputs[0].data()) as Float32Array;
+      const count = outputs[0].shape[0];
+      sum += score(values, values.length / count, items, index);
+      items += count;
+    } finally {
+      tf.dispose(outputs);
+    }
+    index++;
+    onProgress?.({done: index, total: dataset.length});
+    await tf.nextFrame();
+  }
+  if (items === 0) throw new DatasetError('empty', 'the data set is empty: there is nothing to measure');
+  if (items !== labels.shape[0]) throw mismatch(`there are ${labels.shape[0]} labels for ${items} items`);
+  return {metric: asClasses ? 'accuracy' : 'mean squared error', value: sum / items, items};
+}
+
+/** Values of one item in the model's first output. */
+function outputWidth(model: tf.LayersModel): number {
+  return model.outputs[0].shape.slice(1).reduce<number>((product, extent) => product * (extent ?? 1), 1);
+}
+
+/** Sums the score of a batch: outputs [count, width], of which `first` is the index of its first item. */
+type Score = (outputs: Float32Array, width: number, first: number, batch: number) => number;
+
+function classScore(classes: ArrayLike<number>): Score {
+  return (outputs, width, first, batch) => {
+    let right = 0;
+    for (let i = 0; i * width < outputs.length; i++) {
+      const label = classes[first + i];
+      if (label >= width || label < 0) {
+        throw mismatch(`label ${label} of item ${first + i} is no class of the model, whose output has ${width}`);
+      }
+      const row = outputs.subarray(i * width, (i + 1) * width);
+      if (row.some(Number.isNaN)) throw nanOutput(batch);
+      // A single output is a probability of class 1.
+      const predicted = width === 1 ? Number(row[0] > 0.5) : row.indexOf(Math.max(...row));
+      if (predicted === label) right++;
+    }
+    return right;
+  };
+}
+
+function valueScore({values, shape}: Labels): Score {
+  const expected = values.length / shape[0];
+  return (outputs, width, first) => {
+    if (width !== expected) {
+      throw mismatch(`the model gives ${width} values an item and the labels have ${expected}`);
+    }
+    let sum = 0;
+    for (let i = 0; i < outputs.length; i++) sum += (outputs[i] - values[first * width + i]) ** 2;
+    return sum / width;
+  };
+}
+
+function mismatch(what: string): DatasetError {
+  return new DatasetError(
+    'labels-mismatch',
+    `${what}; labels and data must hold the same items in the same order, and classes count from 0`,
+  );
+}
+
+function nanOutput(batch: number): DatasetError {
+  return new DatasetError('nan', `batch ${batch} makes the model give NaN; remove or mend that batch`, {batch});
+}
