@@ -41,7 +41,12 @@ export async function publishFolder(folder, fill) {
  */
 export function removePartials(cache) {
   for (const name of readdirSync(cache)) {
-    if (name.startsWith(PARTIAL_PREFIX)) rmSync(join(cache, name), {recursive: true, force: true});
+    if (!name.startsWith(PARTIAL_PREFIX)) continue;
+    try {
+      rmSync(join(cache, name), {recursive: true, force: true});
+    } catch {
+      // A program that outlived the killed process still writes there: it is left for the next time.
+    }
   }
 }
 
