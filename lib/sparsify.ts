@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
 import type {Progress} from './calibration/run.js';
 import {attachStatistics, statisticsOf} from './calibration/statistics.js';
-import {Dataset, type DataSource} from './dataset.js';
+import {toBatches, type Batches, type DataSource} from './dataset.js';
 import {ModelError} from './errors.js';
 import {cloneModel} from './model/clone.js';
 import {
@@ -67,7 +67,7 @@ export interface SparsifyOptions extends SparsifyScopes {
  */
 export async function sparsifyActivations(
   model: tf.LayersModel,
-  dataset: Dataset<unknown> | DataSource<unknown>,
+  dataset: Batches | DataSource<unknown>,
   options: SparsifyOptions,
 ): Promise<tf.LayersModel> {
   const {calibration = 'pooled', inPlace = false, saveStatistics = false, onProgress, signal} = options;
@@ -78,7 +78,7 @@ export async function sparsifyActivations(
     options.ignoredScope,
     SPARSIFIABLE_TYPES,
   );
-  const batches = dataset instanceof Dataset ? dataset : new Dataset(dataset);
+  const batches = toBatches(dataset);
   const calibrationOptions = typeof calibration === 'string' ? {method: calibration} : calibration;
 
   const sparse = inPlace ? model : cloneModel(model);

@@ -26,6 +26,8 @@ export interface Container extends Layer {
   readonly inputLayers: Layer[];
   readonly outputLayers: Layer[];
   readonly containerNodes: Set<string>;
+  /** Nested models, which `dispose` disposes once more than the other layers. */
+  readonly internalContainerRefs: Container[];
 }
 
 /** The fields and methods of the Dense layer that `SparsifyingDense` builds on. */
@@ -73,6 +75,11 @@ export function asContainer(model: tf.LayersModel): Container {
 /** The list that holds a layer's non-trainable weights; appending to it adds a weight. */
 export function ownNonTrainableWeights(layer: Layer): LayerVariable[] {
   return (layer as unknown as {_nonTrainableWeights: LayerVariable[]})._nonTrainableWeights;
+}
+
+/** Sets how many calls of `dispose` it takes until a layer's weights are disposed. */
+export function setReferenceCount(layer: Layer, count: number): void {
+  (layer as unknown as {_refCount: number})._refCount = count;
 }
 
 /** A new layer variable with a name, in no tidy scope. The caller owns it. */

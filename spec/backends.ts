@@ -3,6 +3,8 @@ import {createRequire} from 'node:module';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
+import {walkModel} from '../lib/model/walk.js';
+import {asContainer, rawValue} from '../lib/tfjs.js';
 
 /** What tfjs-node calls and Node 23 removed. */
 const removed = util as unknown as Record<string, unknown>;
@@ -28,12 +30,12 @@ export function onEveryBackend(define: (backend: string) => void): void {
         await tf.setBackend(backend);
         await tf.ready();
       });
-      define(backend);
+      withoutLeaks(() => define(backend));
     });
   }
 }
 
-/** Checks after each test that it left as many tensors as it found. */
+/** Checks after each test, but before hooks that are set later, that as many tensors are left as there were. */
 export function checkForLeaks(): void {
   let before = 0;
   beforeEach(() => {
@@ -43,6 +45,12 @@ export function checkForLeaks(): void {
     const after = tf.memory().numTensors;
     if (after !== before) throw new Error(`${after - before} tensors leaked`);
   });
+}
+
+/** Checks after each test of `define`, and after its own hooks, that as many tensors are left as there were. */
+export function withoutLeaks(define: () => void): void {
+  checkForLeaks();
+  describe('', define); // hooks of an inner suite run inside those of the outer
 }
 
 /** Seeded random numbers, uniform in [0, 1) (mulberry32). */
@@ -64,4 +72,16 @@ export function normals(count: number, seed: number, scale = 1): Float32Array {
     {length: count},
     () => scale * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
   );
+}
+
+/**
+ * Disposes models with all their weights: TensorFlow.js leaves those of a layer that is called twice and those of
+ * layers inside custom layers.
+ */
+export function disposeModels(...models: tf.LayersModel[]): void {
+  for (const model of models) {
+    const weights = walkModel(asContainer(model)).layers.flatMap(({layer}) => layer.weights.map(rawValue));
+    model.dispose();
+    for (const weight of weights) if (!weight.isDisposed) weight.dispose();
+  }
 }

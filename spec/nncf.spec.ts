@@ -7,7 +7,7 @@ import {maskActivations} from '../lib/kernels/mask.js';
 import {inspect} from '../lib/model/inspect.js';
 import {TargetScope} from '../lib/scope/target-scope.js';
 import {sparsifyActivations} from '../lib/sparsify.js';
-import {checkForLeaks, onEveryBackend} from './backends.js';
+import {onEveryBackend} from './backends.js';
 import {MLP3, mlp3, pathOf, readVectors, scopesOf} from './mlp3.js';
 
 const rtol = (expected: number) => 1e-5 * Math.abs(expected) + 1e-6;
@@ -19,7 +19,6 @@ function expectClose(actual: ArrayLike<number>, expected: number[]): void {
 
 describe("calibration 'nncf'", () => {
   onEveryBackend(() => {
-    checkForLeaks();
     let model: tf.LayersModel;
     beforeEach(() => {
       model = mlp3();
@@ -93,7 +92,11 @@ describe("calibration 'nncf'", () => {
 interface RepeatedCalls {
   facts: {
     repeated_calls: {
-      steps: {call?: string; state: Record<string, [number, number, number]>; final_output_on_test?: number[][]}[];
+      steps: {
+        call?: string;
+        state: Record<string, [number, number, number]>;
+        final_output_on_test?: number[][];
+      }[];
     };
   };
 }
@@ -104,10 +107,7 @@ function readRepeatedCalls() {
 }
 
 /** Which inputs a layer masks on the test batch is exactly what NNCF masked. */
-function expectMasks(
-  sparse: tf.LayersModel,
-  reference: Record<string, {masked_input: number[][]}>,
-): void {
+function expectMasks(sparse: tf.LayersModel, reference: Record<string, {masked_input: number[][]}>): void {
   for (const [node, {masked_input}] of Object.entries(reference)) {
     const layer = sparse.getLayer(pathOf(node));
     const masked = tf.tidy(() => {

@@ -10,7 +10,7 @@ import {SparsifyingDense} from '../lib/layers/sparsifying-dense.js';
 import {inspect} from '../lib/model/inspect.js';
 import {IgnoredScope, TargetScope} from '../lib/scope/target-scope.js';
 import {retarget, sparsifyActivations, type SparsifyOptions} from '../lib/sparsify.js';
-import {checkForLeaks, normals, onEveryBackend} from './backends.js';
+import {disposeModels, normals, onEveryBackend, withoutLeaks} from './backends.js';
 import {TOPOLOGIES} from './model/topologies.js';
 
 const HALF = {targetSparsityByScope: {'.*': 0.5}};
@@ -31,17 +31,18 @@ function values(model: tf.LayersModel, batch: tf.Tensor[]): number[] {
   ) as unknown as number[];
 }
 
-function disposeModels(...models: tf.LayersModel[]): void {
-  for (const model of models) model.dispose();
-}
-
 /** Deep, without residuals: masking changes every layer's input much. */
 function deepModel(): tf.LayersModel {
   const x = tf.input({shape: [48], name: 'x'});
   let h = x;
   for (let i = 0; i < 10; i++) {
     const init = tf.initializers.heNormal({seed: i});
-    const layer = tf.layers.dense({name: `layer_${i}`, units: 48, activation: 'relu', kernelInitializer: init});
+    const layer = tf.layers.dense({
+      name: `layer_${i}`,
+      units: 48,
+      activation: 'relu',
+      kernelInitializer: init,
+    });
     h = layer.apply(h) as tf.SymbolicTensor;
   }
   return tf.model({inputs: x, outputs: h});
@@ -49,8 +50,6 @@ function deepModel(): tf.LayersModel {
 
 describe('sparsifyActivations', () => {
   onEveryBackend(() => {
-    checkForLeaks();
-
     for (const {name, build, batch, paths} of TOPOLOGIES) {
       for (const calibration of ['pooled', 'nncf'] as const) {
         it(`sparsifies ${name} with ${calibration} statistics and leaves the original usable`, async () => {
@@ -72,7 +71,7 @@ describe('sparsifyActivations', () => {
             expect(actual).to.be.within(0.2, 1);
           }
           sparse.dispose();
-          model.dispose();
+          disposeModels(model);
           tf.dispose(batches);
         });
       }
@@ -146,7 +145,9 @@ describe('sparsifyActivations', () => {
       const sparse = await sparsifyActivations(model, new Dataset([good]), {...HALF, inPlace: true});
       expect(sparse).to.equal(model);
       const calibrated = inspect(model);
-      await rejection(sparsifyActivations(model, new Dataset([bad]), {targetSparsityByScope: {'.*': 0.9}, inPlace: true}));
+      await rejection(
+        sparsifyActivations(model, new Dataset([bad]), {targetSparsityByScope: {'.*': 0.9}, inPlace: true}),
+      );
       expect(inspect(model)).to.deep.equal(calibrated);
       model.dispose();
       tf.dispose([good, bad]);
@@ -161,7 +162,11 @@ describe('sparsifyActivations', () => {
         ...HALF,
         onProgress: ({done, total}) => progress.push([done, total]),
       });
-      expect(progress).to.deep.equal([[1, 3], [2, 3], [3, 3]]);
+      expect(progress).to.deep.equal([
+        [1, 3],
+        [2, 3],
+        [3, 3],
+      ]);
       const controller = new AbortController();
       const error = await rejection(
         sparsifyActivations(model, new Dataset(batches), {
@@ -182,7 +187,10 @@ describe('sparsifyActivations', () => {
       const model = tf.model({inputs: x, outputs: y});
       const small = tf.fill([2, 4, 8], 0.5);
       const batch = tf.tidy(() => {
-        const large = tf.tensor3d([0, 1, 2, 3, 4, 5, 6, 7].map((i) => (i === 0 || i === 7 ? 100 : 1)), [2, 4, 1]);
+        const large = tf.tensor3d(
+          [0, 1, 2, 3, 4, 5, 6, 7].map((i) => (i === 0 || i === 7 ? 100 : 1)),
+          [2, 4, 1],
+        );
         return tf.mul(small, large); // position 0 of sequence 0 and position 3 of sequence 1 are large
       });
       const threshold = async (calibration: SparsifyOptions['calibration']) => {
@@ -194,11 +202,17 @@ describe('sparsifyActivations', () => {
         sparse.dispose();
         return threshold;
       };
-      const tokenMask = () => [[0, 1, 1, 1], [1, 1, 1, 0]];
+      const tokenMask = () => [
+        [0, 1, 1, 1],
+        [1, 1, 1, 0],
+      ];
       expect(await threshold('pooled')).to.be.closeTo(50, 0.1);
       for (const method of ['pooled', 'nncf'] as const) {
         expect(await threshold({method, tokenMask})).to.be.closeTo(0.5, 0.002);
-        const rest = () => [[1, 1, 1, 1], [1, 1, 1, 0]];
+        const rest = () => [
+          [1, 1, 1, 1],
+          [1, 1, 1, 0],
+        ];
         expect(await threshold({method, tokenMask: rest, skipLeadingTokens: 1})).to.be.closeTo(0.5, 0.002);
       }
       model.dispose();
@@ -234,187 +248,198 @@ describe('sparsifyActivations', () => {
     });
   });
 
-  describe('refuses', () => {
+  describe('refuses', () =>
+    withoutLeaks(() => {
+      let model: tf.LayersModel;
+      let batch: tf.Tensor;
+      before(() => tf.setBackend('cpu'));
+      beforeEach(() => {
+        model = TOPOLOGIES[0].build();
+        batch = TOPOLOGIES[0].batch(1)[0];
+      });
+      afterEach(() => {
+        model.dispose();
+        batch.dispose();
+      });
+
+      const sparsify = (options: Partial<SparsifyOptions> = {}, data: unknown[] = [batch]) =>
+        rejection(sparsifyActivations(model, new Dataset(data), {...HALF, ...options}));
+
+      it('a pattern that matches nothing, with the nearest names', async () => {
+        const error = await sparsify({targetSparsityByScope: {frist: 0.5}});
+        expect(error.code).to.equal('unmatched-rule');
+        expect(error.message).to.include('first');
+      });
+
+      it('a target of 1.2', async () => {
+        const error = await sparsify({targetSparsityByScope: {'.*': 1.2}});
+        expect(error.code).to.equal('target-out-of-range');
+        expect(error.message).to.include('1.2').and.include('[0, 1]');
+      });
+
+      it('a layer that two scopes match', async () => {
+        const error = await sparsify({
+          targetSparsityByScope: [
+            [new TargetScope({names: ['first']}), 0.3],
+            [new TargetScope({types: ['Dense']}), 0.5],
+          ],
+        });
+        expect(error.code).to.equal('overlap');
+      });
+
+      it('scopes that leave nothing', async () => {
+        const error = await sparsify({ignoredScope: new IgnoredScope({types: ['Dense']})});
+        expect(error.code).to.equal('nothing-to-sparsify');
+      });
+
+      it('an empty data set', async () => {
+        expect((await sparsify({}, [])).code).to.equal('empty');
+      });
+
+      it('a batch of the wrong shape, by its index', async () => {
+        const wrong = tf.ones([5, 9]);
+        const error = await sparsify({}, [batch, wrong]);
+        expect(error.code).to.equal('wrong-shape');
+        expect(error.message).to.include('item 1').and.include('[5, 9]').and.include('[any, 8]');
+        wrong.dispose();
+      });
+
+      it('a sample without its batch dimension', async () => {
+        const sample = tf.ones([8]);
+        expect((await sparsify({}, [sample])).message).to.include('expandDims');
+        sample.dispose();
+      });
+
+      it('an item that is no data', async () => {
+        expect((await sparsify({}, ['text'])).code).to.equal('bad-item');
+        expect((await sparsify({}, [[batch, batch]])).code).to.equal('wrong-inputs');
+        expect((await sparsify({}, [{y: batch}])).code).to.equal('wrong-inputs');
+      });
+
+      it('an unknown calibration method', async () => {
+        const error = await sparsify({calibration: 'pool' as 'pooled'});
+        expect(error.code).to.equal('unknown-method');
+        expect(error.message).to.include('"pooled"');
+      });
+
+      it('an alpha outside (0, 1)', async () => {
+        for (const alpha of [0, 1, -0.1, 1.5]) {
+          const error = await sparsify({calibration: {method: 'nncf', alpha}});
+          expect(error.code).to.equal('alpha-out-of-range');
+        }
+      });
+
+      it('a model without Dense layers', async () => {
+        const flat = tf.sequential({layers: [tf.layers.flatten({inputShape: [2, 4]})]});
+        const error = await rejection(sparsifyActivations(flat, new Dataset([batch]), HALF));
+        expect(error.code).to.equal('no-dense-layers');
+        expect(error.message).to.include('Flatten');
+      });
+
+      it('a disposed model', async () => {
+        const gone = TOPOLOGIES[0].build();
+        gone.dispose();
+        expect((await rejection(sparsifyActivations(gone, new Dataset([batch]), HALF))).code).to.equal(
+          'disposed',
+        );
+      });
+
+      it('a model that is not built, and something that is no model', async () => {
+        const unbuilt = tf.sequential();
+        expect((await rejection(sparsifyActivations(unbuilt, [batch], HALF))).code).to.equal('not-built');
+        const none = {predict: () => 0} as unknown as tf.LayersModel;
+        expect((await rejection(sparsifyActivations(none, [batch], HALF))).code).to.equal(
+          'not-a-layers-model',
+        );
+      });
+
+      it('to measure a dense model', async () => {
+        expect((await rejection(measureSparsity(model, [batch]))).code).to.equal('not-sparsified');
+      });
+    }));
+});
+
+describe('retarget', () =>
+  withoutLeaks(() => {
     let model: tf.LayersModel;
-    let batch: tf.Tensor;
+    let batches: tf.Tensor[];
     before(() => tf.setBackend('cpu'));
-    checkForLeaks();
     beforeEach(() => {
-      model = TOPOLOGIES[0].build();
-      batch = TOPOLOGIES[0].batch(1)[0];
+      model = deepModel();
+      batches = Array.from({length: 4}, (_, i) => tf.tensor2d(normals(64 * 48, i + 1), [64, 48]));
     });
     afterEach(() => {
       model.dispose();
-      batch.dispose();
+      tf.dispose(batches);
     });
 
-    const sparsify = (options: Partial<SparsifyOptions> = {}, data: unknown[] = [batch]) =>
-      rejection(sparsifyActivations(model, new Dataset(data), {...HALF, ...options}));
-
-    it('a pattern that matches nothing, with the nearest names', async () => {
-      const error = await sparsify({targetSparsityByScope: {frist: 0.5}});
-      expect(error.code).to.equal('unmatched-rule');
-      expect(error.message).to.include('first');
-    });
-
-    it('a target of 1.2', async () => {
-      const error = await sparsify({targetSparsityByScope: {'.*': 1.2}});
-      expect(error.code).to.equal('target-out-of-range');
-      expect(error.message).to.include('1.2').and.include('[0, 1]');
-    });
-
-    it('a layer that two scopes match', async () => {
-      const error = await sparsify({
-        targetSparsityByScope: [
-          [new TargetScope({names: ['first']}), 0.3],
-          [new TargetScope({types: ['Dense']}), 0.5],
-        ],
+    it('gives the thresholds of another target without data', async () => {
+      const half = await sparsifyActivations(model, new Dataset(batches), HALF);
+      const report = retarget(half, {layer_0: 0.8});
+      expect(report[0].target).to.equal(0.8);
+      expect(report[1].target).to.equal(0.5);
+      const direct = await sparsifyActivations(model, new Dataset(batches), {
+        targetSparsityByScope: {layer_0: 0.8},
       });
-      expect(error.code).to.equal('overlap');
+      expect(report[0].threshold).to.equal(inspect(direct)[0].threshold);
+      disposeModels(half, direct);
     });
 
-    it('scopes that leave nothing', async () => {
-      const error = await sparsify({ignoredScope: new IgnoredScope({types: ['Dense']})});
-      expect(error.code).to.equal('nothing-to-sparsify');
+    it('takes scopes with an ignored scope, and refuses what was not calibrated', async () => {
+      const sparse = await sparsifyActivations(model, new Dataset(batches), {
+        targetSparsityByScope: {'layer_[0-3]': 0.5},
+      });
+      const ignoredScope = new IgnoredScope({patterns: ['layer_[4-9]', 'layer_0']});
+      const report = retarget(sparse, {targetSparsityByScope: {'.*': 0.6}, ignoredScope});
+      expect(report.map(({target}) => target).slice(0, 5)).to.deep.equal([0.5, 0.6, 0.6, 0.6, null]);
+      const before = inspect(sparse);
+      expect(() => retarget(sparse, {'.*': 0.7}))
+        .to.throw('layer_4')
+        .with.property('code', 'not-calibrated');
+      expect(inspect(sparse)).to.deep.equal(before);
+      expect(() => retarget(model, {'.*': 0.7}))
+        .to.throw()
+        .with.property('code', 'no-statistics');
+      sparse.dispose();
     });
 
-    it('an empty data set', async () => {
-      expect((await sparsify({}, [])).code).to.equal('empty');
+    it('works on a model that was saved with its statistics and loaded', async () => {
+      registerLayers();
+      const sparse = await sparsifyActivations(model, new Dataset(batches), {...HALF, saveStatistics: true});
+      let saved!: tf.io.ModelArtifacts;
+      await sparse.save(
+        tf.io.withSaveHandler((artifacts) => {
+          saved = artifacts;
+          return Promise.resolve({
+            modelArtifactsInfo: {dateSaved: new Date(0), modelTopologyType: 'JSON' as const},
+          });
+        }),
+      );
+      const copy = {
+        ...saved,
+        userDefinedMetadata: JSON.parse(JSON.stringify(saved.userDefinedMetadata)) as object,
+      };
+      const loaded = await tf.loadLayersModel(tf.io.fromMemory(copy));
+      expect(retarget(loaded, {'.*': 0.9})).to.deep.equal(retarget(sparse, {'.*': 0.9}));
+      disposeModels(sparse, loaded);
     });
 
-    it('a batch of the wrong shape, by its index', async () => {
-      const wrong = tf.ones([5, 9]);
-      const error = await sparsify({}, [batch, wrong]);
-      expect(error.code).to.equal('wrong-shape');
-      expect(error.message).to.include('item 1').and.include('[5, 9]').and.include('[any, 8]');
-      wrong.dispose();
+    it('merges statistics of two shares of the data', async () => {
+      const [all, one, two] = await Promise.all(
+        [batches, batches.slice(0, 2), batches.slice(2)].map((share) =>
+          sparsifyActivations(model, new Dataset(share), {targetSparsityByScope: {layer_0: 0.5}}),
+        ),
+      );
+      const merged = statisticsOf(one);
+      merged.merge(statisticsOf(two));
+      expect(retarget(one, {layer_0: 0.7})[0].threshold).to.equal(retarget(all, {layer_0: 0.7})[0].threshold);
+      expect(() => merged.merge(statisticsOf(all))).to.not.throw();
+      disposeModels(all, one, two);
     });
-
-    it('a sample without its batch dimension', async () => {
-      const sample = tf.ones([8]);
-      expect((await sparsify({}, [sample])).message).to.include('expandDims');
-      sample.dispose();
-    });
-
-    it('an item that is no data', async () => {
-      expect((await sparsify({}, ['text'])).code).to.equal('bad-item');
-      expect((await sparsify({}, [[batch, batch]])).code).to.equal('wrong-inputs');
-      expect((await sparsify({}, [{y: batch}])).code).to.equal('wrong-inputs');
-    });
-
-    it('an unknown calibration method', async () => {
-      const error = await sparsify({calibration: 'pool' as 'pooled'});
-      expect(error.code).to.equal('unknown-method');
-      expect(error.message).to.include('"pooled"');
-    });
-
-    it('an alpha outside (0, 1)', async () => {
-      for (const alpha of [0, 1, -0.1, 1.5]) {
-        const error = await sparsify({calibration: {method: 'nncf', alpha}});
-        expect(error.code).to.equal('alpha-out-of-range');
-      }
-    });
-
-    it('a model without Dense layers', async () => {
-      const flat = tf.sequential({layers: [tf.layers.flatten({inputShape: [2, 4]})]});
-      const error = await rejection(sparsifyActivations(flat, new Dataset([batch]), HALF));
-      expect(error.code).to.equal('no-dense-layers');
-      expect(error.message).to.include('Flatten');
-    });
-
-    it('a disposed model', async () => {
-      const gone = TOPOLOGIES[0].build();
-      gone.dispose();
-      expect((await rejection(sparsifyActivations(gone, new Dataset([batch]), HALF))).code).to.equal('disposed');
-    });
-
-    it('a model that is not built, and something that is no model', async () => {
-      const unbuilt = tf.sequential({layers: [tf.layers.dense({units: 2})]});
-      expect((await rejection(sparsifyActivations(unbuilt, [batch], HALF))).code).to.equal('not-built');
-      const none = {predict: () => 0} as unknown as tf.LayersModel;
-      expect((await rejection(sparsifyActivations(none, [batch], HALF))).code).to.equal('not-a-layers-model');
-    });
-
-    it('to measure a dense model', async () => {
-      expect((await rejection(measureSparsity(model, [batch]))).code).to.equal('not-sparsified');
-    });
-  });
-});
-
-describe('retarget', () => {
-  let model: tf.LayersModel;
-  let batches: tf.Tensor[];
-  before(() => tf.setBackend('cpu'));
-  checkForLeaks();
-  beforeEach(() => {
-    model = deepModel();
-    batches = Array.from({length: 4}, (_, i) => tf.tensor2d(normals(64 * 48, i + 1), [64, 48]));
-  });
-  afterEach(() => {
-    model.dispose();
-    tf.dispose(batches);
-  });
-
-  it('gives the thresholds of another target without data', async () => {
-    const half = await sparsifyActivations(model, new Dataset(batches), HALF);
-    const report = retarget(half, {layer_0: 0.8});
-    expect(report[0].target).to.equal(0.8);
-    expect(report[1].target).to.equal(0.5);
-    const direct = await sparsifyActivations(model, new Dataset(batches), {
-      targetSparsityByScope: {layer_0: 0.8},
-    });
-    expect(report[0].threshold).to.equal(inspect(direct)[0].threshold);
-    disposeModels(half, direct);
-  });
-
-  it('takes scopes with an ignored scope, and refuses what was not calibrated', async () => {
-    const sparse = await sparsifyActivations(model, new Dataset(batches), {
-      targetSparsityByScope: {'layer_[0-3]': 0.5},
-    });
-    const ignoredScope = new IgnoredScope({patterns: ['layer_[4-9]', 'layer_0']});
-    const report = retarget(sparse, {targetSparsityByScope: {'.*': 0.6}, ignoredScope});
-    expect(report.map(({target}) => target).slice(0, 5)).to.deep.equal([0.5, 0.6, 0.6, 0.6, null]);
-    const before = inspect(sparse);
-    expect(() => retarget(sparse, {'.*': 0.7})).to.throw('layer_4').with.property('code', 'not-calibrated');
-    expect(inspect(sparse)).to.deep.equal(before);
-    expect(() => retarget(model, {'.*': 0.7})).to.throw().with.property('code', 'no-statistics');
-    sparse.dispose();
-  });
-
-  it('works on a model that was saved with its statistics and loaded', async () => {
-    registerLayers();
-    const sparse = await sparsifyActivations(model, new Dataset(batches), {...HALF, saveStatistics: true});
-    let saved!: tf.io.ModelArtifacts;
-    await sparse.save(
-      tf.io.withSaveHandler((artifacts) => {
-        saved = artifacts;
-        return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(0), modelTopologyType: 'JSON' as const}});
-      }),
-    );
-    const copy = {...saved, userDefinedMetadata: JSON.parse(JSON.stringify(saved.userDefinedMetadata)) as object};
-    const loaded = await tf.loadLayersModel(tf.io.fromMemory(copy));
-    expect(retarget(loaded, {'.*': 0.9})).to.deep.equal(retarget(sparse, {'.*': 0.9}));
-    disposeModels(sparse, loaded);
-  });
-
-  it('merges statistics of two shares of the data', async () => {
-    const [all, one, two] = await Promise.all(
-      [batches, batches.slice(0, 2), batches.slice(2)].map((share) =>
-        sparsifyActivations(model, new Dataset(share), {targetSparsityByScope: {layer_0: 0.5}}),
-      ),
-    );
-    const merged = statisticsOf(one);
-    merged.merge(statisticsOf(two));
-    expect(retarget(one, {layer_0: 0.7})[0].threshold).to.equal(retarget(all, {layer_0: 0.7})[0].threshold);
-    expect(() => merged.merge(statisticsOf(all))).to.not.throw();
-    disposeModels(all, one, two);
-  });
-});
+  }));
 
 describe('SparsifyingDense', () => {
   onEveryBackend(() => {
-    checkForLeaks();
-
     it('is the identity mask until it is calibrated', () => {
       const args = {units: 5, activation: 'relu' as const, inputShape: [8], name: 'd'};
       const stock = tf.sequential({layers: [tf.layers.dense(args)]});
@@ -447,11 +472,11 @@ describe('SparsifyingDense', () => {
     });
 
     it('trains: gradients reach the weights and leave the threshold alone', async () => {
-      const model = TOPOLOGIES[0].build();
-      const [x] = TOPOLOGIES[0].batch(1);
-      const y = tf.ones([5, 4]);
+      const model = TOPOLOGIES[1].build();
+      const [x] = TOPOLOGIES[1].batch(1);
+      const y = tf.ones([5, 3]);
       const sparse = await sparsifyActivations(model, new Dataset([x]), HALF);
-      sparse.compile({optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError'});
+      sparse.compile({optimizer: 'sgd', loss: 'meanSquaredError'});
       const thresholds = inspect(sparse).map(({threshold}) => threshold);
       const {history} = await sparse.fit(x, y, {epochs: 5, verbose: 0});
       expect(Number(history.loss[4])).to.be.lessThan(Number(history.loss[0]));

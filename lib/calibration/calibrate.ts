@@ -8,7 +8,7 @@
  * `nncf`: NNCF's running average. Every batch runs live: its own quantile moves the average, which then masks it.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {Dataset} from '../dataset.js';
+import type {Batches} from '../dataset.js';
 import {BackendError, DatasetError, SparsifyError, nearest} from '../errors.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {AbsHistogram} from '../stats/histogram.js';
@@ -43,7 +43,7 @@ const RENEW_AFTER_GROWTH = 0.1;
 export async function calibrate(
   model: tf.LayersModel,
   layers: ReadonlyMap<string, SparsifyingDense>,
-  dataset: Dataset<unknown>,
+  dataset: Batches,
   options: CalibrationOptions & RunOptions = {},
 ): Promise<CalibrationStatistics> {
   const {method = 'pooled', alpha} = options;
@@ -64,7 +64,11 @@ export async function calibrate(
 
 /** What both methods share: a histogram a stream, whether or not the thresholds come from it. */
 abstract class Calibration implements Pass {
-  private readonly histograms = new Map<Stream, AbsHistogram>();
+  /** By the first path of the stream: recorders have streams of their own, over the same layers. */
+  private readonly histograms = new Map<
+    string,
+    {readonly stream: Stream; readonly histogram: AbsHistogram}
+  >();
 
   constructor(protected readonly layers: ReadonlyMap<string, SparsifyingDense>) {}
 
@@ -74,17 +78,18 @@ abstract class Calibration implements Pass {
   protected abstract beforeMask(path: string, values: Float32Array, histogram: AbsHistogram): void;
 
   observe({stream, values, isNew, reader}: Observation, index: number): void {
-    const histogram = this.histograms.get(stream) ?? new AbsHistogram();
-    this.histograms.set(stream, histogram);
+    const [path] = stream.paths;
+    const {histogram} = this.histograms.get(path) ?? {histogram: new AbsHistogram()};
+    this.histograms.set(path, {stream, histogram});
     if (isNew) histogram.add(values);
-    if (histogram.nanCount > 0) throw nanError(stream.paths[0], index);
+    if (histogram.nanCount > 0) throw nanError(path, index);
     if (reader !== null) this.beforeMask(reader, values, histogram);
   }
 
   /** Histograms by path; empty for a layer that no data reached. */
   statistics(): CalibrationStatistics {
     const byPath = new Map([...this.layers.keys()].map((path) => [path, new AbsHistogram()]));
-    for (const [stream, histogram] of this.histograms) {
+    for (const {stream, histogram} of this.histograms.values()) {
       for (const path of stream.paths) byPath.set(path, histogram);
     }
     return new CalibrationStatistics(byPath);

@@ -38,6 +38,7 @@ function inOrder(model: tf.LayersModel, item: unknown, index: number, made: tf.T
     try {
       const tensor = tf.tensor(value as tf.TensorLike);
       made.push(tensor);
+      if (tensor.dtype === 'string') throw new TypeError('text is no input');
       return tensor;
     } catch (cause) {
       throw new DatasetError(

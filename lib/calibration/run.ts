@@ -3,7 +3,7 @@
  * items, reports progress, stops when asked to, and names the batch that is bad.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {Dataset} from '../dataset.js';
+import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import {toModelInputs} from './model-inputs.js';
 import type {ActivationRecorder, Observation} from './recorder.js';
@@ -41,7 +41,7 @@ export interface Pass {
  */
 export async function runPass(
   model: tf.LayersModel,
-  dataset: Dataset<unknown>,
+  dataset: Batches,
   pass: Pass,
   options: RunOptions = {},
 ): Promise<void> {

@@ -1,7 +1,7 @@
 /** @file The `--data` option: a file as a data set of batches, as the library takes it. */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import type {Command} from 'commander';
-import {Dataset} from '../dataset.js';
+import {Dataset, type Batches} from '../dataset.js';
 import {openDataFile} from '../io/data-files.js';
 import {countOption, numberOption} from './options.js';
 
@@ -19,32 +19,28 @@ export function addDataOptions(command: Command, what: string): Command {
     .requiredOption('-d, --data <FILE>', `${what}: .npy, .npz, .jsonl, or a .mjs that exports a data set`)
     .addOption(countOption('-b, --batch-size <N>', 'items in a batch').default(32))
     .addOption(countOption('--batches <N>', 'read no more than this many batches'))
-    .addOption(numberOption('--scale <FACTOR>', 'multiply the values of a .npy, .npz or .jsonl file by this, as 0.00392'));
+    .addOption(
+      numberOption(
+        '--scale <FACTOR>',
+        'multiply the values of a .npy, .npz or .jsonl file by this, as 0.00392',
+      ),
+    );
 }
 
 /** The data set that the options name; its batches are freed once they are used. */
 export async function openData(
   model: tf.LayersModel,
-  {data, batchSize, batches = Infinity, scale}: DataOptions,
-): Promise<Dataset<unknown>> {
+  {data, batchSize, batches, scale}: DataOptions,
+): Promise<Batches> {
   const inputNames = model.inputNames.length > 1 ? model.inputNames : undefined;
   const file = openDataFile(data, {batchSize, scale, inputNames});
   const items = await file.itemCount();
-  const count = items === undefined ? undefined : Math.min(batches, Math.ceil(items / batchSize));
-  const lent = {
-    length: count,
-    async *[Symbol.asyncIterator]() {
-      let index = 0;
-      if (batches === 0) return;
-      for await (const batch of file) {
-        try {
-          yield batch;
-        } finally {
-          tf.dispose(batch);
-        }
-        if (++index >= batches) return;
-      }
-    },
+  const inFile = items === undefined ? undefined : Math.ceil(items / batchSize);
+  const first = batches === undefined ? undefined : Array.from({length: batches}, (_, i) => i);
+  const dataset = new Dataset(file, null, {disposeItems: true, length: inFile});
+  if (first === undefined) return dataset;
+  return {
+    length: inFile === undefined ? null : Math.min(inFile, first.length),
+    getInferenceData: () => dataset.getInferenceData(first),
   };
-  return new Dataset<unknown>(lent);
 }

@@ -18,9 +18,10 @@ export function targetOption(): Option {
 
 /** `--ignore`, repeatable. */
 export function ignoreOption(): Option {
-  return new Option('-i, --ignore <PATTERN>', 'leave the layers that match as they are; repeatable').argParser(
-    (pattern: string, before: string[] = []) => [...before, pattern],
-  );
+  return new Option(
+    '-i, --ignore <PATTERN>',
+    'leave the layers that match as they are; repeatable',
+  ).argParser((pattern: string, before: string[] = []) => [...before, pattern]);
 }
 
 /** `--json`. */
@@ -32,7 +33,8 @@ export function jsonOption(): Option {
 export function countOption(flags: string, description: string): Option {
   return new Option(flags, description).argParser((text: string) => {
     const count = Number(text);
-    if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError('It must be a whole number of 1 or more.');
+    if (!Number.isInteger(count) || count < 1)
+      throw new InvalidArgumentError('It must be a whole number of 1 or more.');
     return count;
   });
 }

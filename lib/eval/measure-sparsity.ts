@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {ActivationRecorder, type Stream} from '../calibration/recorder.js';
 import {runPass, type RunOptions} from '../calibration/run.js';
-import {Dataset, type DataSource} from '../dataset.js';
+import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {ModelError} from '../errors.js';
 import {checkModel, sparsifyingLayers} from '../model/dense-layers.js';
 
@@ -25,7 +25,7 @@ export interface LayerSparsity {
  */
 export async function measureSparsity(
   model: tf.LayersModel,
-  dataset: Dataset<unknown> | DataSource<unknown>,
+  dataset: Batches | DataSource<unknown>,
   options: RunOptions = {},
 ): Promise<LayerSparsity[]> {
   checkModel(model);
@@ -43,7 +43,7 @@ export async function measureSparsity(
   const recorder = new ActivationRecorder(model, layers, false);
   await runPass(
     model,
-    dataset instanceof Dataset ? dataset : new Dataset(dataset),
+    toBatches(dataset),
     {
       recorder: () => recorder,
       observe: ({stream, values}) => {

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {toModelInputs} from '../calibration/model-inputs.js';
 import type {Progress} from '../calibration/run.js';
-import type {Dataset} from '../dataset.js';
+import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import type {Labels} from '../io/labels.js';
 
@@ -29,11 +29,12 @@ export interface QualityOptions {
  */
 export async function measureQuality(
   model: tf.LayersModel,
-  dataset: Dataset<unknown>,
+  dataset: Batches,
   labels: Labels,
   {onProgress, signal}: QualityOptions = {},
 ): Promise<Quality> {
-  const asClasses = labels.kind === 'classes' && (outputWidth(model) !== 1 || labels.values.every((v) => v < 2));
+  const asClasses =
+    labels.kind === 'classes' && (outputWidth(model) !== 1 || labels.values.every((v) => v < 2));
   const score = asClasses ? classScore(labels.values) : valueScore(labels);
   let [items, sum, index] = [0, 0, 0];
   for await (const item of dataset.getInferenceData()) {
@@ -73,7 +74,9 @@ function classScore(classes: ArrayLike<number>): Score {
     for (let i = 0; i * width < outputs.length; i++) {
       const label = classes[first + i];
       if (label >= width || label < 0) {
-        throw mismatch(`label ${label} of item ${first + i} is no class of the model, whose output has ${width}`);
+        throw mismatch(
+          `label ${label} of item ${first + i} is no class of the model, whose output has ${width}`,
+        );
       }
       const row = outputs.subarray(i * width, (i + 1) * width);
       if (row.some(Number.isNaN)) throw nanOutput(batch);
@@ -105,5 +108,7 @@ function mismatch(what: string): DatasetError {
 }
 
 function nanOutput(batch: number): DatasetError {
-  return new DatasetError('nan', `batch ${batch} makes the model give NaN; remove or mend that batch`, {batch});
+  return new DatasetError('nan', `batch ${batch} makes the model give NaN; remove or mend that batch`, {
+    batch,
+  });
 }

@@ -14,20 +14,61 @@ import {
   freshCallId,
   freshLayerId,
   freshOptimizer,
+  isContainer,
   isGraphCall,
   makeLayerVariable,
+  rawValue,
+  setReferenceCount,
+  type Container,
   type Layer,
 } from '../tfjs.js';
+import {walkModel} from './walk.js';
 
-/** Fields that cache a function bound to the model that made it; TensorFlow.js makes them anew when they are absent. */
-const BOUND_TO_MODEL = new Set(['trainFunction', 'testFunction', 'predictFunction']);
+/** Functions bound to the model that holds them; TensorFlow.js makes those for training anew when they are absent. */
+const BOUND_TO_MODEL = new Set(['trainFunction', 'testFunction', 'predictFunction', 'dispose']);
 
 /**
  * @param model Built; its variables must not be disposed.
  * @returns A model that computes the same and shares the weights' memory; the caller disposes it.
  */
 export function cloneModel(model: tf.LayersModel): tf.LayersModel {
-  return new Cloner().copy(asContainer(model)) as unknown as tf.LayersModel;
+  const copy = new Cloner().copy(asContainer(model)) as Container;
+  countReferences(copy);
+  return disposingAll(copy as unknown as tf.LayersModel);
+}
+
+/**
+ * Lets `dispose` free every weight of the copy, those of layers inside custom layers too, which a custom layer may
+ * not list among its weights.
+ */
+function disposingAll(copy: tf.LayersModel): tf.LayersModel {
+  const dispose = () => {
+    const result = tf.LayersModel.prototype.dispose.call(copy);
+    if (result.refCountAfterDispose === 0) {
+      for (const {layer} of walkModel(asContainer(copy)).layers) {
+        for (const weight of layer.weights) if (!rawValue(weight).isDisposed) weight.dispose();
+      }
+    }
+    return result;
+  };
+  return Object.assign(copy, {dispose});
+}
+
+/**
+ * Sets how often each layer must be disposed until its weights are: once for every time that a model of the copy disposes it.
+ * (TensorFlow.js counts calls instead, so that a layer called twice outlives its model.)
+ */
+function countReferences(model: Container): void {
+  const references = new Map<Layer, number>();
+  const count = (container: Container): void => {
+    for (const layer of [...container.layers, ...container.internalContainerRefs]) {
+      const before = references.get(layer) ?? 0;
+      references.set(layer, before + 1);
+      if (before === 0 && isContainer(layer)) count(layer);
+    }
+  };
+  count(model);
+  for (const [layer, uses] of references) setReferenceCount(layer, uses);
 }
 
 class Cloner {
@@ -94,6 +135,7 @@ class Cloner {
   private copyObject(value: object): object {
     const copy = this.remember<object>(value, emptyCopy(value));
     this.copyFields(value, copy, value instanceof tf.LayersModel ? BOUND_TO_MODEL : new Set());
+    if ('isOptimizerOwned' in copy) copy.isOptimizerOwned = true; // it is a new one: disposed with the copy
     if (value instanceof tf.layers.Layer) Object.assign(copy, {id: freshLayerId()});
     if (isGraphCall(value)) Object.assign(copy, {id: freshCallId(value)});
     return copy;

@@ -71,12 +71,13 @@ export function checkModel(model: tf.LayersModel): void {
         'model cannot be sparsified), and see that @tensorflow/tfjs is installed once: npm ls @tensorflow/tfjs',
     );
   }
-  if (!model.built) {
+  if (model.inputs.length === 0) {
     throw new ModelError(
       'not-built',
       'the model has no input shape yet; give its first layer an inputShape or call model.build() first',
     );
   }
+  if (!model.built) model.build(model.inputs[0].shape); // a Sequential builds itself at its first use otherwise
   const {layers} = walkModel(asContainer(model));
   for (const {path, layer} of layers) {
     if (layer.weights.some((weight) => rawValue(weight).isDisposed)) {

@@ -55,7 +55,8 @@ async function bench(rounds: number): Promise<void> {
   ];
   const rows: Row[] = [];
   for (const {name, model, width} of models) {
-    for (const method of ['pooled', 'nncf'] as const) rows.push(await timeOf(name, model, width, method, rounds));
+    for (const method of ['pooled', 'nncf'] as const)
+      rows.push(await timeOf(name, model, width, method, rounds));
   }
   const [small, large] = MEMORY_BATCHES.map(peakMemoryOf);
   const result = {
@@ -115,7 +116,10 @@ async function timed(work: () => Promise<void>): Promise<number> {
 /** Peak memory of a new process that calibrates on so many batches, in MiB. */
 function peakMemoryOf(batches: number): number {
   const args = [...process.execArgv, fileURLToPath(import.meta.url), '--memory-child', String(batches)];
-  const output = execFileSync(process.execPath, args, {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore']});
+  const output = execFileSync(process.execPath, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   return Number(output.trim().split('\n').at(-1));
 }
 
@@ -130,7 +134,10 @@ async function reportPeakMemory(count: number): Promise<void> {
       batch.dispose();
     }
   }
-  await sparsifyActivations(model, new Dataset(batches()), {targetSparsityByScope: {'.*': 0.5}, inPlace: true});
+  await sparsifyActivations(model, new Dataset(batches()), {
+    targetSparsityByScope: {'.*': 0.5},
+    inPlace: true,
+  });
   console.log(String(process.resourceUsage().maxRSS / 1024));
 }
 
@@ -150,7 +157,12 @@ async function retargetTime(): Promise<number> {
   return median(times);
 }
 
-function print({backend, rows, memory, retargetMs}: {
+function print({
+  backend,
+  rows,
+  memory,
+  retargetMs,
+}: {
   backend: string;
   rows: readonly Row[];
   memory: {batches: readonly number[]; peakMiB: readonly number[]; growth: number};

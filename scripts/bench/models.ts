@@ -23,7 +23,12 @@ export function residualMlp({blocks, width, hidden}: ResidualMlpOptions): tf.Lay
         units,
         activation: activation as 'relu' | undefined,
         useBias: false,
-        kernelInitializer: tf.initializers.varianceScaling({scale: 1, mode: 'fanIn', distribution: 'normal', seed: i + 1}),
+        kernelInitializer: tf.initializers.varianceScaling({
+          scale: 1,
+          mode: 'fanIn',
+          distribution: 'normal',
+          seed: i + 1,
+        }),
       });
     const apply = (layer: tf.layers.Layer, ...inputs: tf.SymbolicTensor[]) =>
       layer.apply(inputs.length === 1 ? inputs[0] : inputs) as tf.SymbolicTensor;
@@ -33,7 +38,11 @@ export function residualMlp({blocks, width, hidden}: ResidualMlpOptions): tf.Lay
       apply(dense('gate_proj', hidden, 'swish'), normed),
       apply(dense('up_proj', hidden), normed),
     );
-    stream = apply(tf.layers.add({name: `blocks.${i}.add`}), stream, apply(dense('down_proj', width), product));
+    stream = apply(
+      tf.layers.add({name: `blocks.${i}.add`}),
+      stream,
+      apply(dense('down_proj', width), product),
+    );
   }
   return tf.model({inputs: x, outputs: stream});
 }

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {cloneModel} from '../../lib/model/clone.js';
 import {denseLayers, makeSparsifying} from '../../lib/model/dense-layers.js';
-import {onEveryBackend} from '../backends.js';
+import {disposeModels, onEveryBackend} from '../backends.js';
 import {TOPOLOGIES} from './topologies.js';
 
 /** All outputs of a model on a batch, in one array. */
@@ -27,7 +27,7 @@ describe('cloneModel', () => {
 
         it('finds the Dense layers by path', () => {
           expect(denseLayers(model).map(({path}) => path)).to.deep.equal(paths);
-          model.dispose();
+          disposeModels(model);
         });
 
         it('computes the same, shares memory, and outlives the original', () => {
@@ -37,7 +37,7 @@ describe('cloneModel', () => {
           expect(tf.memory().numDataBuffers, 'data buffers').to.equal(buffers);
           expect(outputs(copy, x)).to.deep.equal(expected);
           expect(copy.layers.map(({name}) => name)).to.deep.equal(model.layers.map(({name}) => name));
-          model.dispose();
+          disposeModels(model);
           expect(outputs(copy, x)).to.deep.equal(expected);
           copy.dispose();
         });
@@ -58,19 +58,24 @@ describe('cloneModel', () => {
           expect(outputs(model, x)).to.deep.equal(expected);
           undo();
           copy.dispose();
-          model.dispose();
+          disposeModels(model);
         });
       });
     }
 
     it('keeps what compile set, with an optimizer of its own', async () => {
       const model = TOPOLOGIES[0].build();
-      model.compile({optimizer: tf.train.adam(0.01), loss: 'meanSquaredError', metrics: ['accuracy']});
+      model.compile({optimizer: 'adam', loss: 'meanSquaredError', metrics: ['accuracy']});
       const [x, y] = [tf.ones([4, 8]), tf.ones([4, 4])];
       await model.fit(x, y, {epochs: 1, verbose: 0});
       const copy = cloneModel(model);
       const before = outputs(model, [x]);
-      const losses = [model, copy].map((m) => (m.evaluate(x, y) as tf.Scalar[])[0].dataSync()[0]);
+      const losses = [model, copy].map((m) => {
+        const results = m.evaluate(x, y) as tf.Scalar[];
+        const [loss] = results[0].dataSync();
+        tf.dispose(results);
+        return loss;
+      });
       expect(losses[1]).to.be.closeTo(losses[0], 1e-6);
       await copy.fit(x, y, {epochs: 2, verbose: 0});
       expect(outputs(model, [x]), 'training the copy').to.deep.equal(before);

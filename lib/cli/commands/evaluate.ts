@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
 import {toModelInputs} from '../../calibration/model-inputs.js';
-import {Dataset} from '../../dataset.js';
+import type {Batches} from '../../dataset.js';
 import {DatasetError} from '../../errors.js';
 import {measureLatency} from '../../eval/latency.js';
 import {measureSparsity, type LayerSparsity} from '../../eval/measure-sparsity.js';
@@ -72,7 +72,11 @@ async function run(path: string, options: EvaluateOptions): Promise<void> {
     const sparsity: LayerSparsity[] =
       sparsifyingLayers(model).size === 0 ? [] : await measureSparsity(model, data, {onProgress, signal});
     const latencies = await latencyOfOneItem(models, data);
-    const evaluations = qualities.map((quality, i) => ({model: paths[i], ...quality, latencyMs: latencies[i]}));
+    const evaluations = qualities.map((quality, i) => ({
+      model: paths[i],
+      ...quality,
+      latencyMs: latencies[i],
+    }));
     return {evaluations, sparsity};
   });
   models.forEach((model) => model.dispose());
@@ -81,7 +85,7 @@ async function run(path: string, options: EvaluateOptions): Promise<void> {
 }
 
 /** Median milliseconds of predicting the first item of the data, for each model. */
-async function latencyOfOneItem(models: tf.LayersModel[], data: Dataset<unknown>): Promise<number[]> {
+async function latencyOfOneItem(models: tf.LayersModel[], data: Batches): Promise<number[]> {
   for await (const batch of data.getInferenceData()) {
     const inputs = toModelInputs(models[0], batch, 0);
     const one = inputs.tensors.map((tensor) => tf.slice(tensor, 0, 1));

@@ -27,6 +27,8 @@ export function inspectCommand(): Command {
       const model = await openModel(path);
       const layers = inspect(model);
       model.dispose();
-      console.log(json === true ? JSON.stringify({layers: layersJson(layers)}, null, 2) : describeLayers(layers));
+      console.log(
+        json === true ? JSON.stringify({layers: layersJson(layers)}, null, 2) : describeLayers(layers),
+      );
     });
 }

@@ -40,7 +40,10 @@ export function sparsifyCommand(): Command {
     .addOption(targetOption())
     .addOption(ignoreOption())
     .addOption(
-      new Option('-c, --calibration <METHOD>', 'pooled: quantiles over all data; nncf: the running average of NNCF')
+      new Option(
+        '-c, --calibration <METHOD>',
+        'pooled: quantiles over all data; nncf: the running average of NNCF',
+      )
         .choices(['pooled', 'nncf'])
         .default('pooled'),
     )
