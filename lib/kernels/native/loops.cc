@@ -196,40 +196,42 @@ void SumRowsLoop(const Panel& panel, const uint32_t* index, const float* value, 
   if (!started) hwy::ZeroBytes(sum, columns * sizeof(float));
 }
 
-// sum[r][n] += value[u][r] * row[u][n] for kBatch rows r of x. The sums of 2 vectors of columns stay in registers
-// for all kRows rows: 2 * kBatch sums, 2 loads and a factor fit in the 16 registers of AVX2 up to kBatch = 6.
-template <size_t kRows, size_t kBatch>
-HWY_INLINE void AddRowsBatchAt(const float* const* HWY_RESTRICT row, const float* HWY_RESTRICT* value, bool first,
-                               size_t n, size_t columns, float* HWY_RESTRICT sum) {
+// sum[r][n] += value[u][r] * row[u][n] for kTile rows r of x and the 2 vectors of columns from n on. The sums stay in
+// registers for all kRows rows of the kernel: with a tile of 4 that is 8 sums, 2 columns and a factor of the 16
+// registers of AVX2, and 8 multiplications for 6 loads.
+template <size_t kRows, size_t kTile>
+HWY_INLINE void AddTile(const float* const* HWY_RESTRICT row, const float* const* HWY_RESTRICT value, size_t r0,
+                        bool first, size_t n, size_t columns, float* HWY_RESTRICT sum) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
   using V = hn::Vec<decltype(d)>;
-  V a[kBatch], b[kBatch];
-  for (size_t r = 0; r < kBatch; r++) {
-    a[r] = first ? hn::Zero(d) : hn::LoadU(d, sum + r * columns + n);
-    b[r] = first ? hn::Zero(d) : hn::LoadU(d, sum + r * columns + n + lanes);
+  V a[kTile], b[kTile];
+  for (size_t r = 0; r < kTile; r++) {
+    a[r] = first ? hn::Zero(d) : hn::LoadU(d, sum + (r0 + r) * columns + n);
+    b[r] = first ? hn::Zero(d) : hn::LoadU(d, sum + (r0 + r) * columns + n + lanes);
   }
   for (size_t u = 0; u < kRows; u++) {
     const V wa = hn::LoadU(d, row[u] + n);
     const V wb = hn::LoadU(d, row[u] + n + lanes);
-    for (size_t r = 0; r < kBatch; r++) {
-      const V factor = hn::Set(d, value[u][r]);
+    for (size_t r = 0; r < kTile; r++) {
+      const V factor = hn::Set(d, value[u][r0 + r]);
       a[r] = hn::MulAdd(factor, wa, a[r]);
       b[r] = hn::MulAdd(factor, wb, b[r]);
     }
   }
-  for (size_t r = 0; r < kBatch; r++) {
-    hn::StoreU(a[r], d, sum + r * columns + n);
-    hn::StoreU(b[r], d, sum + r * columns + n + lanes);
+  for (size_t r = 0; r < kTile; r++) {
+    hn::StoreU(a[r], d, sum + (r0 + r) * columns + n);
+    hn::StoreU(b[r], d, sum + (r0 + r) * columns + n + lanes);
   }
 }
 
-template <size_t kRows, size_t kBatch, bool kSkipping>
+template <size_t kRows, bool kSkipping>
 HWY_INLINE void AddRowsBatch(const float* const* HWY_RESTRICT row, const float* const* HWY_RESTRICT next,
-                             const float* HWY_RESTRICT* value, bool first, size_t columns,
+                             const float* const* HWY_RESTRICT value, size_t batch, bool first, size_t columns,
                              float* HWY_RESTRICT sum) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
+  const size_t tiles = (batch + 3) / 4;
   size_t n = 0;
   for (; n + 2 * lanes <= columns; n += 2 * lanes) {
     if constexpr (kSkipping) {
@@ -240,18 +242,27 @@ HWY_INLINE void AddRowsBatch(const float* const* HWY_RESTRICT row, const float* 
         for (size_t u = 0; u < kRows; u++) hwy::Prefetch(next[u] + (ahead - columns));
       }
     }
-    if constexpr (kBatch <= 5) {
-      AddRowsBatchAt<kRows, kBatch>(row, value, first, n, columns, sum);
-    } else {
-      constexpr size_t kHalf = (kBatch + 1) / 2;
-      const float* HWY_RESTRICT second[kRows];
-      for (size_t u = 0; u < kRows; u++) second[u] = value[u] + kHalf;
-      AddRowsBatchAt<kRows, kHalf>(row, value, first, n, columns, sum);
-      AddRowsBatchAt<kRows, kBatch - kHalf>(row, second, first, n, columns, sum + kHalf * columns);
+    size_t r = 0;
+    for (size_t left = tiles; left > 0; left--) {
+      const size_t tile = (batch - r + left - 1) / left;
+      switch (tile) {
+        case 4:
+          AddTile<kRows, 4>(row, value, r, first, n, columns, sum);
+          break;
+        case 3:
+          AddTile<kRows, 3>(row, value, r, first, n, columns, sum);
+          break;
+        case 2:
+          AddTile<kRows, 2>(row, value, r, first, n, columns, sum);
+          break;
+        default:
+          AddTile<kRows, 1>(row, value, r, first, n, columns, sum);
+      }
+      r += tile;
     }
   }
   for (; n < columns; n++) {
-    for (size_t r = 0; r < kBatch; r++) {
+    for (size_t r = 0; r < batch; r++) {
       float a = first ? 0.0f : sum[r * columns + n];
       for (size_t u = 0; u < kRows; u++) a += value[u][r] * row[u][n];
       sum[r * columns + n] = a;
@@ -259,64 +270,40 @@ HWY_INLINE void AddRowsBatch(const float* const* HWY_RESTRICT row, const float* 
   }
 }
 
-template <size_t kRows, size_t kBatch, bool kSkipping>
-HWY_INLINE size_t AddPartsBatch(const RowList& rows, size_t first, size_t count, const float* value,
+template <size_t kRows, bool kSkipping>
+HWY_INLINE size_t AddPartsBatch(const RowList& rows, size_t first, size_t count, const float* value, size_t batch,
                                 size_t columns, bool& started, float* sum) {
   const size_t part = count / kRows;
   for (size_t j = 0; j < part; j++) {
     const float* row[kRows];
     const float* next[kRows];
-    const float* HWY_RESTRICT factor[kRows];
+    const float* factor[kRows];
     for (size_t u = 0; u < kRows; u++) {
       const size_t i = first + u * part + j;
       row[u] = rows.Row(i);
-      factor[u] = value + i * kBatch;
+      factor[u] = value + i * batch;
       next[u] = kSkipping && i + 1 < first + count ? rows.Row(i + 1) : row[u];
     }
-    AddRowsBatch<kRows, kBatch, kSkipping>(row, next, factor, !started, columns, sum);
+    AddRowsBatch<kRows, kSkipping>(row, next, factor, batch, !started, columns, sum);
     started = true;
   }
   return part * kRows;
 }
 
-template <size_t kBatch>
-void SumRowsBatchOf(const Panel& panel, const uint32_t* index, const float* value, size_t count, bool skipping,
-                    float* sum) {
+void SumRowsBatchLoop(const Panel& panel, size_t batch, const uint32_t* index, const float* value, size_t count,
+                      bool skipping, float* sum) {
+  if (batch == 1) return SumRowsLoop(panel, index, value, count, skipping, sum);
   const RowList rows{panel.kernel + panel.first, panel.stride, index};
   const size_t columns = panel.columns;
   bool started = false;
   size_t done = 0;
   if (skipping) {
-    done += AddPartsBatch<8, kBatch, true>(rows, done, count - done, value, columns, started, sum);
+    done += AddPartsBatch<8, true>(rows, done, count - done, value, batch, columns, started, sum);
   } else {
-    done += AddPartsBatch<8, kBatch, false>(rows, done, count - done, value, columns, started, sum);
+    done += AddPartsBatch<8, false>(rows, done, count - done, value, batch, columns, started, sum);
   }
-  AddPartsBatch<1, kBatch, false>(rows, done, count - done, value, columns, started, sum);
-  if (!started) hwy::ZeroBytes(sum, kBatch * columns * sizeof(float));
-}
-
-void SumRowsBatchLoop(const Panel& panel, size_t rows, const uint32_t* index, const float* value, size_t count,
-                      bool skipping, float* sum) {
-  switch (rows) {
-    case 1:
-      return SumRowsLoop(panel, index, value, count, skipping, sum);
-    case 2:
-      return SumRowsBatchOf<2>(panel, index, value, count, skipping, sum);
-    case 3:
-      return SumRowsBatchOf<3>(panel, index, value, count, skipping, sum);
-    case 4:
-      return SumRowsBatchOf<4>(panel, index, value, count, skipping, sum);
-    case 5:
-      return SumRowsBatchOf<5>(panel, index, value, count, skipping, sum);
-    case 6:
-      return SumRowsBatchOf<6>(panel, index, value, count, skipping, sum);
-    case 7:
-      return SumRowsBatchOf<7>(panel, index, value, count, skipping, sum);
-    case 8:
-      return SumRowsBatchOf<8>(panel, index, value, count, skipping, sum);
-    default:
-      HWY_ABORT("%zu rows at a time; at most %zu", rows, kMaxBatch);
-  }
+  AddPartsBatch<1, false>(rows, done, count - done, value, batch, columns, started, sum);
+  if (!started) hwy::ZeroBytes(sum, batch * columns * sizeof(float));
 }
 
 template <Activation kActivation>

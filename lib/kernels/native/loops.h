@@ -14,7 +14,9 @@
 namespace sparsify {
 
 constexpr size_t kSlack = 64;
-constexpr size_t kMaxBatch = 8;
+
+// Rows of x that are multiplied together.
+constexpr size_t kMaxBatch = 16;
 
 // A threshold for each of K inputs: step 1, or one for all: step 0.
 struct Threshold {
