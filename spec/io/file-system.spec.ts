@@ -1,0 +1,192 @@
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, utimesSync} from 'node:fs';
+import {setTimeout as sleep} from 'node:timers/promises';
+import {fileURLToPath} from 'node:url';
+
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+
+import {fileSystem} from '../../lib/io/file-system.js';
+import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
+import {checkForLeaks} from '../backends.js';
+import {constantModel, distinctWeights} from './constant-model.js';
+import {failure, temporaryFolder, write} from './files.js';
+
+/** The delays before them, 0 to 250 ms, fall on every part of a save, which takes some 10 ms. */
+const KILLS = 12;
+
+/** A text that is a model.json with one Dense layer, with `change` made to its JSON. */
+function modelJson(change: (json: Record<string, unknown>) => void = () => undefined): string {
+  const json = {
+    format: 'layers-model',
+    modelTopology: {class_name: 'Sequential', config: {layers: []}},
+    weightsManifest: [{paths: ['w.bin'], weights: [{name: 'w', shape: [2, 2], dtype: 'float32'}]}],
+  };
+  change(json);
+  return JSON.stringify(json);
+}
+
+function withEntry(entry: object): string {
+  return modelJson((json) => (json['weightsManifest'] = [{paths: ['w.bin'], weights: [{name: 'w', ...entry}]}]));
+}
+
+function withPath(path: string): string {
+  return modelJson((json) => (json['weightsManifest'] = [{paths: [path], weights: []}]));
+}
+
+describe('fileSystem', () => {
+  const at = temporaryFolder();
+  checkForLeaks();
+
+  describe('load', () => {
+    it('gives the artifacts, the weights as the shards they lie in', async () => {
+      write(at('model.json'), modelJson());
+      write(at('w.bin'), new Uint8Array(16).fill(7));
+      const {weightSpecs, weightData, modelTopology} = await fileSystem(at()).load();
+      expect(weightSpecs).to.deep.equal([{name: 'w', shape: [2, 2], dtype: 'float32'}]);
+      expect([...new Uint8Array(tf.io.CompositeArrayBuffer.join(weightData))]).to.deep.equal(Array(16).fill(7));
+      expect(modelTopology).to.have.property('class_name', 'Sequential');
+    });
+
+    const hostile: readonly (readonly [what: string, text: string, code: string])[] = [
+      ['a file that is cut off', modelJson().slice(0, 80), 'malformed-json'],
+      ['JSON that is no object', '[1]', 'not-a-model'],
+      ['JSON without a topology', '{"weightsManifest": []}', 'not-a-model'],
+      ['metadata that is no object', modelJson((json) => (json['userDefinedMetadata'] = 'x')), 'not-a-model'],
+      ['a GraphModel by its format', modelJson((json) => (json['format'] = 'graph-model')), 'graph-model'],
+      ['a GraphModel by its nodes', modelJson((json) => (json['modelTopology'] = {node: []})), 'graph-model'],
+      ['a __proto__ key', modelJson().replace('"layers"', '"__proto__":{"x":1},"layers"'), 'forbidden-key'],
+      ['a constructor key', modelJson().replace('"layers"', '"constructor":{},"layers"'), 'forbidden-key'],
+      ['endless nesting', modelJson().replace('[]', '['.repeat(5000) + ']'.repeat(5000)), 'malformed-json'],
+      ['a model without weights', modelJson((json) => delete json['weightsManifest']), 'malformed-manifest'],
+      ['a group without paths', modelJson((json) => (json['weightsManifest'] = [{}])), 'malformed-manifest'],
+      ['a negative dimension', withEntry({shape: [-1], dtype: 'float32'}), 'malformed-manifest'],
+      ['a dimension that is no integer', withEntry({shape: [1.5], dtype: 'float32'}), 'malformed-manifest'],
+      ['a shape beyond counting', withEntry({shape: [2 ** 40, 2 ** 40], dtype: 'float32'}), 'malformed-manifest'],
+      ['an unknown dtype', withEntry({shape: [4], dtype: 'toString'}), 'malformed-manifest'],
+      ['an unknown quantization', withEntry({shape: [4], dtype: 'float32', quantization: {dtype: 'x'}}), 'malformed-manifest'],
+      ['a shape larger than the weights', withEntry({shape: [1e9], dtype: 'float32'}), 'weights-mismatch'],
+      ['a shape smaller than the weights', withEntry({shape: [3], dtype: 'float32'}), 'weights-mismatch'],
+      ['a shard that is missing', withPath('no.bin'), 'missing-shard'],
+      ['a shard in the parent folder', withPath('../w.bin'), 'unsafe-path'],
+      ['a shard by absolute path', withPath('/etc/passwd'), 'unsafe-path'],
+      ['a shard by a Windows path', withPath('C:\\w.bin'), 'unsafe-path'],
+      ['a shard by URL', withPath('http://host/w.bin'), 'unsafe-path'],
+      ['a shard that hides its way out', withPath('a/../../w.bin'), 'unsafe-path'],
+    ];
+    for (const [what, text, code] of hostile) {
+      it(`rejects ${what}`, async () => {
+        write(at('model.json'), text);
+        write(at('w.bin'), new Uint8Array(16));
+        const error = await failure(fileSystem(at()).load());
+        expect(error).to.include({name: 'FileError', code});
+        expect(error.message).to.include(at('model.json'));
+      });
+    }
+
+    it('rejects a path that does not exist', async () => {
+      expect((await failure(fileSystem(at('none')).load())).code).to.equal('missing-file');
+    });
+
+    it('rejects weights that were cut off', async () => {
+      const {model} = constantModel();
+      await saveLayersModel(model, at());
+      const [shard] = readdirSync(at()).filter((name) => name.endsWith('.bin'));
+      truncateSync(at(shard), 100);
+      const error = await failure(loadLayersModel(at()));
+      expect(error.code).to.equal('weights-mismatch');
+      expect(error.message).to.include(shard);
+      model.dispose();
+    });
+  });
+
+  describe('save', () => {
+    it('writes shards of at most the size that was asked for', async () => {
+      const {model} = constantModel();
+      await model.save(fileSystem(at(), {maxShardBytes: 100_000}));
+      const sizes = readdirSync(at())
+        .filter((name) => name.endsWith('.bin'))
+        .map((name) => readFileSync(at(name)).byteLength);
+      expect(Math.max(...sizes)).to.equal(100_000);
+      model.dispose();
+    });
+
+    it('leaves only the new model, even where the old one had other shards', async () => {
+      const {model, fill} = constantModel();
+      for (const value of [1, 2]) {
+        fill(value);
+        await saveLayersModel(model, at(), {maxShardBytes: value * 300_000});
+      }
+      const loaded = await loadLayersModel(at());
+      expect(distinctWeights(loaded)).to.deep.equal([2]);
+      const {weightsManifest} = JSON.parse(readFileSync(at('model.json'), 'utf8')) as tf.io.ModelJSON;
+      const paths = new Set(weightsManifest.flatMap(({paths: all}) => all));
+      expect(readdirSync(at()).sort()).to.deep.equal([...paths, 'model.json'].sort());
+      for (const each of [model, loaded]) each.dispose();
+    });
+
+    it('keeps the old model when the new one fails half-way', async () => {
+      const {model, fill} = constantModel();
+      fill(1);
+      await saveLayersModel(model, at());
+      const before = readdirSync(at());
+      const short = fileSystem(at()).save({
+        modelTopology: {class_name: 'Sequential'},
+        weightSpecs: [{name: 'w', shape: [100], dtype: 'float32'}],
+        weightData: new ArrayBuffer(16),
+      });
+      expect((await failure(short)).code).to.equal('weights-mismatch');
+      expect(readdirSync(at())).to.deep.equal(before);
+      const loaded = await loadLayersModel(at());
+      expect(distinctWeights(loaded)).to.deep.equal([1]);
+      for (const each of [model, loaded]) each.dispose();
+    });
+
+    it('removes what ended processes left', async () => {
+      const {model} = constantModel();
+      const ended = spawn(process.execPath, ['--version'], {stdio: 'ignore'});
+      await once(ended, 'exit');
+      mkdirSync(at(`.model-saving-${ended.pid}-0a0b0c0d`));
+      mkdirSync(at(`.model-saving-${process.pid}-0a0b0c0d`));
+      await saveLayersModel(model, at());
+      const hidden = readdirSync(at()).filter((name) => name.startsWith('.'));
+      expect(hidden).to.deep.equal([`.model-saving-${process.pid}-0a0b0c0d`]);
+      model.dispose();
+    });
+
+    it('keeps weights that another process may just have moved there', async () => {
+      const {model} = constantModel();
+      write(at('model-weights-0123456789abcdef.bin'), 'recent');
+      utimesSync(at('model-weights-0123456789abcdef.bin'), 0, 0); // the change time stays that of now
+      await saveLayersModel(model, at());
+      expect(existsSync(at('model-weights-0123456789abcdef.bin'))).to.equal(true);
+      model.dispose();
+    });
+
+    it('leaves the old or the new model, whole, wherever it is killed', async function () {
+      this.timeout(120_000);
+      const program = fileURLToPath(new URL('killed-save.ts', import.meta.url));
+      const seen = new Set<number>();
+      let last = 0;
+      for (let round = 0; round < KILLS; round++) {
+        const child = spawn(process.execPath, ['--import', 'tsx', program, at('m'), String(last + 1)], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
+        await once(child.stdout, 'data');
+        await sleep(23 * round);
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+        if (!existsSync(at('m/model.json'))) continue; // killed before its first save
+        const {weightData} = await fileSystem(at('m')).load();
+        const weights = new Float32Array(tf.io.CompositeArrayBuffer.join(weightData));
+        const values = new Set(weights.filter((_, i) => i % 25_000 !== 0));
+        expect([...values], `after kill ${round}`).to.have.length(1);
+        expect(weights[1]).to.be.at.least(last);
+        last = weights[1];
+        seen.add(last);
+      }
+      expect(seen.size, 'kills during different saves').to.be.greaterThan(3);
+    });
+  });
+});
