@@ -1,0 +1,140 @@
+import {expect} from 'chai';
+import {spawnSync} from 'node:child_process';
+import {cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {fileURLToPath, pathToFileURL} from 'node:url';
+import {runModule, urlOf, type Finished} from '../child.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const NATIVE = existsSync(join(ROOT, 'node_modules/@tensorflow/tfjs-node/lib'));
+
+/** Loads a backend in a process of its own, computes with it and prints what came out as JSON. */
+function load({
+  name,
+  module = urlOf('lib/backend/load.ts'),
+  env = {},
+  before = '',
+}: {
+  name?: string;
+  module?: string;
+  env?: NodeJS.ProcessEnv;
+  before?: string;
+}): Promise<Finished> {
+  return runModule(
+    `import * as tfjs from ${JSON.stringify(urlOf('node_modules/@tensorflow/tfjs/dist/tf.node.js'))};
+    import {loadBackend} from ${JSON.stringify(module)};
+    ${before}
+    try {
+      const {name, why, faster, tf} = await loadBackend({name: ${JSON.stringify(name)}});
+      const x = tf.tensor2d([[1, 2], [3, 4]]);
+      const product = tf.matMul(x, x).arraySync();
+      const top = tf.topk(x).values.arraySync();
+      const same = tfjs.getBackend() === tf.getBackend() && tf.Tensor === tfjs.Tensor;
+      console.log(JSON.stringify({name, why, faster, registered: tf.getBackend(), product, top, same}));
+    } catch (error) {
+      console.log(JSON.stringify({code: error.code, message: error.message}));
+    }`,
+    {SPARSIFY_BACKEND: undefined, ...env},
+  );
+}
+
+describe('loadBackend', () => {
+  for (const {name, registered} of [
+    {name: 'cpu', registered: 'cpu'},
+    {name: 'wasm', registered: 'wasm'},
+    {name: 'node', registered: 'tensorflow'},
+  ]) {
+    it(`loads ${name} on request into the one TensorFlow.js, without a word`, async function () {
+      if (name === 'node' && !NATIVE) this.skip();
+      const {stdout, stderr} = await load({name});
+      expect(stderr).to.equal('');
+      expect(JSON.parse(stdout)).to.deep.include({
+        ...{name, registered, same: true},
+        ...{
+          product: [
+            [7, 10],
+            [15, 22],
+          ],
+          top: [[2], [4]],
+        },
+      });
+    });
+  }
+
+  it('follows SPARSIFY_BACKEND', async () => {
+    const {stdout} = await load({env: {SPARSIFY_BACKEND: 'wasm'}});
+    expect(JSON.parse(stdout)).to.include({name: 'wasm', why: 'it was asked for'});
+  });
+
+  it('rejects a SPARSIFY_BACKEND that it does not know', async () => {
+    const {stdout} = await load({env: {SPARSIFY_BACKEND: 'webgl'}});
+    expect(JSON.parse(stdout)).to.include({code: 'unknown-backend'});
+  });
+
+  it('rejects a backend that is not installed', async () => {
+    const {stdout} = await load({name: 'node-gpu'});
+    expect(JSON.parse(stdout)).to.include({code: 'backend-does-not-load'});
+  });
+
+  it('does not load a second node package into the process', async function () {
+    if (!NATIVE) this.skip();
+    const {stdout} = await load({
+      name: 'node',
+      // As if the program had imported tfjs-node-gpu itself.
+      before: `tfjs.registerBackend('tensorflow', () => ({isGPUPackage: true, floatPrecision: () => 32}));
+        await tfjs.setBackend('tensorflow');`,
+    });
+    expect(JSON.parse(stdout)).to.include({code: 'two-node-packages'});
+  });
+
+  it('switches between backends', async () => {
+    const {stdout} = await load({name: 'cpu', before: "await loadBackend({name: 'wasm'});"});
+    expect(JSON.parse(stdout)).to.include({name: 'cpu', registered: 'cpu'});
+  });
+});
+
+describe('where tfjs-node has no native part', () => {
+  let copy: string;
+  /** A copy of this package's sources with the same packages, except that tfjs-node was only just unpacked. */
+  before(() => {
+    copy = mkdtempSync(join(tmpdir(), 'backend-spec-'));
+    for (const name of ['lib', 'scripts', 'package.json']) {
+      cpSync(join(ROOT, name), join(copy, name), {recursive: true});
+    }
+    const scope = join('node_modules', '@tensorflow');
+    mkdirSync(join(copy, scope), {recursive: true});
+    for (const [folder, without] of [
+      ['node_modules', '@tensorflow'],
+      [scope, 'tfjs-node'],
+    ]) {
+      for (const name of readdirSync(join(ROOT, folder)).filter((entry) => entry !== without)) {
+        symlinkSync(join(ROOT, folder, name), join(copy, folder, name));
+      }
+    }
+    for (const name of ['package.json', 'dist']) {
+      cpSync(join(ROOT, scope, 'tfjs-node', name), join(copy, scope, 'tfjs-node', name), {recursive: true});
+    }
+  });
+  after(() => rmSync(copy, {recursive: true}));
+
+  it('loadBackend takes wasm and says what would be faster', async () => {
+    const {stdout} = await load({module: pathToFileURL(join(copy, 'lib/backend/load.ts')).href});
+    const result = JSON.parse(stdout) as Record<string, unknown>;
+    expect(result).to.include({name: 'wasm', registered: 'wasm'});
+    expect(result.why).to.contain('native part is missing');
+    expect(result.faster).to.deep.include({command: 'npx tfjs-sparsify provision'});
+  });
+
+  it('set-up says so in one line, with what would help', () => {
+    const module = pathToFileURL(join(copy, 'scripts/set-up/backend.mjs')).href;
+    const code = `import {ensureBackend} from ${JSON.stringify(module)}; await ensureBackend();`;
+    const {stdout, stderr, status} = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+      env: {...process.env, TFJS_SPARSIFY_PROVISION: 'off'},
+      encoding: 'utf8',
+    });
+    expect({stdout, status}).to.deep.equal({stdout: '', status: 0});
+    expect(stderr.trim().split('\n')).to.have.length(1);
+    expect(stderr).to.contain('going on with the wasm backend').and.contain('What would help:');
+  });
+});

@@ -1,0 +1,47 @@
+/** @file Runs a piece of module code in a Node process of its own, with TypeScript sources importable. */
+import {spawn, type ChildProcess} from 'node:child_process';
+import {createRequire} from 'node:module';
+import {pathToFileURL} from 'node:url';
+
+/** What a child process left. */
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The URL of a file of this repository, for an `import` in a child's code. */
+export function urlOf(path: string): string {
+  return new URL(`../${path}`, import.meta.url).href;
+}
+
+/**
+ * Starts module code in a process of its own.
+ *
+ * @param source Code; it may import by URL ({@link urlOf}) and use top-level await.
+ * @param env Added to this process's environment; an undefined value removes a variable.
+ */
+export function startModule(source: string, env: NodeJS.ProcessEnv = {}): ChildProcess {
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+  return spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', source], {
+    env: {...process.env, ...env},
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+/** Collects what a process prints until it ends. */
+export function finished(child: ChildProcess): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({code, stdout, stderr}));
+  });
+}
+
+/** Runs module code in a process of its own to its end. */
+export function runModule(source: string, env: NodeJS.ProcessEnv = {}): Promise<Finished> {
+  return finished(startModule(source, env));
+}
