@@ -22,7 +22,10 @@ const LAYERS = [
 ];
 
 /** Where Node's modules may be used; everything else also runs in browsers. */
-const NODE_ONLY = ['lib/backend/**', 'lib/io/**', 'lib/cli/**', 'lib/serve/**', 'lib/node.ts'];
+const NODE_ONLY = [
+  ...['lib/backend/**', 'lib/io/**', 'lib/cli/**', 'lib/serve/**', 'lib/node.ts'],
+  'lib/kernels/tensorflow.ts',
+];
 
 const noNodeModules = {
   group: ['node:*', '#provision'],
@@ -36,11 +39,14 @@ const directions = LAYERS.flatMap((layer, index) => {
     regex: `^(\\.\\./)+(${below.join('|')})(/|\\.js$)|^\\./(${below.join('|')})(/|\\.js$)`,
     message: `${layer.join(', ')} must not import from what is built on it: see the layers in this file`,
   };
-  return layer.map((name) => {
+  return layer.flatMap((name) => {
     const files = [`lib/${name}.ts`, `lib/${name}/**/*.ts`];
-    const node = NODE_ONLY.includes(`lib/${name}/**`) ? [] : [noNodeModules];
-    const patterns = below.length === 0 ? node : [upward, ...node];
-    return {files, rules: {'no-restricted-imports': ['error', {patterns}]}};
+    const own = below.length === 0 ? [] : [upward];
+    const inNode = NODE_ONLY.flatMap((place) => files.map((file) => [file, place]));
+    return [
+      {files, rules: {'no-restricted-imports': ['error', {patterns: [...own, noNodeModules]}]}},
+      {files: inNode, rules: {'no-restricted-imports': ['error', {patterns: own}]}},
+    ];
   });
 });
 
