@@ -75,10 +75,12 @@ Tensor Input(TF_OpKernelContext* context, int index) {
   return Tensor(tensor);
 }
 
-// float32 of x's shape with the last dimension replaced.
-Tensor Output(TF_OpKernelContext* context, int index, const Tensor& x, size_t last) {
-  std::vector<int64_t> shape = x.shape();
-  shape.back() = static_cast<int64_t>(last);
+// x's dimensions without the last.
+std::vector<int64_t> Rows(const Tensor& x) { return {x.shape().begin(), x.shape().end() - 1}; }
+
+// float32, [rows..., columns].
+Tensor Output(TF_OpKernelContext* context, int index, std::vector<int64_t> shape, size_t columns) {
+  shape.push_back(static_cast<int64_t>(columns));
   size_t size = 1;
   for (const int64_t dim : shape) size *= static_cast<size_t>(dim);
   Status status;
@@ -117,13 +119,13 @@ const float* BiasOf(const Tensor& bias, size_t units) {
   return bias.data();
 }
 
-Layer LayerOf(const Tensor& kernel, const Tensor& bias, Activation activation, const Matrix& x) {
+Layer LayerOf(const Tensor& kernel, const Tensor* bias, Activation activation, const Matrix& x) {
   if (kernel.rank() != 2 || static_cast<size_t>(kernel.shape()[0]) != x.columns) {
     throw InvalidArgument("the kernel has shape " + kernel.ShapeText() + "; it must be [" +
                           std::to_string(x.columns) + ", units] for an x with that many inputs");
   }
   const auto units = static_cast<size_t>(kernel.shape()[1]);
-  return {kernel.data(), BiasOf(bias, units), nullptr, units, activation};
+  return {kernel.data(), bias ? BiasOf(*bias, units) : nullptr, nullptr, units, activation};
 }
 
 std::vector<Activation> ParseActivations(const std::string& names) {
@@ -184,12 +186,13 @@ void* CreatePlain(TF_OpKernelConstruction*) { return new Kernel; }
 void DestroyKernel(void* kernel) { delete static_cast<Kernel*>(kernel); }
 
 void ComputeMatMul(const Kernel& kernel, TF_OpKernelContext* context) {
-  const Tensor x = Input(context, 0), weights = Input(context, 1), threshold = Input(context, 2),
-               bias = Input(context, 3);
+  const Tensor x = Input(context, 0), weights = Input(context, 1), threshold = Input(context, 2);
   const Matrix shape(x);
-  Layer layer = LayerOf(weights, bias, kernel.activations.at(0), shape);
+  std::vector<Tensor> held;
+  if (tensorflow.TF_NumInputs(context) > 3) held.push_back(Input(context, 3));
+  Layer layer = LayerOf(weights, held.empty() ? nullptr : &held[0], kernel.activations.at(0), shape);
   const Threshold limits = ThresholdOf(threshold, shape.columns);
-  const Tensor y = Output(context, 0, x, layer.units);
+  const Tensor y = Output(context, 0, Rows(x), layer.units);
   layer.y = y.data();
   SparsifiedMatMul(x.data(), shape.rows, shape.columns, limits, &layer, 1, Pool::Get());
 }
@@ -197,22 +200,24 @@ void ComputeMatMul(const Kernel& kernel, TF_OpKernelContext* context) {
 void ComputeMatMulGroup(const Kernel& kernel, TF_OpKernelContext* context) {
   const Tensor x = Input(context, 0), threshold = Input(context, 1);
   const Matrix shape(x);
-  const int count = (tensorflow.TF_NumInputs(context) - 2) / 2;
-  if (kernel.activations.size() != static_cast<size_t>(count)) {
-    throw InvalidArgument(std::to_string(kernel.activations.size()) + " activations for " + std::to_string(count) +
-                          " kernels; give one each");
+  const size_t count = kernel.activations.size();
+  const auto inputs = static_cast<size_t>(tensorflow.TF_NumInputs(context));
+  if (inputs != 2 + count && inputs != 2 + 2 * count) {
+    throw InvalidArgument(std::to_string(count) + " activations for " + std::to_string(inputs - 2) +
+                          " kernels and biases; give one for each kernel, and a bias for each or for none");
   }
-  std::vector<Tensor> held;
+  std::vector<Tensor> held;  // kernels, then biases
+  for (size_t i = 2; i < inputs; i++) held.push_back(Input(context, static_cast<int>(i)));
   std::vector<Layer> layers;
-  for (int i = 0; i < count; i++) {
-    held.push_back(Input(context, 2 + i));
-    held.push_back(Input(context, 2 + count + i));
-    layers.push_back(LayerOf(held[held.size() - 2], held.back(), kernel.activations[i], shape));
+  for (size_t i = 0; i < count; i++) {
+    layers.push_back(
+        LayerOf(held[i], held.size() > count ? &held[count + i] : nullptr, kernel.activations[i], shape));
   }
   const Threshold limits = ThresholdOf(threshold, shape.columns);
-  for (int i = 0; i < count; i++) {
-    held.push_back(Output(context, i, x, layers[i].units));
-    layers[i].y = held.back().data();
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < count; i++) {
+    outputs.push_back(Output(context, static_cast<int>(i), Rows(x), layers[i].units));
+    layers[i].y = outputs.back().data();
   }
   SparsifiedMatMul(x.data(), shape.rows, shape.columns, limits, layers.data(), layers.size(), Pool::Get());
 }
@@ -221,15 +226,17 @@ void ComputeMask(const Kernel&, TF_OpKernelContext* context) {
   const Tensor x = Input(context, 0), threshold = Input(context, 1);
   const Matrix shape(x);
   const Threshold limits = ThresholdOf(threshold, shape.columns);
-  const Tensor y = Output(context, 0, x, shape.columns);
+  const Tensor y = Output(context, 0, {static_cast<int64_t>(shape.rows)}, shape.columns);
   MaskRows(x.data(), shape.rows, shape.columns, limits, y.data(), Pool::Get());
 }
 
 void ComputeBiasActivation(const Kernel& kernel, TF_OpKernelContext* context) {
-  const Tensor x = Input(context, 0), bias = Input(context, 1);
+  const Tensor x = Input(context, 0);
   const Matrix shape(x);
-  const float* const values = BiasOf(bias, shape.columns);
-  const Tensor y = Output(context, 0, x, shape.columns);
+  std::vector<Tensor> held;
+  if (tensorflow.TF_NumInputs(context) > 1) held.push_back(Input(context, 1));
+  const float* const values = held.empty() ? nullptr : BiasOf(held[0], shape.columns);
+  const Tensor y = Output(context, 0, Rows(x), shape.columns);
   AddBiasAndActivate(x.data(), shape.rows, shape.columns, values, kernel.activations.at(0), y.data(), Pool::Get());
 }
 
@@ -284,22 +291,22 @@ std::string RegisterOps() {
   if (!problem.empty()) return problem;
   try {
     Register({"SparsifiedMatMul",
-              {"x: float", "kernel: float", "threshold: float", "bias: float"},
+              {"x: float", "kernel: float", "threshold: float", "bias: B * float"},
               "y: float",
-              {"activation: string"},
+              {"B: int >= 0", "activation: string"},
               &CreateWithActivation,
               &Compute<ComputeMatMul>});
     Register({"SparsifiedMatMulGroup",
-              {"x: float", "threshold: float", "kernels: M * float", "biases: M * float"},
+              {"x: float", "threshold: float", "kernels: M * float", "biases: B * float"},
               "y: M * float",
-              {"M: int >= 1", "activations: string"},
+              {"M: int >= 1", "B: int >= 0", "activations: string"},
               &CreateWithActivations,
               &Compute<ComputeMatMulGroup>});
     Register({"SparsifyMask", {"x: float", "threshold: float"}, "y: float", {}, &CreatePlain, &Compute<ComputeMask>});
     Register({"SparsifyBiasActivation",
-              {"x: float", "bias: float"},
+              {"x: float", "bias: B * float"},
               "y: float",
-              {"activation: string"},
+              {"B: int >= 0", "activation: string"},
               &CreateWithActivation,
               &Compute<ComputeBiasActivation>});
   } catch (const std::exception& error) {

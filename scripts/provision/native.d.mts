@@ -1,0 +1,17 @@
+/** Types of native.mjs for the sources under lib/. */
+
+/** The addon, proven to load and compute beside this tfjs-node; or why there is none. */
+export type Native = {readonly path: string} | {readonly reason: string};
+
+export interface NativeOptions {
+  /** Folder of the installed @tensorflow/tfjs-node, which must load. */
+  readonly tfjsNodeDir: string;
+  /** The per-user cache. */
+  readonly cacheDir?: string;
+  /** Is told each step. */
+  readonly log?: (line: string) => void;
+}
+
+export function nativeAddonPath(cacheDir?: string): string;
+export function findNative(options: NativeOptions): Promise<Native>;
+export function provisionNative(options: NativeOptions): Promise<Native>;
