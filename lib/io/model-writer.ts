@@ -63,33 +63,41 @@ export async function writeModel(
     await removeAbandonedStaging(folder, stem);
     await mkdir(staging);
     process.once('exit', removeStaging); // process.exit during a save, as after Ctrl-C, leaves nothing behind
-    const {paths, bytes} = await writeShards(staging, `${stem}-weights-`, pieces, maxShardBytes);
-    checkComplete(specs, bytes, jsonPath);
-    const text = JSON.stringify({...description, weightsManifest: [{paths, weights: specs}]});
-    parseModelJson(text, jsonPath); // what this package would refuse to read, it does not write
-    await writeText(join(staging, 'model.json'), text);
+    try {
+      const {paths, bytes} = await writeShards(staging, `${stem}-weights-`, pieces, maxShardBytes);
+      checkComplete(specs, bytes, jsonPath);
+      const text = JSON.stringify({...description, weightsManifest: [{paths, weights: specs}]});
+      parseModelJson(text, jsonPath); // what this package would refuse to read, it does not write
+      await writeText(join(staging, 'model.json'), text);
 
-    const oldWeights = await ownWeightsOf(jsonPath, stem);
-    for (const name of new Set(paths)) await rename(join(staging, name), join(folder, name));
-    await flush(folder);
-    await rename(join(staging, 'model.json'), jsonPath);
-    await flush(folder);
-    await removeUnused(folder, stem, new Set(paths), oldWeights);
-    return {
-      modelArtifactsInfo: {
-        dateSaved: new Date(),
-        modelTopologyType: 'JSON',
-        modelTopologyBytes: Buffer.byteLength(JSON.stringify(description.modelTopology ?? {})),
-        weightSpecsBytes: Buffer.byteLength(JSON.stringify(specs)),
-        weightDataBytes: bytes,
-      },
-    };
+      const oldWeights = await ownWeightsOf(jsonPath, stem);
+      for (const name of new Set(paths)) await rename(join(staging, name), join(folder, name));
+      await flush(folder);
+      await rename(join(staging, 'model.json'), jsonPath);
+      await flush(folder);
+      await removeUnused(folder, stem, new Set(paths), oldWeights);
+      return {modelArtifactsInfo: artifactsInfo(description, specs, bytes)};
+    } finally {
+      process.off('exit', removeStaging);
+      await rm(staging, {recursive: true, force: true});
+    }
   } catch (cause) {
     throw fileFailure(jsonPath, cause);
-  } finally {
-    process.off('exit', removeStaging);
-    await rm(staging, {recursive: true, force: true});
   }
+}
+
+function artifactsInfo(
+  {modelTopology}: ModelDescription,
+  specs: io.WeightsManifestEntry[],
+  weightDataBytes: number,
+): io.ModelArtifactsInfo {
+  return {
+    dateSaved: new Date(),
+    modelTopologyType: 'JSON',
+    modelTopologyBytes: Buffer.byteLength(JSON.stringify(modelTopology ?? {})),
+    weightSpecsBytes: Buffer.byteLength(JSON.stringify(specs)),
+    weightDataBytes,
+  };
 }
 
 function checkComplete(specs: io.WeightsManifestEntry[], written: number, jsonPath: string): void {
