@@ -17,7 +17,7 @@ import {
 import {createRequire} from 'node:module';
 import {dirname, join} from 'node:path';
 import {publishFolder} from './cache.mjs';
-import {findProgram, lastLines, runCommand} from './command.mjs';
+import {errorLine, findProgram, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
 
 /** The newest that tfjs-node 4.22 names in its package.json; Node 20, 22 and 24 all have it. */
@@ -98,7 +98,7 @@ export async function buildBinding(folder, {packageFolder, libtensorflow, python
       {cwd: source, timeoutMs: BUILD_TIMEOUT_MS},
     );
     if (result.code !== 0) {
-      const error = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? lastLines(result, 1);
+      const error = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? errorLine(result);
       throw new ProvisionError(
         'build-failed',
         `node-gyp could not build tfjs-node's native part: ${error.trim()}`,

@@ -40,7 +40,8 @@ export function runCommand(file, args, {cwd, env = process.env, timeoutMs} = {})
       try {
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
       } catch {
-        // The group has ended by itself.
+        // The group has ended by itself, or the system has no process groups.
+        child.kill('SIGKILL');
       }
     };
     const timer =
@@ -94,10 +95,21 @@ export function findProgram(names) {
 }
 
 /**
- * The lines of a program's output that say most about its failure.
+ * The line of a program's output that says most about its failure.
  *
  * @param {CommandResult} result
- * @param {number} [count] How many lines, from the end.
+ * @returns {string} The first line that names an error as JavaScript does, else the last line.
+ */
+export function errorLine(result) {
+  const text = result.stderr.trim() === '' ? result.stdout : result.stderr;
+  return text.split('\n').find((line) => /^\w*Error\b/.test(line)) ?? lastLines(result, 1);
+}
+
+/**
+ * The end of what a failed program printed.
+ *
+ * @param {CommandResult} result
+ * @param {number} [count] How many lines.
  */
 export function lastLines(result, count = 4) {
   const text = result.stderr.trim() === '' ? result.stdout : result.stderr;

@@ -7,7 +7,7 @@ import {createHash} from 'node:crypto';
 import {createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statfsSync, symlinkSync} from 'node:fs';
 import {join} from 'node:path';
 import {publishFolder, writeJson} from './cache.mjs';
-import {findProgram, lastLines, runCommand} from './command.mjs';
+import {errorLine, findProgram, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
 
 /**
@@ -100,7 +100,7 @@ export async function requirePython() {
   if (pip.code !== 0) {
     throw new ProvisionError(
       'no-pip',
-      `${python} has no pip: ${lastLines(pip, 1)}`,
+      `${python} has no pip: ${errorLine(pip)}`,
       'install pip (Debian, Ubuntu: apt-get install python3-pip)',
     );
   }
@@ -132,7 +132,7 @@ export async function fetchLibtensorflow(folder, {wheel, python, log, pipArgs = 
     if (unpacked.code !== 0) {
       throw new ProvisionError(
         'unpack-failed',
-        `the wheel could not be unpacked: ${lastLines(unpacked, 1)}`,
+        `the wheel could not be unpacked: ${errorLine(unpacked)}`,
         'check the free space of the cache folder and try again',
       );
     }
@@ -178,7 +178,7 @@ async function downloadWheel(partial, {wheel, python, log, pipArgs}) {
   if (result.code === 0 && file !== undefined) return join(destination, file);
   throw new ProvisionError(
     'download-failed',
-    `pip could not download ${name}: ${lastLines(result, 1)}`,
+    `pip could not download ${name}: ${errorLine(result)}`,
     "check the network and pip's settings (python3 -m pip config list), then try again",
   );
 }

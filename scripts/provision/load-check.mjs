@@ -9,7 +9,7 @@ import {cpus} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {cacheFolder, readJson, writeJson} from './cache.mjs';
-import {lastLines, runCommand} from './command.mjs';
+import {errorLine, runCommand} from './command.mjs';
 
 /** The first load of libtensorflow (850 MB) from a cold disk takes tens of seconds. */
 const LOAD_TIMEOUT_MS = 120_000;
@@ -69,8 +69,7 @@ export async function checkLoad(kind, main) {
   }
   if (result.timedOut) return failed(`loading did not end within ${LOAD_TIMEOUT_MS / 1000} s`);
   if (result.signal !== null) return failed(`loading ended the process with ${result.signal}`);
-  const error = result.stderr.split('\n').find((line) => /^\w*Error\b/.test(line));
-  return failed(error ?? lastLines(result, 1));
+  return failed(errorLine(result));
 }
 
 /**

@@ -6,7 +6,7 @@
 import {createRequire} from 'node:module';
 import {existsSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {delimiter, dirname, join} from 'node:path';
-import {lastLines, runCommand} from './command.mjs';
+import {errorLine, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
 
 const HOST =
@@ -40,7 +40,7 @@ export async function runOfficialInstaller(packageFolder, log) {
   if (!readFileSync(manifest).equals(original)) writeFileSync(manifest, original);
   if (result.code === 0) return;
   rmSync(join(packageFolder, 'deps'), {recursive: true, force: true});
-  const why = result.timedOut ? `did not end within ${INSTALL_TIMEOUT_MS / 1000} s` : lastLines(result, 1);
+  const why = result.timedOut ? `did not end within ${INSTALL_TIMEOUT_MS / 1000} s` : errorLine(result);
   throw new ProvisionError('installer-failed', `tfjs-node's own installer failed: ${why}`, 'see above');
 }
 
