@@ -74,12 +74,14 @@ describe('withLock', () => {
 
   it('is not taken from another machine whose heartbeat is fresh', async () => {
     writeFileSync(lock, JSON.stringify({host: 'elsewhere', pid: 1, started: '1', token: 'theirs'}));
+    let entered: Promise<void> | undefined;
     const holder = await new Promise<{host: string}>((resolve) => {
-      void withLock(lock, () => Promise.resolve(), {onWait: resolve});
+      entered = withLock(lock, () => Promise.resolve(), {onWait: resolve});
     });
     expect(holder.host).to.equal('elsewhere');
     expect(readFileSync(lock, 'utf8')).to.contain('theirs');
     rmSync(lock);
+    await entered;
   });
 
   it('is given back when the body throws', async () => {
