@@ -110,7 +110,12 @@ async function* tensorBatches(
       continue;
     }
     const tensors: Record<string, tf.Tensor> = {};
-    for (const [name, array] of batch) tensors[name] = toTensor(array, options, path);
+    try {
+      for (const [name, array] of batch) tensors[name] = toTensor(array, options, path);
+    } catch (error) {
+      for (const tensor of Object.values(tensors)) tensor.dispose();
+      throw error;
+    }
     yield tensors;
   }
 }

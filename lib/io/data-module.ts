@@ -10,6 +10,7 @@ import * as tf from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
+import {flattenNumbers} from './nested-numbers.js';
 
 /** A batch as models take it. */
 export type TensorBatch = tf.Tensor | Record<string, tf.Tensor>;
@@ -26,7 +27,7 @@ export type TensorBatch = tf.Tensor | Record<string, tf.Tensor>;
  */
 export async function* dataModuleBatches(path: string): AsyncGenerator<TensorBatch> {
   const exported = await defaultExport(path);
-  const data: unknown = typeof exported === 'function' ? await exported() : exported;
+  const data = isMaker(exported) ? await exported() : exported;
   const keep = Array.isArray(data) && data === exported;
   let index = 0;
   for await (const item of iterate(data, path)) {
@@ -87,17 +88,9 @@ async function* iterate(data: unknown, path: string): AsyncGenerator<unknown> {
 
 function toBatch(item: unknown, keep: boolean, where: string): TensorBatch {
   if (item instanceof tf.Tensor) return keep ? item.clone() : item;
-  if (Array.isArray(item) || ArrayBuffer.isView(item)) {
-    try {
-      return tf.tensor(item as tf.TensorLike);
-    } catch (cause) {
-      throw new FileError(
-        'malformed-module',
-        `${where} is no tensor, nor an array of numbers that makes one`,
-        {where},
-        {cause},
-      );
-    }
+  if (Array.isArray(item)) {
+    const {values, shape} = flattenNumbers(item, where); // tf.tensor would take ragged arrays
+    return tf.tensor(Float32Array.from(values), [...shape], 'float32');
   }
   if (typeof item === 'object' && item !== null) {
     const entries = Object.entries(item);
@@ -113,6 +106,10 @@ function toBatch(item: unknown, keep: boolean, where: string): TensorBatch {
       where,
     },
   );
+}
+
+function isMaker(exported: unknown): exported is () => unknown {
+  return typeof exported === 'function';
 }
 
 function isAsyncIterable(data: object): data is AsyncIterable<unknown> {

@@ -6,12 +6,11 @@
 import {FileError} from '../errors.js';
 import {pickNames, type ArrayBatch, type ArraySource} from './array-batches.js';
 import {fileChunks} from './byte-reader.js';
+import {flattenNumbers, type FlatNumbers} from './nested-numbers.js';
 import type {NumericArray} from './npy-values.js';
 
 /** An item of 4 million numbers; a longer line is no item of a batch. */
 const MAX_LINE_BYTES = 64 * 1024 ** 2;
-/** Tensors have at most 6 dimensions, one of them the batch. */
-const MAX_ITEM_RANK = 5;
 const LINE_FEED = 0x0a;
 /** Names that would reach an object's prototype. */
 const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
@@ -22,12 +21,6 @@ export interface JsonLinesOptions {
   readonly inputNames?: readonly string[];
   /** Whether a line may be a single number, as in a file of labels. */
   readonly numbers?: boolean;
-}
-
-/** The numbers of one item. */
-interface Item {
-  readonly shape: readonly number[];
-  readonly values: readonly number[];
 }
 
 /** A JSON-lines file; read line by line, so it may be larger than memory. */
@@ -43,8 +36,8 @@ async function* readBatches(
   batchSize: number,
   options: JsonLinesOptions,
 ): AsyncGenerator<ArrayBatch> {
-  let first: ReadonlyMap<string, Item> | undefined;
-  let items: ReadonlyMap<string, Item>[] = [];
+  let first: ReadonlyMap<string, FlatNumbers> | undefined;
+  let items: ReadonlyMap<string, FlatNumbers>[] = [];
   let lineNumber = 0;
   for await (const line of readLines(path)) {
     lineNumber++;
@@ -90,7 +83,11 @@ async function* readLines(path: string): AsyncGenerator<string> {
   if (bytes > 0) yield take();
 }
 
-function parseLine(line: string, where: string, {inputNames, numbers}: JsonLinesOptions): Map<string, Item> {
+function parseLine(
+  line: string,
+  where: string,
+  {inputNames, numbers}: JsonLinesOptions,
+): Map<string, FlatNumbers> {
   let json: unknown;
   try {
     json = JSON.parse(line);
@@ -98,7 +95,7 @@ function parseLine(line: string, where: string, {inputNames, numbers}: JsonLines
     throw new FileError('malformed-json', `${where} is not JSON: was the file cut off?`, {where}, {cause});
   }
   if (Array.isArray(json) || (numbers === true && typeof json === 'number'))
-    return new Map([['', toItem(json, where)]]);
+    return new Map([['', flattenNumbers(json, where)]]);
   if (typeof json !== 'object' || json === null) {
     throw new FileError(
       'malformed-item',
@@ -111,64 +108,17 @@ function parseLine(line: string, where: string, {inputNames, numbers}: JsonLines
     pickNames([...entries.keys()], inputNames, where).map((name) => {
       if (FORBIDDEN_NAMES.has(name))
         throw new FileError('forbidden-key', `${where} has a key "${name}"`, {where, name});
-      return [name, toItem(entries.get(name), `${where}, "${name}"`)];
+      return [name, flattenNumbers(entries.get(name), `${where}, "${name}"`)];
     }),
   );
 }
 
-function toItem(json: unknown, where: string): Item {
-  const shape: number[] = [];
-  for (let inner: unknown = json; Array.isArray(inner); inner = inner[0]) shape.push(inner.length);
-  if (shape.length > MAX_ITEM_RANK || shape.includes(0)) {
-    throw new FileError(
-      'malformed-item',
-      `${where} has shape [${shape.join(', ')}]; none of 1 to ${MAX_ITEM_RANK} dimensions may be 0`,
-      {
-        where,
-        shape,
-      },
-    );
-  }
-  const values: number[] = [];
-  collect(json, shape, 0, values, where);
-  return {shape, values};
-}
-
-function collect(
-  json: unknown,
-  shape: readonly number[],
-  depth: number,
-  values: number[],
-  where: string,
-): void {
-  if (depth === shape.length) {
-    if (typeof json !== 'number') {
-      throw new FileError(
-        Array.isArray(json) ? 'ragged-item' : 'malformed-item',
-        `${where} has ${JSON.stringify(json)?.slice(0, 40)} where a number must be (value ${values.length})`,
-        {where, index: values.length},
-      );
-    }
-    values.push(json);
-    return;
-  }
-  if (!Array.isArray(json) || json.length !== shape[depth]) {
-    throw new FileError(
-      'ragged-item',
-      `${where} has rows of different lengths: ${Array.isArray(json) ? json.length : 'a number'} beside ${shape[depth]} ` +
-        `in dimension ${depth}; pad them to one length`,
-      {where, dimension: depth},
-    );
-  }
-  for (const child of json as unknown[]) collect(child, shape, depth + 1, values, where);
-}
-
 function checkLikeFirst(
-  item: ReadonlyMap<string, Item>,
-  first: ReadonlyMap<string, Item>,
+  item: ReadonlyMap<string, FlatNumbers>,
+  first: ReadonlyMap<string, FlatNumbers>,
   where: string,
 ): void {
-  const describe = (of: ReadonlyMap<string, Item>) =>
+  const describe = (of: ReadonlyMap<string, FlatNumbers>) =>
     [...of]
       .map(([name, {shape}]) => `${name === '' ? 'an array' : name} [${shape.join(', ')}]`)
       .sort()
@@ -182,7 +132,7 @@ function checkLikeFirst(
   });
 }
 
-function stack(items: readonly ReadonlyMap<string, Item>[]): ArrayBatch {
+function stack(items: readonly ReadonlyMap<string, FlatNumbers>[]): ArrayBatch {
   const batch = new Map<string, NumericArray>();
   for (const [name, {shape}] of items[0]) {
     const rows = items.map((item) => item.get(name)?.values ?? []);

@@ -49,16 +49,14 @@ export async function saveLayersModel(
   {maxShardBytes}: FileSystemOptions = {},
 ): Promise<tf.io.SaveResult> {
   const weights = namedWeights(model);
-  const topology: unknown = model.toJSON(null, false);
-  const metadata = model.getUserDefinedMetadata() as {[key: string]: {}} | undefined;
   return writeModel(
     modelJsonPath(localPath(path)),
     {
-      modelTopology: topology as {},
+      modelTopology: model.toJSON(null, false) as object,
       format: 'layers-model',
       generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
       convertedBy: null,
-      userDefinedMetadata: metadata,
+      userDefinedMetadata: model.getUserDefinedMetadata() as Record<string, object> | undefined,
     },
     {
       specs: weights.map(({name, tensor}) => ({name, shape: tensor.shape, dtype: storedDtype(tensor)})),

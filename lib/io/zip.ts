@@ -5,7 +5,7 @@
  */
 
 import {open} from 'node:fs/promises';
-import {Readable} from 'node:stream';
+import {pipeline, Readable} from 'node:stream';
 import {crc32, createInflateRaw} from 'node:zlib';
 
 import {FileError} from '../errors.js';
@@ -176,8 +176,11 @@ async function* inflated(
   path: string,
   name: string,
 ): AsyncGenerator<Uint8Array> {
+  const inflate = createInflateRaw();
+  // pipeline destroys both ends together; what goes wrong comes out of the iteration below.
+  pipeline(Readable.from(packed), inflate, () => undefined);
   try {
-    yield* Readable.from(packed).compose(createInflateRaw()) as AsyncIterable<Buffer>;
+    yield* inflate as AsyncIterable<Buffer>;
   } catch (cause) {
     if (cause instanceof FileError) throw cause;
     const reason = cause instanceof Error ? cause.message : 'unreadable';

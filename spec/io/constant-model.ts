@@ -3,7 +3,7 @@
 import * as tf from '@tensorflow/tfjs';
 
 /** A model of 200,000 weights and a way to set them all. */
-export function constantModel(): {model: tf.LayersModel; fill(value: number): void} {
+export function constantModel(): {model: tf.LayersModel; fill: (value: number) => void} {
   const units = 400;
   const kernelInitializer = 'zeros';
   const model = tf.sequential({
@@ -14,7 +14,7 @@ export function constantModel(): {model: tf.LayersModel; fill(value: number): vo
   });
   return {
     model,
-    fill(value) {
+    fill: (value) => {
       tf.tidy(() => {
         model.setWeights(model.getWeights().map(({shape}) => tf.fill(shape, value)));
       });

@@ -28,7 +28,9 @@ function modelJson(change: (json: Record<string, unknown>) => void = () => undef
 }
 
 function withEntry(entry: object): string {
-  return modelJson((json) => (json['weightsManifest'] = [{paths: ['w.bin'], weights: [{name: 'w', ...entry}]}]));
+  return modelJson(
+    (json) => (json['weightsManifest'] = [{paths: ['w.bin'], weights: [{name: 'w', ...entry}]}]),
+  );
 }
 
 function withPath(path: string): string {
@@ -45,7 +47,9 @@ describe('fileSystem', () => {
       write(at('w.bin'), new Uint8Array(16).fill(7));
       const {weightSpecs, weightData, modelTopology} = await fileSystem(at()).load();
       expect(weightSpecs).to.deep.equal([{name: 'w', shape: [2, 2], dtype: 'float32'}]);
-      expect([...new Uint8Array(tf.io.CompositeArrayBuffer.join(weightData))]).to.deep.equal(Array(16).fill(7));
+      expect([...new Uint8Array(tf.io.CompositeArrayBuffer.join(weightData))]).to.deep.equal(
+        Array(16).fill(7),
+      );
       expect(modelTopology).to.have.property('class_name', 'Sequential');
     });
 
@@ -63,9 +67,17 @@ describe('fileSystem', () => {
       ['a group without paths', modelJson((json) => (json['weightsManifest'] = [{}])), 'malformed-manifest'],
       ['a negative dimension', withEntry({shape: [-1], dtype: 'float32'}), 'malformed-manifest'],
       ['a dimension that is no integer', withEntry({shape: [1.5], dtype: 'float32'}), 'malformed-manifest'],
-      ['a shape beyond counting', withEntry({shape: [2 ** 40, 2 ** 40], dtype: 'float32'}), 'malformed-manifest'],
+      [
+        'a shape beyond counting',
+        withEntry({shape: [2 ** 40, 2 ** 40], dtype: 'float32'}),
+        'malformed-manifest',
+      ],
       ['an unknown dtype', withEntry({shape: [4], dtype: 'toString'}), 'malformed-manifest'],
-      ['an unknown quantization', withEntry({shape: [4], dtype: 'float32', quantization: {dtype: 'x'}}), 'malformed-manifest'],
+      [
+        'an unknown quantization',
+        withEntry({shape: [4], dtype: 'float32', quantization: {dtype: 'x'}}),
+        'malformed-manifest',
+      ],
       ['a shape larger than the weights', withEntry({shape: [1e9], dtype: 'float32'}), 'weights-mismatch'],
       ['a shape smaller than the weights', withEntry({shape: [3], dtype: 'float32'}), 'weights-mismatch'],
       ['a shard that is missing', withPath('no.bin'), 'missing-shard'],

@@ -26,7 +26,13 @@ const inputOfTwo = {inputShape: [2]};
 function smallModel(units = 3): tf.LayersModel {
   return tf.sequential({
     layers: [
-      tf.layers.dense({name: 'first', units, inputShape: [4], activation: 'relu', biasInitializer: 'randomNormal'}),
+      tf.layers.dense({
+        name: 'first',
+        units,
+        inputShape: [4],
+        activation: 'relu',
+        biasInitializer: 'randomNormal',
+      }),
       tf.layers.dense({name: 'second', units: 2}),
     ],
   });
@@ -175,7 +181,9 @@ describe('loadLayersModel over http', () => {
     requests.length = 0;
     const loaded = await loadLayersModel(`${url}/m/model.json?key=1`);
     expect(weightBytes(loaded)).to.deep.equal(weightBytes(model));
-    expect(requests.every((request) => request.startsWith('/m/') && request.endsWith('?key=1'))).to.equal(true);
+    expect(requests.every((request) => request.startsWith('/m/') && request.endsWith('?key=1'))).to.equal(
+      true,
+    );
     loaded.dispose();
     model.dispose();
   });
@@ -193,8 +201,16 @@ describe('loadLayersModel over http', () => {
   for (const [what, change, code] of [
     ['a web page', () => '<html></html>', 'malformed-json'],
     ['weights longer than the manifest says', (text: string) => text.replace('[4,3]', '[4,2]'), 'too-large'],
-    ['weights shorter than the manifest says', (text: string) => text.replace('[4,3]', '[4,4]'), 'weights-mismatch'],
-    ['an encoded way out of the folder', (text: string) => text.replace(/"model-weights/, '"%2e%2e/model-weights'), 'unsafe-path'],
+    [
+      'weights shorter than the manifest says',
+      (text: string) => text.replace('[4,3]', '[4,4]'),
+      'weights-mismatch',
+    ],
+    [
+      'an encoded way out of the folder',
+      (text: string) => text.replace(/"model-weights/, '"%2e%2e/model-weights'),
+      'unsafe-path',
+    ],
   ] as const) {
     it(`rejects ${what}`, async () => {
       const model = smallModel();
