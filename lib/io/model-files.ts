@@ -52,11 +52,11 @@ export async function saveLayersModel(
   return writeModel(
     modelJsonPath(localPath(path)),
     {
-      modelTopology: model.toJSON(null, false) as object,
+      modelTopology: model.toJSON(null, false),
       format: 'layers-model',
       generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
       convertedBy: null,
-      userDefinedMetadata: model.getUserDefinedMetadata() as Record<string, object> | undefined,
+      userDefinedMetadata: model.getUserDefinedMetadata(),
     },
     {
       specs: weights.map(({name, tensor}) => ({name, shape: tensor.shape, dtype: storedDtype(tensor)})),

@@ -297,6 +297,25 @@ describe('openDataFile on .npz', () => {
     }
   });
 
+  it('reads a directory that is described in Zip64, as in archives over 4 GiB', async () => {
+    const archive = readFileSync(fixture('stored.npz'));
+    const end = archive.lastIndexOf('PK\x05\x06', undefined, 'latin1');
+    const zip64 = Buffer.alloc(56 + 20);
+    zip64.write('PK\x06\x06', 0, 'latin1');
+    zip64.writeBigUInt64LE(BigInt(archive.readUInt16LE(end + 10)), 32);
+    zip64.writeBigUInt64LE(BigInt(archive.readUInt32LE(end + 12)), 40);
+    zip64.writeBigUInt64LE(BigInt(archive.readUInt32LE(end + 16)), 48);
+    zip64.write('PK\x06\x07', 56, 'latin1');
+    zip64.writeBigUInt64LE(BigInt(end), 64);
+    const tail = Buffer.from(archive.subarray(end)).fill(0xff, 8, 20);
+    write(at('big.npz'), Buffer.concat([archive.subarray(0, end), zip64, tail]));
+    const [batch] = await readNamed(at('big.npz'));
+    expect(batch['x'].values).to.deep.equal(x);
+    zip64[56] = 0;
+    write(at('bad.npz'), Buffer.concat([archive.subarray(0, end), zip64, tail]));
+    expect((await failure(readNamed(at('bad.npz')))).code).to.equal('malformed-zip');
+  });
+
   it('rejects a member that claims more than deflate can give', async () => {
     const archive = readFileSync(fixture('deflated.npz'));
     const directory = archive.indexOf('PK\x01\x02', 0, 'latin1');
