@@ -49,6 +49,11 @@ function isBatches(source: Batches | DataSource<unknown>): source is Batches {
   return typeof source === 'object' && source !== null && 'getInferenceData' in source;
 }
 
+/** A transform as a method: so a `Dataset<Image>` is a `Dataset<unknown>` to those who only read inputs. */
+interface Transformer<Item, Input> {
+  apply(item: Item): Input | Promise<Input>;
+}
+
 /** A source by what can be done with it. */
 type Reader<Item> =
   | {readonly kind: 'indexed'; readonly length: number; at(index: number): Item}
@@ -78,7 +83,7 @@ export class Dataset<Item = unknown, Input = Item> {
   /** Whether more than one pass sees items. */
   readonly reiterable: boolean;
   readonly #reader: Reader<Item>;
-  readonly #transform: DatasetTransform<Item, Input> | null;
+  readonly #transformer: Transformer<Item, Input> | null;
   readonly #disposeItems: boolean;
 
   /**
@@ -100,7 +105,7 @@ export class Dataset<Item = unknown, Input = Item> {
       );
     }
     this.#reader = readerOf(source);
-    this.#transform = transform ?? null;
+    this.#transformer = transform ? {apply: transform} : null;
     this.#disposeItems = disposeItems ?? (source instanceof tf.Tensor || source instanceof tf.data.Dataset);
     this.length = checkCount('length', length) ?? lengthOf(source, this.#reader);
     this.batchSize = checkCount('batchSize', batchSize) ?? countProperty(source, 'batchSize');
@@ -137,7 +142,7 @@ export class Dataset<Item = unknown, Input = Item> {
       let input: Input | undefined;
       try {
         // Without a transform Input is Item: the types cannot say so.
-        input = this.#transform === null ? (item as unknown as Input) : await this.#transform(item);
+        input = this.#transformer === null ? (item as unknown as Input) : await this.#transformer.apply(item);
         yield input;
       } finally {
         disposeExcept(input, item);

@@ -1,0 +1,317 @@
+import {expect} from 'chai';
+import fc from 'fast-check';
+
+import {SparsifyError} from '../../lib/errors.js';
+import {AbsHistogram} from '../../lib/stats/histogram.js';
+import {quantileAbs} from '../../lib/stats/quantile.js';
+
+/** A bucket is one of 256 of its octave: this is its width relative to its values. */
+const BUCKET = 2 ** -8;
+/** Buckets of denormals are this wide. */
+const DENORMAL_BUCKET = 2 ** (15 - 149);
+
+const anyFloat = fc.oneof(
+  fc.float({noNaN: true}),
+  fc.float({min: -1, max: 1, noNaN: true}),
+  fc.constantFrom(0, -0, 1, -1, 0.5, 3.4028234663852886e38, 2 ** -149, Infinity, NaN),
+);
+const finiteFloat = fc.float({noNaN: true, noDefaultInfinity: true});
+const share = fc.double({min: 0, max: 1, noNaN: true});
+
+function histogramOf(...parts: Float32Array[]): AbsHistogram {
+  const histogram = new AbsHistogram();
+  for (const part of parts) {
+    histogram.add(part);
+  }
+  return histogram;
+}
+
+/** Mulberry32 and Box-Muller: standard normal values from a seed. */
+function normal(length: number, seed: number): Float32Array {
+  let state = seed;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return Float32Array.from(
+    {length},
+    () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}
+
+function maskedShare(values: Float32Array, threshold: number): number {
+  return values.reduce((count, x) => count + (Math.abs(x) <= threshold ? 1 : 0), 0) / values.length;
+}
+
+describe('AbsHistogram', () => {
+  describe('add', () => {
+    it('counts zeros, infinities and NaN apart', () => {
+      const histogram = histogramOf(Float32Array.of(0, -0, 1, -Infinity, NaN, NaN, 2, Infinity));
+      expect(histogram).to.include({count: 6, zeroCount: 2, infCount: 2, nanCount: 2, min: 0, max: 2});
+    });
+    it('keeps the exact extremes', () => {
+      const histogram = histogramOf(Float32Array.of(-0.3, 7.77, 0.1, Infinity));
+      expect(histogram.min).to.equal(Math.fround(0.1));
+      expect(histogram.max).to.equal(Math.fround(7.77));
+    });
+    it('has no extremes before the first value', () => {
+      expect(new AbsHistogram().min).to.be.NaN;
+      expect(histogramOf(Float32Array.of(NaN, Infinity)).max).to.be.NaN;
+    });
+    it('takes the first `count` values', () => {
+      const histogram = new AbsHistogram();
+      histogram.add(Float32Array.of(1, 2, 3, 4, 5, 6, 7), 5);
+      expect(histogram).to.include({count: 5, max: 5});
+      histogram.add(Float32Array.of(9), 0);
+      expect(histogram.count).to.equal(5);
+    });
+    for (const count of [-1, 3, 1.5, NaN]) {
+      it(`rejects ${count} of 2 values`, () => {
+        expect(() => new AbsHistogram().add(new Float32Array(2), count)).to.throw('an integer in [0, 2]');
+      });
+    }
+    it('takes a view into a larger buffer', () => {
+      expect(histogramOf(Float32Array.of(9, 1, 2, 9).subarray(1, 3)).max).to.equal(2);
+    });
+    it('is the same in parts, in any order, and merged', () => {
+      fc.assert(
+        fc.property(fc.array(anyFloat, {maxLength: 60}), fc.nat(), (array, at) => {
+          const cut = array.length === 0 ? 0 : at % array.length;
+          const whole = histogramOf(Float32Array.from(array));
+          const head = histogramOf(Float32Array.from(array.slice(0, cut)));
+          const tail = histogramOf(Float32Array.from(array.slice(cut)));
+          const parts = head.clone();
+          parts.add(Float32Array.from(array.slice(cut)));
+          const backwards = tail.clone();
+          backwards.merge(head);
+          head.merge(tail);
+          const expected = whole.toJSON();
+          expect(head.toJSON()).to.deep.equal(expected);
+          expect(parts.toJSON()).to.deep.equal(expected);
+          expect(backwards.toJSON()).to.deep.equal(expected);
+        }),
+      );
+    });
+    it('merges with itself', () => {
+      const histogram = histogramOf(Float32Array.of(0, 1, NaN));
+      histogram.merge(histogram);
+      expect(histogram).to.include({count: 4, zeroCount: 2, nanCount: 2});
+    });
+    it('agrees over many chunks with the exact quantile', () => {
+      const values = normal(50_000, 1);
+      expect(histogramOf(values).count).to.equal(50_000);
+    });
+  });
+
+  describe('quantile', () => {
+    it('is within a bucket of the exact one', () => {
+      fc.assert(
+        fc.property(fc.array(finiteFloat, {minLength: 1, maxLength: 100}), share, (array, q) => {
+          const values = Float32Array.from(array);
+          const exact = quantileAbs(values, q);
+          const histogram = histogramOf(values);
+          const estimate = histogram.quantile(q);
+          if (histogram.zeroCount > 0 && histogram.zeroCount >= q * histogram.count) {
+            expect(estimate).to.equal(0);
+          } else {
+            // Half a float32 step more: the estimate is rounded to float32.
+            expect(Math.abs(estimate - exact)).to.be.at.most(exact * (BUCKET + 2 ** -24) + DENORMAL_BUCKET);
+          }
+          expect(Math.fround(estimate)).to.equal(estimate);
+        }),
+        {numRuns: 500},
+      );
+    });
+    it('is within half a bucket for a value alone in its bucket', () => {
+      for (const x of [0.1, 0.3, 1, 1.9, 300]) {
+        const values = Float32Array.of(x / 8, x, x * 8);
+        expect(histogramOf(values).quantile(0.5)).to.be.closeTo(x, (x * BUCKET) / 2 + x * 2 ** -24);
+      }
+    });
+    for (const q of [0.1, 0.3, 0.5, 0.7, 0.9, 0.99]) {
+      it(`masks a share of ${q} of normal values`, () => {
+        const values = normal(200_000, 7);
+        // A bucket near the median holds about 0.1 % of the values.
+        expect(maskedShare(values, histogramOf(values).quantile(q))).to.be.closeTo(q, 0.001);
+      });
+    }
+    it('masks a share of narrowly spread values, many to a bucket', () => {
+      const values = normal(100_000, 3).map((x) => 5 + 0.05 * x);
+      for (const q of [0.2, 0.5, 0.8]) {
+        expect(maskedShare(values, histogramOf(values).quantile(q))).to.be.closeTo(q, 0.01);
+      }
+    });
+    it('gives the exact smallest value at 0 and the largest at 1', () => {
+      const histogram = histogramOf(Float32Array.of(0.3, -5.55, 1));
+      expect(histogram.quantile(0)).to.equal(Math.fround(0.3));
+      expect(histogram.quantile(1)).to.equal(Math.fround(5.55));
+    });
+    it('is 0 while zeros alone are the share asked for', () => {
+      const histogram = histogramOf(Float32Array.of(0, 0, 0, 0, 0, 1, 2, 3, 4, 5));
+      expect(histogram.quantile(0.3)).to.equal(0);
+      expect(histogram.quantile(0.5)).to.equal(0);
+      expect(histogram.quantile(0.7)).to.be.greaterThan(0);
+    });
+    it('does not take the smallest numbers for zeros', () => {
+      const histogram = histogramOf(new Float32Array(10).fill(2 ** -149));
+      expect(histogram.zeroCount).to.equal(0);
+      expect(histogram.quantile(0.5)).to.equal(2 ** -149);
+    });
+    it('masks all of a value that many share, or none, whichever is nearer', () => {
+      const values = Float32Array.from({length: 1000}, (_, i) => (i < 400 ? 0.3 : 1 + i / 100));
+      const histogram = histogramOf(values);
+      expect(maskedShare(values, histogram.quantile(0.1))).to.equal(0);
+      expect(maskedShare(values, histogram.quantile(0.3))).to.equal(0.4);
+      expect(histogram.quantile(0.3)).to.be.closeTo(0.3, 0.3 * BUCKET);
+    });
+    it('ranks infinities above all, and masks them only when asked for', () => {
+      const histogram = histogramOf(Float32Array.of(1, 2, Infinity, Infinity));
+      expect(histogram.quantile(0.5)).to.equal(2);
+      expect(histogram.quantile(1)).to.equal(Infinity);
+    });
+    it('is monotonic', () => {
+      fc.assert(
+        fc.property(fc.array(finiteFloat, {minLength: 1, maxLength: 50}), share, share, (array, a, b) => {
+          const histogram = histogramOf(Float32Array.from(array));
+          return histogram.quantile(Math.min(a, b)) <= histogram.quantile(Math.max(a, b));
+        }),
+      );
+    });
+    it('rejects a quantile outside [0, 1]', () => {
+      expect(() => histogramOf(Float32Array.of(1)).quantile(1.5)).to.throw('quantile is 1.5');
+    });
+    it('rejects an empty histogram', () => {
+      expect(() => new AbsHistogram().quantile(0.5)).to.throw('the histogram holds no values');
+      expect(() => histogramOf(Float32Array.of(NaN)).quantile(0.5)).to.throw('only NaN (1 values)');
+    });
+  });
+
+  describe('shareAtOrBelow', () => {
+    const histogram = histogramOf(Float32Array.of(0, -0, 1, -2, 3, 4, 5, Infinity));
+    for (const [threshold, expected] of [
+      [-1, 0],
+      [NaN, 0],
+      [-Infinity, 0],
+      [0, 0.25],
+      [0.999, 0.25],
+      [2, 0.5],
+      [5, 0.875],
+      [1e300, 0.875],
+      [Infinity, 1],
+    ]) {
+      it(`is ${expected} at ${threshold}`, () => {
+        expect(histogram.shareAtOrBelow(threshold)).to.equal(expected);
+      });
+    }
+    it('does not count a value just above a float64 threshold', () => {
+      const one = histogramOf(Float32Array.of(Math.fround(0.1)));
+      expect(one.shareAtOrBelow(0.1)).to.equal(0); // float32(0.1) > 0.1
+      expect(one.shareAtOrBelow(Math.fround(0.1))).to.equal(1);
+    });
+    it('is the inverse of quantile on smooth data', () => {
+      const smooth = histogramOf(normal(100_000, 5));
+      for (const q of [0.1, 0.5, 0.9]) {
+        expect(smooth.shareAtOrBelow(smooth.quantile(q))).to.be.closeTo(q, 2e-5);
+      }
+    });
+    it('is within a bucket of the exact share', () => {
+      const values = normal(20_000, 11);
+      for (const threshold of [0.01, 0.5, 1.3]) {
+        const [low, high] = [threshold * (1 - BUCKET), threshold * (1 + BUCKET)];
+        expect(histogramOf(values).shareAtOrBelow(threshold)).to.be.within(
+          maskedShare(values, low),
+          maskedShare(values, high),
+        );
+      }
+    });
+    it('rejects an empty histogram', () => {
+      expect(() => new AbsHistogram().shareAtOrBelow(1)).to.throw('holds no values');
+    });
+  });
+
+  describe('toJSON and fromJSON', () => {
+    it('round trip', () => {
+      fc.assert(
+        fc.property(fc.array(anyFloat, {maxLength: 60}), share, (array, q) => {
+          const histogram = histogramOf(Float32Array.from(array));
+          const text = JSON.stringify(histogram);
+          const back = AbsHistogram.fromJSON(JSON.parse(text));
+          expect(JSON.stringify(back)).to.equal(text);
+          for (const key of ['count', 'zeroCount', 'infCount', 'nanCount', 'min', 'max'] as const) {
+            expect(back[key]).to.deep.equal(histogram[key]);
+          }
+          if (histogram.count > 0) {
+            expect(back.quantile(q)).to.equal(histogram.quantile(q));
+          }
+        }),
+      );
+    });
+    it('keep counts above 2^32', () => {
+      const histogram = histogramOf(Float32Array.of(0.5, 0.5, 0));
+      for (let i = 0; i < 40; i++) {
+        histogram.merge(histogram);
+      }
+      const back = AbsHistogram.fromJSON(histogram.toJSON());
+      expect(back.count).to.equal(3 * 2 ** 40);
+      expect(back.zeroCount).to.equal(2 ** 40);
+    });
+    it('take about 10 KB for 200,000 normal values', () => {
+      expect(JSON.stringify(histogramOf(normal(200_000, 2)))).to.have.length.below(10_000);
+    });
+
+    const good = histogramOf(Float32Array.of(0, 1, 1.5, 1e9)).toJSON();
+    const bytes = (...codes: number[]) => btoa(String.fromCharCode(...codes));
+    const two = {...good, min: 1, max: Math.fround(1.003)}; // two neighbouring buckets
+    for (const [what, json, reason] of [
+      ['null', null, 'it is null'],
+      ['an array', [], 'it is an array'],
+      ['a string', 'histogram', 'it must be an object'],
+      ['another version', {...good, version: 2}, 'this release reads version 1'],
+      ['negative zeros', {...good, zeros: -1}, 'zeros is -1'],
+      ['a fraction of a NaN', {...good, nan: 0.5}, 'nan is 0.5'],
+      ['a count as text', {...good, infinite: '3'}, 'infinite is 3'],
+      ['an unsafe count', {...good, zeros: 2 ** 53}, 'zeros is'],
+      ['counts that are no text', {...good, counts: [1]}, 'counts must be a string'],
+      ['counts without extremes', {...good, min: null, max: null}, 'no min and max'],
+      ['one extreme', {...good, max: null}, 'max is null'],
+      ['a zero minimum', {...good, min: 0}, 'min is 0'],
+      ['an infinite maximum', {...good, max: Infinity}, 'max is Infinity'],
+      ['a minimum that is no float32', {...good, min: 0.1}, 'must be a positive finite float32'],
+      ['crossed extremes', {...good, min: 2, max: 1}, 'above max'],
+      ['text that is not base64', {...two, counts: '!!!!'}, 'not base64'],
+      ['too much text', {...two, counts: 'A'.repeat(1e6)}, 'too many for 2 buckets'],
+      ['too few counts', {...two, counts: bytes(1)}, 'ends early'],
+      ['an unfinished count', {...two, counts: bytes(1, 255)}, 'ends early'],
+      ['too many counts', {...two, counts: bytes(1, 1, 1)}, '1 bytes too many'],
+      [
+        'a count above 2^53',
+        {...two, counts: bytes(255, 255, 255, 255, 255, 255, 255, 255, 1)},
+        'above 2^53',
+      ],
+      ['an empty first bucket', {...two, counts: bytes(0, 1, 1)}, 'is empty'],
+      ['an empty last bucket', {...two, counts: bytes(1, 0, 1)}, 'is empty'],
+      ['a run past the end', {...two, counts: bytes(1, 0, 5)}, 'does not fit'],
+      ['a run of nothing', {...two, counts: bytes(1, 0, 0)}, 'does not fit'],
+      ['more than 2^53 in all', {...two, zeros: 2 ** 53 - 1, counts: bytes(1, 1)}, 'more than 2^53 values'],
+    ] as [string, unknown, string][]) {
+      it(`reject ${what}`, () => {
+        expect(() => AbsHistogram.fromJSON(json))
+          .to.throw(SparsifyError, reason)
+          .with.property('code', 'invalid-histogram');
+      });
+    }
+    it('reject or read any counts', () => {
+      fc.assert(
+        fc.property(fc.uint8Array({maxLength: 16}), (codes) => {
+          try {
+            AbsHistogram.fromJSON({...good, counts: bytes(...codes)});
+          } catch (error) {
+            expect(error).to.be.instanceOf(SparsifyError);
+          }
+        }),
+      );
+    });
+  });
+});
