@@ -8,6 +8,7 @@
 #include <new>
 #include <thread>
 
+#include "flush-denormals.h"
 #include "futex.h"
 
 namespace sparsify {
@@ -81,6 +82,7 @@ void* Pool::WorkerMain(void* arg) {
   auto* start = static_cast<WorkerStart*>(arg);
   const WorkerStart copy = *start;
   delete start;
+  const FlushDenormals flush;
   copy.pool->Work(copy.worker);
   return nullptr;
 }
@@ -122,6 +124,7 @@ bool Pool::RunOneTask() {
 }
 
 void Pool::Run(uint32_t tasks, void (*fn)(void*, uint32_t), void* arg) {
+  const FlushDenormals flush;
   const unsigned limit = threads();
   if (tasks <= 1 || limit == 1 || busy_.exchange(true, std::memory_order_acquire)) {
     for (uint32_t task = 0; task < tasks; task++) fn(arg, task);

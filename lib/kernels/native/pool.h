@@ -21,7 +21,7 @@ class Pool {
 
   // Calls fn(arg, task) once for every task in [0, tasks), from this and other threads, and returns when all are
   // done. If another thread is inside Run, or after fork, the tasks run here one by one: the result is the same.
-  // fn must not throw and must not call Run.
+  // fn must not throw and must not call Run. Denormal numbers count as 0 meanwhile.
   void Run(uint32_t tasks, void (*fn)(void* arg, uint32_t task), void* arg);
 
   template <class F>

@@ -9,6 +9,8 @@
 #include <new>
 #include <vector>
 
+#include "flush-denormals.h"
+
 namespace sparsify {
 namespace {
 
@@ -177,6 +179,7 @@ KeptInputs FindKept(const float* x, size_t rows, size_t inputs, Threshold thresh
 
 void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
                       size_t layer_count, Pool& pool) {
+  const FlushDenormals flush;
   thread_local Scratch list_scratch;
   thread_local Scratch sum_scratch;
   std::vector<Layer> moved(layers, layers + layer_count);

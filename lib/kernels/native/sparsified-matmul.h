@@ -24,7 +24,7 @@ struct Layer {
 
 // x is [rows, inputs]. An entry with |x| <= threshold counts as 0 and its row of the kernel has no effect on that
 // row's result, be it Inf or NaN. The result depends on the number of threads (in the order of additions), not on
-// which of them did what.
+// which of them did what. Denormal numbers count as 0, as in TensorFlow's own ops.
 void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
                       size_t layer_count, Pool& pool);
 
