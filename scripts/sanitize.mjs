@@ -1,0 +1,79 @@
+#!/usr/bin/env node
+/**
+ * @file Builds the tests of the native kernels (lib/kernels/native/test) with the sanitizers of the C++ compiler and runs
+ * them: the kernel under AddressSanitizer and UndefinedBehaviorSanitizer, the pool under ThreadSanitizer, and both
+ * without, once for each instruction set that this machine has.
+ *
+ * Usage: npm run sanitize
+ */
+import {spawnSync} from 'node:child_process';
+import {mkdtempSync, rmSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {dirname, join} from 'node:path';
+import {fileURLToPath} from 'node:url';
+
+const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kernels', 'native');
+const KERNEL = ['test/sparsified-matmul-test.cc', 'sparsified-matmul.cc', 'loops.cc', 'pool.cc'];
+const HIGHWAY = ['third_party/highway/hwy/targets.cc', 'third_party/highway/hwy/abort.cc'];
+const POOL = ['test/pool-test.cc', 'pool.cc'];
+const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];
+
+/** Highway's bits for targets: without AVX2 and above, SSE4 is what is left, then SSE2. */
+const [BELOW_AVX2, BELOW_SSE4] = ['HWY_AVX2|HWY_AVX3', 'HWY_AVX2|HWY_AVX3|HWY_SSE4'];
+const ALWAYS_OFF = 'HWY_AVX10_2|HWY_AVX3_SPR|HWY_AVX3_ZEN4|HWY_AVX3_DL|HWY_SSSE3';
+const without = (/** @type {string} */ targets) => [`-DHWY_DISABLED_TARGETS=(${ALWAYS_OFF}|${targets})`];
+
+/** @type {readonly {name: string, units: readonly string[], flags: readonly string[]}[]} */
+const RUNS = [
+  {name: 'pool, ThreadSanitizer', units: POOL, flags: ['-O1', '-fsanitize=thread']},
+  {name: 'pool, AddressSanitizer', units: POOL, flags: ['-O1', ...ADDRESS]},
+  {name: 'kernel, AddressSanitizer', units: [...KERNEL, ...HIGHWAY], flags: ['-O1', ...ADDRESS]},
+  {name: 'kernel, ThreadSanitizer', units: [...KERNEL, ...HIGHWAY], flags: ['-O1', '-fsanitize=thread']},
+  {name: 'kernel, as shipped', units: [...KERNEL, ...HIGHWAY], flags: ['-O3']},
+  ...(process.arch === 'x64'
+    ? [
+        {name: 'kernel, SSE4', units: [...KERNEL, ...HIGHWAY], flags: ['-O2', ...without(BELOW_AVX2)]},
+        {name: 'kernel, SSE2', units: [...KERNEL, ...HIGHWAY], flags: ['-O2', ...without(BELOW_SSE4)]},
+      ]
+    : []),
+];
+
+const folder = mkdtempSync(join(tmpdir(), 'sanitize-'));
+try {
+  for (const [i, {name, units, flags}] of RUNS.entries()) {
+    console.log(`-- ${name}`);
+    const program = join(folder, `test-${i}`);
+    run(process.env.CXX ?? 'g++', [
+      ...[
+        '-std=c++17',
+        '-g1',
+        '-pthread',
+        '-I',
+        SOURCES,
+        '-I',
+        join(SOURCES, 'third_party', 'highway'),
+        ...flags,
+      ],
+      ...units.map((unit) => join(SOURCES, unit)),
+      ...['-o', program],
+    ]);
+    run(program, []);
+  }
+  console.log('all hold');
+} finally {
+  rmSync(folder, {recursive: true, force: true});
+}
+
+/**
+ * Runs a program with its output shown; ends this process if it fails.
+ *
+ * @param {string} program
+ * @param {readonly string[]} args
+ */
+function run(program, args) {
+  const {status, error} = spawnSync(program, args, {stdio: 'inherit'});
+  if (status === 0) return;
+  console.error(error === undefined ? `${program} ended with ${status}` : error.message);
+  process.exitCode = 1;
+  throw new Error('a sanitizer run failed');
+}
