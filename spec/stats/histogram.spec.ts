@@ -99,9 +99,15 @@ describe('AbsHistogram', () => {
       histogram.merge(histogram);
       expect(histogram).to.include({count: 4, zeroCount: 2, nanCount: 2});
     });
-    it('agrees over many chunks with the exact quantile', () => {
-      const values = normal(50_000, 1);
-      expect(histogramOf(values).count).to.equal(50_000);
+    it('finds extremes and what is not finite anywhere in a long batch', () => {
+      const values = normal(50_000, 1).map((x) => x + 0.001 * Math.sign(x));
+      values[20_001] = -77;
+      values[33_333] = NaN;
+      values[40_000] = 1e-5;
+      values[49_999] = Infinity;
+      const histogram = histogramOf(values);
+      expect(histogram).to.include({count: 49_999, nanCount: 1, infCount: 1, max: 77});
+      expect(histogram.min).to.equal(Math.fround(1e-5));
     });
   });
 
