@@ -160,6 +160,11 @@ describe('AbsHistogram', () => {
       expect(histogram.quantile(0.5)).to.equal(0);
       expect(histogram.quantile(0.7)).to.be.greaterThan(0);
     });
+    it('interpolates between zero and the first value above it', () => {
+      const histogram = histogramOf(Float32Array.of(0, 0, 0, 4, 5, 6, 7, 8, 9, 10));
+      // Rank 2.79: 79 % of the way from 0 to 4, which is known to a bucket.
+      expect(histogram.quantile(0.31)).to.be.closeTo(0.79 * 4, 4 * BUCKET);
+    });
     it('does not take the smallest numbers for zeros', () => {
       const histogram = histogramOf(new Float32Array(10).fill(2 ** -149));
       expect(histogram.zeroCount).to.equal(0);
