@@ -17,21 +17,21 @@ import {seededRandom, shuffledIndices, type Random} from '../models/digits/seede
 
 const HELP = `Trains the digits model: npm run train:digits -- [options]
 
-  --epochs N   passes over the training images, each distorted anew (default 100)
+  --epochs N   passes over the training images, each distorted anew (default 60)
   --seed N     of the initial weights, the order and the distortions (default 1)
   --out DIR    where the model and the samples are written (default models/digits)
 `;
 
 const BATCH_SIZE = 100;
 const DROPOUT = 0.25;
-const PEAK_LEARNING_RATE = 0.1;
+const PEAK_LEARNING_RATE = 0.03;
 const MOMENTUM = 0.9;
 /** Shares of all steps: the rate rises during the first and falls as a cosine during the rest. */
 const WARM_UP_SHARE = 0.05;
 
 const {values: options} = parseArgs({
   options: {
-    epochs: {type: 'string', default: '100'},
+    epochs: {type: 'string', default: '60'},
     seed: {type: 'string', default: '1'},
     out: {type: 'string', default: 'models/digits'},
     help: {type: 'boolean', default: false},

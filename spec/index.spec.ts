@@ -23,7 +23,7 @@ const EXPORTS = [
 
 describe("import 'tfjs-sparsify'", () => {
   it('gives the public API from a file next to package.json', () => {
-    const folder = mkdtempSync(join(ROOT, 'node_modules', '.spec-'));
+    const folder = mkdtempSync(join(ROOT, 'dist', 'user-'));
     const file = join(folder, 'user.mjs');
     try {
       writeFileSync(
@@ -59,7 +59,7 @@ describe("import 'tfjs-sparsify'", () => {
     const all = await bundle("export * from './lib/index.ts';");
     const builtins = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
     expect(all.imports.map(({path}) => path).filter((path) => builtins.has(path))).to.deep.equal([]);
-    expect(all.imports.map(({path}) => path)).to.deep.equal(['@tensorflow/tfjs']);
+    expect([...new Set(all.imports.map(({path}) => path))]).to.deep.equal(['@tensorflow/tfjs']);
     expect(all.inputs.filter((path) => /lib\/(backend|io|cli)\//.test(path))).to.deep.equal([]);
     expect(all.text).to.include('SparsifiedMatMul');
   });

@@ -26,8 +26,8 @@ export interface ModelLayers {
 /** Places all layers of `model`. */
 export function walkModel(model: Container): ModelLayers {
   const layers: PlacedLayer[] = [];
-  const edges: [number, number][] = [];
   const indexOf = new Map<Layer, number>();
+  const heldBy = new Map<Layer, readonly Layer[]>();
   const paths = new Set<string>();
 
   const place = (layer: Layer, holder: string, ancestor: Layer): void => {
@@ -35,30 +35,45 @@ export function walkModel(model: Container): ModelLayers {
     const path = uniquePath(holder === '' ? layer.name : `${holder}/${layer.name}`, paths);
     indexOf.set(layer, layers.length);
     layers.push({path, layer, type: layer.getClassName(), ancestor});
-    const inner = isContainer(layer) ? layer.layers : heldLayers(layer);
-    for (const held of inner) place(held, path, ancestor);
+    const held = isContainer(layer) ? layer.layers : heldLayers(layer);
+    heldBy.set(layer, held);
+    for (const inner of held) place(inner, path, ancestor);
   };
   for (const layer of model.layers) place(layer, '', layer);
+  return {layers, edges: connect(model, indexOf, heldBy)};
+}
 
+/** The edges between the layers that `indexOf` numbers. */
+function connect(
+  model: Container,
+  indexOf: ReadonlyMap<Layer, number>,
+  heldBy: ReadonlyMap<Layer, readonly Layer[]>,
+): [number, number][] {
+  const edges: [number, number][] = [];
   const edge = (from: Layer, to: Layer): void => {
     const [source, target] = [indexOf.get(from), indexOf.get(to)];
     if (source !== undefined && target !== undefined) edges.push([source, target]);
   };
-  const connect = (container: Container): void => {
+  /** All layers inside a wrapper or custom layer, at any depth. */
+  const within = (layer: Layer): Layer[] =>
+    (heldBy.get(layer) ?? []).flatMap((held) => [held, ...within(held)]);
+  /** Where data leaves: a nested model's output layers, a wrapper and all that it holds, or the layer. */
+  const exitsOf = (layer: Layer): Layer[] =>
+    isContainer(layer) ? layer.outputLayers.flatMap(exitsOf) : [layer, ...within(layer)];
+  const connectWithin = (container: Container): void => {
     for (const layer of container.layers) {
       const sources = sourcesIn(container, layer);
       for (const source of sources) {
         // The input layer of a Sequential is not among its layers: data comes from the model itself.
-        const exits = indexOf.has(source) ? exitsOf(source) : [container];
-        for (const exit of exits) edge(exit, layer);
+        for (const exit of indexOf.has(source) ? exitsOf(source) : [container]) edge(exit, layer);
       }
       if (sources.length === 0) edge(container, layer);
-      if (isContainer(layer)) connect(layer);
-      else for (const held of heldDeep(layer)) edge(layer, held);
+      if (isContainer(layer)) connectWithin(layer);
+      else for (const held of within(layer)) edge(layer, held);
     }
   };
-  connect(model);
-  return {layers, edges};
+  connectWithin(model);
+  return edges;
 }
 
 /** The layers whose outputs `layer` takes within `container`. */
@@ -66,17 +81,6 @@ function sourcesIn(container: Container, layer: Layer): Layer[] {
   return callsOf(layer)
     .filter((_, index) => belongsTo(container, layer, index))
     .flatMap((call) => call.inboundLayers);
-}
-
-/** The layers that data leaves through: a nested model's output layers, a wrapper and all that it holds, or the layer. */
-function exitsOf(layer: Layer): Layer[] {
-  return isContainer(layer) ? layer.outputLayers.flatMap(exitsOf) : [layer, ...heldDeep(layer)];
-}
-
-function heldDeep(layer: Layer): Layer[] {
-  return heldLayers(layer).flatMap((held) =>
-    isContainer(held) ? [held, ...held.layers] : [held, ...heldDeep(held)],
-  );
 }
 
 /** The layers in the fields of a wrapper or custom layer, also inside arrays, maps and plain objects. */
