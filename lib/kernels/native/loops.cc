@@ -355,16 +355,17 @@ bool FinishLoop(const float* parts, size_t count, size_t part_stride, const floa
 float SumAllLoop(const float* data, size_t n) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
+  // Four streams far apart, as in the dense kernel: one alone is up to a third slower.
+  const size_t part = n / 4 / lanes * lanes;
   auto a = hn::Zero(d), b = a, c = a, e = a;
-  size_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+  for (size_t i = 0; i < part; i += lanes) {
     a = hn::Add(a, hn::LoadU(d, data + i));
-    b = hn::Add(b, hn::LoadU(d, data + i + lanes));
-    c = hn::Add(c, hn::LoadU(d, data + i + 2 * lanes));
-    e = hn::Add(e, hn::LoadU(d, data + i + 3 * lanes));
+    b = hn::Add(b, hn::LoadU(d, data + part + i));
+    c = hn::Add(c, hn::LoadU(d, data + 2 * part + i));
+    e = hn::Add(e, hn::LoadU(d, data + 3 * part + i));
   }
   float sum = hn::ReduceSum(d, hn::Add(hn::Add(a, b), hn::Add(c, e)));
-  for (; i < n; i++) sum += data[i];
+  for (size_t i = 4 * part; i < n; i++) sum += data[i];
   return sum;
 }
 

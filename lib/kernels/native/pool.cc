@@ -123,10 +123,15 @@ bool Pool::RunOneTask() {
   return true;
 }
 
-void Pool::Run(uint32_t tasks, void (*fn)(void*, uint32_t), void* arg) {
+void Pool::Run(uint32_t tasks, bool worth_waking, void (*fn)(void*, uint32_t), void* arg) {
   const FlushDenormals flush;
   const unsigned limit = threads();
   if (tasks <= 1 || limit == 1 || busy_.exchange(true, std::memory_order_acquire)) {
+    for (uint32_t task = 0; task < tasks; task++) fn(arg, task);
+    return;
+  }
+  if (!worth_waking && sleepers_.load(std::memory_order_relaxed) >= workers_) {
+    busy_.store(false, std::memory_order_release);
     for (uint32_t task = 0; task < tasks; task++) fn(arg, task);
     return;
   }

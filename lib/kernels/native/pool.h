@@ -22,11 +22,13 @@ class Pool {
   // Calls fn(arg, task) once for every task in [0, tasks), from this and other threads, and returns when all are
   // done. If another thread is inside Run, or after fork, the tasks run here one by one: the result is the same.
   // fn must not throw and must not call Run. Denormal numbers count as 0 meanwhile.
-  void Run(uint32_t tasks, void (*fn)(void* arg, uint32_t task), void* arg);
+  // `worth_waking`: whether the job is large enough to wake threads that have gone to sleep; threads that still look
+  // for work after the last job take part in any.
+  void Run(uint32_t tasks, bool worth_waking, void (*fn)(void* arg, uint32_t task), void* arg);
 
   template <class F>
-  void ForEach(uint32_t tasks, const F& f) {
-    Run(tasks, [](void* arg, uint32_t task) { (*static_cast<const F*>(arg))(task); }, const_cast<F*>(&f));
+  void ForEach(uint32_t tasks, bool worth_waking, const F& f) {
+    Run(tasks, worth_waking, [](void* arg, uint32_t task) { (*static_cast<const F*>(arg))(task); }, const_cast<F*>(&f));
   }
 
   // Threads that may work on a job, the caller included. Default: the cores that the process may use, or

@@ -17,10 +17,18 @@ namespace {
 // Below this a second thread costs more than it brings: handing over takes 0.5 to 5 us, reading this takes 5.
 constexpr size_t kBytesForThreads = 100 * 1024;
 
-// Tasks a thread: more of them even out a disturbed core, each costs a row of private sums. Not smaller than
-// kBytesATask.
+// Waking a thread takes 30 to 60 us: below this, sleeping ones are left alone. 576 x 1536 at 50 % (1.8 MB): 98 us with
+// one thread or two; dense (3.5 MB): 169 and 142 us.
+constexpr size_t kBytesWorthWaking = 5 << 19;
+
+// Tasks a thread: more of them even out a disturbed core, each costs a row of private sums and a tail of fewer rows
+// than a full pass. Not smaller than kBytesATask.
 constexpr size_t kTasksAThread = 4;
-constexpr size_t kBytesATask = 96 * 1024;
+constexpr size_t kBytesATask = 384 * 1024;
+
+// Of the plain loops over rows.
+constexpr size_t kFloatsATask = 24 * 1024;
+constexpr size_t kFloatsWorthWaking = 256 * 1024;
 
 // The private sums of a task should stay in the L2 cache: this many floats (512 KB are common, 1 and 2 MB too).
 constexpr size_t kSumsAtOnce = 32 * 1024;
@@ -152,7 +160,7 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
   if (threads == 1) {
     for (size_t task = 0; task < tasks; task++) multiply(task);
   } else {
-    pool.ForEach(static_cast<uint32_t>(tasks), multiply);
+    pool.ForEach(static_cast<uint32_t>(tasks), bytes * kept.rows >= kBytesWorthWaking, multiply);
   }
   for (size_t l = 0; l < layer_count; l++) {
     if (layers[l].units == 0) continue;
@@ -202,8 +210,9 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
 }
 
 void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, float* y, Pool& pool) {
-  const size_t rows_a_task = std::max<size_t>(1, kBytesATask / sizeof(float) / std::max<size_t>(1, inputs));
-  pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, rows_a_task)), [&](size_t task) {
+  const size_t rows_a_task = std::max<size_t>(1, kFloatsATask / std::max<size_t>(1, inputs));
+  const bool worth_waking = rows * inputs >= kFloatsWorthWaking;
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, rows_a_task)), worth_waking, [&](size_t task) {
     const size_t last = std::min(rows, (task + 1) * rows_a_task);
     for (size_t r = task * rows_a_task; r < last; r++) Mask(x + r * inputs, inputs, threshold, y + r * inputs);
   });
@@ -211,8 +220,9 @@ void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, f
 
 void AddBiasAndActivate(const float* x, size_t rows, size_t units, const float* bias, Activation activation,
                         float* y, Pool& pool) {
-  const size_t rows_a_task = std::max<size_t>(1, kBytesATask / 4 / sizeof(float) / std::max<size_t>(1, units));
-  pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, rows_a_task)), [&](size_t task) {
+  const size_t rows_a_task = std::max<size_t>(1, kFloatsATask / std::max<size_t>(1, units));
+  const bool worth_waking = rows * units >= kFloatsWorthWaking;
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, rows_a_task)), worth_waking, [&](size_t task) {
     const size_t last = std::min(rows, (task + 1) * rows_a_task);
     for (size_t r = task * rows_a_task; r < last; r++) {
       Finish(x + r * units, 1, 0, bias, activation, units, y + r * units);
@@ -224,7 +234,7 @@ double ReadBandwidth(const float* data, size_t n, Pool& pool) {
   const size_t floats_a_task = 1024 * 1024;
   std::atomic<float> sink{0};
   const auto start = std::chrono::steady_clock::now();
-  pool.ForEach(static_cast<uint32_t>(CeilDiv(n, floats_a_task)), [&](size_t task) {
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(n, floats_a_task)), true, [&](size_t task) {
     const size_t first = task * floats_a_task;
     sink.store(SumAll(data + first, std::min(floats_a_task, n - first)), std::memory_order_relaxed);
   });

@@ -22,15 +22,15 @@ void Require(bool holds, const char* what) {
 }
 
 // Plain ints, no atomics: what a task writes must be visible to the caller after Run.
-void RunOnce(uint32_t tasks) {
+void RunOnce(uint32_t tasks, bool worth_waking) {
   std::vector<int> runs(tasks, 0);
-  Pool::Get().ForEach(tasks, [&runs](uint32_t task) { runs[task]++; });
+  Pool::Get().ForEach(tasks, worth_waking, [&runs](uint32_t task) { runs[task]++; });
   for (const int count : runs) Require(count == 1, "a task did not run exactly once");
 }
 
 void Hammer(int rounds) {
   for (int i = 0; i < rounds; i++) {
-    RunOnce(static_cast<uint32_t>(i % 40));
+    RunOnce(static_cast<uint32_t>(i % 40), i % 3 != 0);
     // Now and then long enough for the workers to fall asleep.
     if (i % 500 == 499) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
