@@ -8,3 +8,7 @@ export {loadBackend, type LoadBackendOptions, type LoadedBackend} from './backen
 export type {BackendName} from './backend/names.js';
 export type {Processor} from './backend/processor.js';
 export {provision, type Provisioned, type ProvisionOptions} from './backend/provision.js';
+export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} from './io/data-files.js';
+export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/file-system.js';
+export {readLabels, type Labels} from './io/labels.js';
+export {loadLayersModel, saveLayersModel} from './io/model-files.js';

@@ -5,6 +5,7 @@ import type {Progress} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import type {Labels} from '../io/labels.js';
+import {ensureBuilt} from '../model/dense-layers.js';
 
 export interface Quality {
   readonly metric: 'accuracy' | 'mean squared error';
@@ -33,6 +34,7 @@ export async function measureQuality(
   labels: Labels,
   {onProgress, signal}: QualityOptions = {},
 ): Promise<Quality> {
+  ensureBuilt(model);
   const asClasses =
     labels.kind === 'classes' && (outputWidth(model) !== 1 || labels.values.every((v) => v < 2));
   const score = asClasses ? classScore(labels.values) : valueScore(labels);

@@ -71,13 +71,7 @@ export function checkModel(model: tf.LayersModel): void {
         'model cannot be sparsified), and see that @tensorflow/tfjs is installed once: npm ls @tensorflow/tfjs',
     );
   }
-  if (model.inputs.length === 0) {
-    throw new ModelError(
-      'not-built',
-      'the model has no input shape yet; give its first layer an inputShape or call model.build() first',
-    );
-  }
-  if (!model.built) model.build(model.inputs[0].shape); // a Sequential builds itself at its first use otherwise
+  ensureBuilt(model);
   const {layers} = walkModel(asContainer(model));
   for (const {path, layer} of layers) {
     if (layer.weights.some((weight) => rawValue(weight).isDisposed)) {
@@ -98,6 +92,21 @@ export function checkModel(model: tf.LayersModel): void {
       {types},
     );
   }
+}
+
+/**
+ * Builds a model that has not been used yet: a Sequential has no input names until then.
+ *
+ * @throws {ModelError} `not-built` if its input shape is unknown.
+ */
+export function ensureBuilt(model: tf.LayersModel): void {
+  if (model.inputs.length === 0) {
+    throw new ModelError(
+      'not-built',
+      'the model has no input shape yet; give its first layer an inputShape or call model.build() first',
+    );
+  }
+  if (!model.built) model.build(model.inputs[0].shape); // a Sequential builds itself at its first use otherwise
 }
 
 function isPlacedDense(placed: PlacedLayer): placed is PlacedDense {

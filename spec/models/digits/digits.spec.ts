@@ -116,7 +116,7 @@ describe('the digits model', () => {
       return test.labels.filter((label, i) => label === predicted[i]).length;
     });
     expect(right / TEST_COUNT).to.be.at.least(0.97);
-    expect(model.layers.map(({name}) => name)).to.deep.equal(['hidden_1', 'hidden_2', 'digits']);
+    expect(model.layers.map(({name}) => name)).to.deep.equal(['pixels', 'hidden_1', 'hidden_2', 'digits']);
     model.dispose();
   });
 });
