@@ -1,21 +1,11 @@
 /** @file The backends that are present, so that a spec can run on each; tfjs-node where it is provisioned. */
-import {createRequire} from 'node:module';
-import util from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
+import {loadBackend} from '../lib/backend/load.js';
 import {walkModel} from '../lib/model/walk.js';
 import {asContainer, rawValue} from '../lib/tfjs.js';
 
-/** What tfjs-node calls and Node 23 removed. */
-const removed = util as unknown as Record<string, unknown>;
-removed.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
-removed.isArray ??= Array.isArray;
-
-try {
-  createRequire(import.meta.url)('@tensorflow/tfjs-node');
-} catch {
-  // Not provisioned here: the other backends still run.
-}
+await loadBackend(); // tfjs-node with its native kernels where they are provisioned, else the next
 
 /** Names of the backends that are present, the fastest last. */
 export const BACKENDS: readonly string[] = ['cpu', 'wasm', 'tensorflow'].filter(

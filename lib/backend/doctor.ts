@@ -1,8 +1,8 @@
 /** @file What this machine can run, which backend is used and why, and what would be faster. */
-import {cacheFolder} from '#provision';
+import {cacheFolder, findNative} from '#provision';
 import {BackendError} from '../errors.js';
-import {checkBackend, type BackendCheck} from './check.js';
-import {chooseBackend, type Faster} from './choose.js';
+import {checkBackend, findPackage, type BackendCheck} from './check.js';
+import {NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
 import {BACKENDS, requestedBackend, type BackendName} from './names.js';
 import {describeProcessor, type Processor} from './processor.js';
 
@@ -24,6 +24,8 @@ export interface Diagnosis {
   readonly problem: string | null;
   /** TensorFlow's version behind the used backend; null if there is none behind it. */
   readonly tensorflow: string | null;
+  /** The native sparse kernels for tfjs-node; null if another backend is used. */
+  readonly native: {readonly loads: boolean; /** Empty if they load. */ readonly reason: string} | null;
   readonly faster: Faster | null;
   /** Folder of what provisioning keeps. */
   readonly cache: string;
@@ -55,9 +57,16 @@ export async function doctor(): Promise<Diagnosis> {
       Promise.resolve(backends[BACKENDS.indexOf(candidate)]),
     );
     const {tensorflow} = backends[BACKENDS.indexOf(name)];
-    return {...about, used: {name, why}, problem: null, tensorflow, faster: faster ?? null};
+    const native = name === 'node' ? await checkNative() : null;
+    const better = faster ?? (native?.loads === false ? NATIVE_KERNELS : null);
+    return {...about, used: {name, why}, problem: null, tensorflow, native, faster: better};
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    return {...about, used: null, problem: error.message, tensorflow: null, faster: null};
+    return {...about, used: null, problem: error.message, tensorflow: null, native: null, faster: null};
   }
+}
+
+async function checkNative(): Promise<Diagnosis['native']> {
+  const native = await findNative({tfjsNodeDir: findPackage('node')!.folder});
+  return 'path' in native ? {loads: true, reason: ''} : {loads: false, reason: native.reason};
 }

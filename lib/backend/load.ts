@@ -4,10 +4,11 @@
  */
 import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import {restoreNodeUtil} from '#provision';
+import {findNative, restoreNodeUtil, type Native} from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage} from './check.js';
-import {chooseBackend, type Faster} from './choose.js';
+import {NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
+import {loadNativeKernels} from './native.js';
 import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
 
 /** A backend that is ready to compute. */
@@ -19,6 +20,8 @@ export interface LoadedBackend {
   readonly why: string;
   /** A faster one that could be had, if there is. */
   readonly faster?: Faster;
+  /** On `node`: the addon with the sparse kernels, or why there is none. Without it the results are the same. */
+  readonly native?: Native;
 }
 
 /** Options of {@link loadBackend}. */
@@ -55,12 +58,19 @@ export async function loadBackend({name}: LoadBackendOptions = {}): Promise<Load
     });
     try {
       await activate(choice.name);
-      return {...choice, tf};
+      return choice.name === 'node' ? {...choice, tf, ...(await activateNative())} : {...choice, tf};
     } catch (error) {
       if (error instanceof BackendError) throw error;
       failures.set(choice.name, error instanceof Error ? error.message : String(error));
     }
   }
+}
+
+/** Loads the addon with the sparse kernels if it is there and known to work. */
+async function activateNative(): Promise<Pick<LoadedBackend, 'native' | 'faster'>> {
+  const native = await findNative({tfjsNodeDir: findPackage('node')!.folder});
+  if ('path' in native) loadNativeKernels(native.path);
+  return 'path' in native ? {native} : {native, faster: NATIVE_KERNELS};
 }
 
 /** Imports a backend's package, unless it has registered itself already, and switches to it. */

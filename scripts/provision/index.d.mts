@@ -1,4 +1,7 @@
 /** Types of index.mjs for the sources under lib/. */
+import type {Native, NativeOptions} from './native.d.mts';
+
+export type {Native, NativeOptions} from './native.d.mts';
 
 export interface Provisioned {
   /** Ready: it loaded already. Off: it does not load and TFJS_SPARSIFY_PROVISION=off forbids installing. */
@@ -11,6 +14,8 @@ export interface Provisioned {
   readonly reason: string;
   /** What would make it available; empty if it is. */
   readonly help: string;
+  /** The addon with the sparse kernels, or why there is none; null without tfjs-node. */
+  readonly native: Native | null;
 }
 
 export interface ProvisionOptions {
@@ -42,3 +47,4 @@ export function checkNodePackage(
 ): Promise<LoadCheck>;
 export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
 export function restoreNodeUtil(): void;
+export function findNative(options: NativeOptions): Promise<Native>;

@@ -18,10 +18,12 @@ import {
 } from './libtensorflow.mjs';
 import {checkNodePackage, packageFolderOf} from './load-check.mjs';
 import {withLock} from './lock.mjs';
+import {findNative, nativeAddonPath, provisionNative} from './native.mjs';
 import {hasOfficialInstaller, runOfficialInstaller} from './official-installer.mjs';
 
 export {cacheFolder} from './cache.mjs';
 export {checkLoad, checkNodePackage, packageFolderOf} from './load-check.mjs';
+export {findNative} from './native.mjs';
 export {restoreNodeUtil} from './node-util.mjs';
 
 /** A failed set-up is not tried again by itself for this long, unless PATH changes. */
@@ -34,6 +36,8 @@ const RETRY_MS = 60 * 60_000;
  * @property {string | null} tensorflow TensorFlow's version.
  * @property {string} reason Why tfjs-node is unavailable; empty if it is not.
  * @property {string} help What would make it available; empty if it is.
+ * @property {import('./native.mjs').Native | null} native The addon with the sparse kernels, or why there is none; null
+ *     without tfjs-node.
  */
 
 /**
@@ -45,7 +49,7 @@ const RETRY_MS = 60 * 60_000;
  */
 
 /**
- * Makes tfjs-node loadable. With `TFJS_SPARSIFY_PROVISION=off` in the environment nothing is installed.
+ * Makes tfjs-node loadable, and builds the addon with the sparse kernels for it. With `TFJS_SPARSIFY_PROVISION=off` in the environment nothing is installed.
  *
  * @param {ProvisionOptions} [options]
  * @returns {Promise<Provisioned>} Never rejects for a machine on which it cannot work.
@@ -65,31 +69,93 @@ export async function provision({
       'npm install --ignore-scripts @tensorflow/tfjs-node@4.22.0 && npx tfjs-sparsify provision',
     );
   }
+  const result = await provisionPackage(packageFolder, cache, log, force);
+  if (result.state !== 'ready' && result.state !== 'provisioned') return result;
+  return {...result, native: await provisionKernels(packageFolder, cache, log, force)};
+}
+
+/**
+ * @param {string} packageFolder
+ * @param {string} cache
+ * @param {(line: string) => void} log
+ * @param {boolean} force
+ * @returns {Promise<Provisioned>}
+ */
+async function provisionPackage(packageFolder, cache, log, force) {
   const present = await checkNodePackage(packageFolder, {cache});
   if (present.loads) return loaded('ready', 'binding', present.tensorflow);
   if (process.env.TFJS_SPARSIFY_PROVISION === 'off') {
     const help = 'unset TFJS_SPARSIFY_PROVISION and run: npx tfjs-sparsify provision';
     return {...unavailable(`${present.reason}; TFJS_SPARSIFY_PROVISION=off`, help), state: 'off'};
   }
-
-  const memory = join(cache, 'failures', `${fingerprint(packageFolder)}.json`);
-  const failure = readJson(memory);
-  if (!force && failure?.path === process.env.PATH && Date.now() - failure.at < RETRY_MS) {
-    return unavailable(failure.reason, failure.help);
-  }
+  const failure = recentFailure(cache, packageFolder);
+  if (!force && failure !== undefined) return unavailable(failure.reason, failure.help);
   try {
     return await withLock(join(cache, 'provision.lock'), () => install(packageFolder, cache, log), {
       onWait: ({pid}) => log(`waiting for another set-up (process ${pid})`),
     });
   } catch (error) {
     const {reason, help} = explain(error);
-    try {
-      writeJson(memory, {at: Date.now(), path: process.env.PATH, reason, help});
-    } catch {
-      // A cache that cannot be written is the reason already, or only means that it is tried again.
-    }
+    rememberFailure(cache, packageFolder, reason, help);
     return unavailable(reason, help);
   }
+}
+
+/**
+ * The addon for a tfjs-node that loads: built unless it is there, or that is forbidden or failed just now.
+ *
+ * @param {string} packageFolder
+ * @param {string} cache
+ * @param {(line: string) => void} log
+ * @param {boolean} force
+ * @returns {Promise<import('./native.mjs').Native>}
+ */
+async function provisionKernels(packageFolder, cache, log, force) {
+  const options = {tfjsNodeDir: packageFolder, cacheDir: cache, log};
+  if (process.env.TFJS_SPARSIFY_PROVISION === 'off') return findNative(options);
+  const addon = nativeAddonPath(cache);
+  const failure = recentFailure(cache, addon);
+  if (!force && failure !== undefined) return {reason: failure.reason};
+  const native = await provisionNative(options);
+  if ('reason' in native && process.env.SPARSIFY_NATIVE !== 'off') {
+    rememberFailure(cache, addon, native.reason, '');
+    log(`going on without the native sparse kernels: ${native.reason}`);
+  }
+  return native;
+}
+
+/**
+ * What the set-up of `subject` ended with less than an hour ago under the same PATH.
+ *
+ * @param {string} cache
+ * @param {string} subject
+ * @returns {{reason: string, help: string} | undefined}
+ */
+function recentFailure(cache, subject) {
+  const failure = readJson(failurePath(cache, subject));
+  return failure?.path === process.env.PATH && Date.now() - failure.at < RETRY_MS ? failure : undefined;
+}
+
+/**
+ * @param {string} cache
+ * @param {string} subject
+ * @param {string} reason
+ * @param {string} help
+ */
+function rememberFailure(cache, subject, reason, help) {
+  try {
+    writeJson(failurePath(cache, subject), {at: Date.now(), path: process.env.PATH, reason, help});
+  } catch {
+    // A cache that cannot be written is the reason already, or only means that it is tried again.
+  }
+}
+
+/**
+ * @param {string} cache
+ * @param {string} subject
+ */
+function failurePath(cache, subject) {
+  return join(cache, 'failures', `${fingerprint(subject)}.json`);
 }
 
 /**
@@ -178,7 +244,7 @@ async function installFromWheel(packageFolder, cache, log) {
  * @returns {Provisioned}
  */
 function loaded(state, how, tensorflow) {
-  return {state, how, tensorflow, reason: '', help: ''};
+  return {state, how, tensorflow, reason: '', help: '', native: null};
 }
 
 /**
@@ -187,7 +253,7 @@ function loaded(state, how, tensorflow) {
  * @returns {Provisioned}
  */
 function unavailable(reason, help) {
-  return {state: 'unavailable', how: null, tensorflow: null, reason, help};
+  return {state: 'unavailable', how: null, tensorflow: null, reason, help, native: null};
 }
 
 /** @param {unknown} error */

@@ -15,6 +15,7 @@ Output of --json, one object:
   used       {name, why}, or null if none can be used
   problem    why none can be used, or null
   tensorflow version of the TensorFlow library behind the used backend, or null
+  native     {loads, reason} of the native sparse kernels for tfjs-node, or null on another backend
   faster     {what, command}, or null
   cache      folder of what provisioning keeps
 
@@ -34,7 +35,17 @@ export function doctorCommand(): Command {
 }
 
 /** The findings for a reader. */
-function describe({node, processor, backends, used, problem, tensorflow, faster, cache}: Diagnosis): string {
+function describe({
+  node,
+  processor,
+  backends,
+  used,
+  problem,
+  tensorflow,
+  native,
+  faster,
+  cache,
+}: Diagnosis): string {
   const lines = [
     `Node        ${node.version}, ${node.platform} ${node.arch}, N-API ${node.napi}`,
     `Processor   ${processor.model}, ${processor.threads} threads`,
@@ -53,6 +64,10 @@ function describe({node, processor, backends, used, problem, tensorflow, faster,
     lines.push(
       `Used        ${used.name}${tensorflow === null ? '' : `, TensorFlow ${tensorflow}`}: ${used.why}`,
     );
+  if (native !== null) {
+    const state = native.loads ? 'load' : `do not load, masked dense operations are used: ${native.reason}`;
+    lines.push(`Kernels     native sparse kernels ${state}`);
+  }
   if (faster === null) lines.push('Faster      nothing that is known');
   else lines.push(`Faster      ${faster.what}:`, `            ${faster.command}`);
   lines.push(`Cache       ${cache}`);

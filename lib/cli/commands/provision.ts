@@ -15,6 +15,7 @@ Output of --json, one object:
   state       "ready" if it loaded already, "provisioned" if it does now
   how         "binding", "cache", "installer" or "wheel": what made it load
   tensorflow  TensorFlow's version
+  native      {path} of the addon with the sparse kernels, or {reason} why there is none
 
 Exit code: 0, or 1 if tfjs-node could not be set up, 2 on wrong use.`;
 
@@ -25,8 +26,8 @@ export function provisionCommand(): Command {
     .option('--json', 'print one JSON object')
     .addHelpText('after', HELP)
     .action(async ({json}: {json?: boolean}) => {
-      const {state, how, tensorflow} = await provision({log: (line) => console.error(line)});
-      if (json === true) console.log(JSON.stringify({state, how, tensorflow}, null, 2));
+      const {state, how, tensorflow, native} = await provision({log: (line) => console.error(line)});
+      if (json === true) console.log(JSON.stringify({state, how, tensorflow, native}, null, 2));
       else if (state === 'ready') console.log(`tfjs-node loads already, with TensorFlow ${tensorflow}`);
       else console.log(`tfjs-node is set up, with TensorFlow ${tensorflow} (${how})`);
     });
