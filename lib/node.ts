@@ -11,4 +11,4 @@ export {provision, type Provisioned, type ProvisionOptions} from './backend/prov
 export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} from './io/data-files.js';
 export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/file-system.js';
 export {readLabels, type Labels} from './io/labels.js';
-export {loadLayersModel, saveLayersModel} from './io/model-files.js';
+export {loadLayersModel, saveLayersModel, type SaveOptions} from './io/model-files.js';

@@ -1,7 +1,9 @@
 /** @file The `--data` option: a file as a data set of batches, as the library takes it. */
+import {extname} from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import type {Command} from 'commander';
 import {Dataset, type Batches} from '../dataset.js';
+import {FileError} from '../errors.js';
 import {openDataFile} from '../io/data-files.js';
 import {countOption, numberOption} from './options.js';
 
@@ -17,7 +19,7 @@ export interface DataOptions {
 export function addDataOptions(command: Command, what: string): Command {
   return command
     .requiredOption('-d, --data <FILE>', `${what}: .npy, .npz, .jsonl, or a .mjs that exports a data set`)
-    .addOption(countOption('-b, --batch-size <N>', 'items in a batch').default(32))
+    .addOption(countOption('-b, --batch-size <N>', 'items in a batch; a .mjs makes its own').default(32))
     .addOption(countOption('--batches <N>', 'read no more than this many batches'))
     .addOption(
       numberOption(
@@ -32,15 +34,21 @@ export async function openData(
   model: tf.LayersModel,
   {data, batchSize, batches, scale}: DataOptions,
 ): Promise<Batches> {
+  if (scale !== undefined && /^\.m?js$/i.test(extname(data))) {
+    throw new FileError('bad-option', `--scale does not concern ${data}: scale the batches in the module`);
+  }
   const inputNames = model.inputNames.length > 1 ? model.inputNames : undefined;
   const file = openDataFile(data, {batchSize, scale, inputNames});
   const items = await file.itemCount();
   const inFile = items === undefined ? undefined : Math.ceil(items / batchSize);
-  const first = batches === undefined ? undefined : Array.from({length: batches}, (_, i) => i);
   const dataset = new Dataset(file, null, {disposeItems: true, length: inFile});
-  if (first === undefined) return dataset;
+  if (batches === undefined) return dataset;
   return {
-    length: inFile === undefined ? null : Math.min(inFile, first.length),
-    getInferenceData: () => dataset.getInferenceData(first),
+    length: inFile === undefined ? null : Math.min(inFile, batches),
+    getInferenceData: () => dataset.getInferenceData(countTo(batches)),
   };
+}
+
+function countTo(end: number): number[] {
+  return Array.from({length: end}, (_, i) => i);
 }

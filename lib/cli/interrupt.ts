@@ -1,4 +1,4 @@
-/** @file Ctrl-C and SIGTERM as an abort signal: work stops between two batches, and nothing is half-written. */
+/** @file Ctrl-C and SIGTERM as an abort signal: work stops between two steps, and nothing is half-written. */
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 

@@ -16,11 +16,20 @@ Example:
   $ tfjs-sparsify sparsify model.json --data calibration.npy --target '.*=0.5' --out sparse
   $ tfjs-sparsify evaluate sparse --data test.npy --labels test-labels.npy --baseline model.json
 
-The backend is the fastest that loads (tfjs-sparsify doctor tells); SPARSIFY_BACKEND=node-gpu|node|wasm|cpu overrides.
+The backend is the fastest that loads (tfjs-sparsify doctor tells); --backend NAME or SPARSIFY_BACKEND=NAME
+overrides, with node-gpu, node, wasm or cpu.
 Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
 
 const FAILED = 1;
 const WRONG_USE = 2;
+
+/** Codes of errors that a look at the command line explains; errors of scopes are all of this kind. */
+const WRONG_USE_CODES: ReadonlySet<string> = new Set([
+  'unknown-backend',
+  'unsupported-format',
+  'unsupported-scheme',
+  'bad-option',
+]);
 
 /** The program with all its commands; parsing errors throw instead of ending the process. */
 function createProgram(): Command {
@@ -52,7 +61,7 @@ function report(error: unknown): number {
   }
   if (error instanceof SparsifyError) {
     console.error(`error: ${error.message}`);
-    return error instanceof ScopeError ? WRONG_USE : FAILED;
+    return error instanceof ScopeError || WRONG_USE_CODES.has(error.code) ? WRONG_USE : FAILED;
   }
   console.error(error);
   return FAILED;

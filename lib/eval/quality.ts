@@ -5,6 +5,7 @@ import type {Progress} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import type {Labels} from '../io/labels.js';
+import {checkUsable} from '../model/dense-layers.js';
 import {ensureBuilt} from '../model/dense-layers.js';
 
 export interface Quality {
@@ -17,24 +18,29 @@ export interface Quality {
 
 export interface QualityOptions {
   readonly onProgress?: (progress: Progress) => void;
+  /** Stops between two batches: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** Whether the data set may end before the labels do. False by default. */
+  readonly partial?: boolean;
 }
 
 /**
  * Runs a data set through a model and compares its (first) output with labels.
  *
  * @param dataset Batches as for `sparsifyActivations`, in the order of the labels.
+ * @param labels Where the model has a single output, labels that are all 0 or 1 make it the probability of class 1,
+ *   and other labels a number.
  * @throws {DatasetError} `labels-mismatch` if there are more or fewer items than labels, or the output has another
- *   shape; `empty`; or what reading an item gives. A single output is taken for the probability of class 1 if all
- *   labels are 0 or 1, else for a number.
+ *   shape; `nan`; `empty`; or what reading an item gives. {ModelError} if the model cannot be run.
  */
 export async function measureQuality(
   model: tf.LayersModel,
   dataset: Batches,
   labels: Labels,
-  {onProgress, signal}: QualityOptions = {},
+  {onProgress, signal, partial = false}: QualityOptions = {},
 ): Promise<Quality> {
   ensureBuilt(model);
+  checkUsable(model);
   const asClasses =
     labels.kind === 'classes' && (outputWidth(model) !== 1 || labels.values.every((v) => v < 2));
   const score = asClasses ? classScore(labels.values) : valueScore(labels);
@@ -48,6 +54,8 @@ export async function measureQuality(
     try {
       const values = (await outputs[0].data()) as Float32Array;
       const count = outputs[0].shape[0];
+      if (items + count > labels.shape[0])
+        throw mismatch(`there are only ${labels.shape[0]} labels for the items`);
       sum += score(values, values.length / count, items, index);
       items += count;
     } finally {
@@ -58,7 +66,8 @@ export async function measureQuality(
     await tf.nextFrame();
   }
   if (items === 0) throw new DatasetError('empty', 'the data set is empty: there is nothing to measure');
-  if (items !== labels.shape[0]) throw mismatch(`there are ${labels.shape[0]} labels for ${items} items`);
+  if (items < labels.shape[0] && !partial)
+    throw mismatch(`there are ${labels.shape[0]} labels for ${items} items`);
   return {metric: asClasses ? 'accuracy' : 'mean squared error', value: sum / items, items};
 }
 
@@ -92,7 +101,8 @@ function classScore(classes: ArrayLike<number>): Score {
 
 function valueScore({values, shape}: Labels): Score {
   const expected = values.length / shape[0];
-  return (outputs, width, first) => {
+  return (outputs, width, first, batch) => {
+    if (outputs.some(Number.isNaN)) throw nanOutput(batch);
     if (width !== expected) {
       throw mismatch(`the model gives ${width} values an item and the labels have ${expected}`);
     }

@@ -1,10 +1,14 @@
 /** @file Loading and saving LayersModels by path or URL, on every backend, with errors that say what to do. */
 
+import {constants} from 'node:fs';
+import {access, stat} from 'node:fs/promises';
+import {dirname} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
 import {FileError, ModelError} from '../errors.js';
+import {fileFailure} from './file-failure.js';
 import {fileSystem, modelJsonPath, type FileSystemOptions} from './file-system.js';
 import {httpModel} from './http-model.js';
 import {writeModel} from './model-writer.js';
@@ -31,6 +35,39 @@ export async function loadLayersModel(pathOrUrl: string): Promise<tf.LayersModel
   }
 }
 
+/** How `saveLayersModel` writes. */
+export interface SaveOptions extends FileSystemOptions {
+  /** Stops between two weights: the promise rejects with the signal's reason, and an older model is whole. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Checks that `saveLayersModel` could write to a path, as far as that shows beforehand: for use before long work
+ * whose result goes there. Writes nothing.
+ *
+ * @param path As for `saveLayersModel`.
+ * @throws FileError `unsupported-scheme`, `not-a-folder`, `no-permission` …
+ */
+export async function checkSavePath(path: string): Promise<void> {
+  let folder = dirname(modelJsonPath(localPath(path)));
+  for (;;) {
+    try {
+      if (!(await stat(folder)).isDirectory()) {
+        throw new FileError('not-a-folder', `${folder} is a file: name a folder for the model`, {
+          path: folder,
+        });
+      }
+      await access(folder, constants.W_OK);
+      return;
+    } catch (cause) {
+      if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) {
+        throw fileFailure(folder, cause);
+      }
+      folder = dirname(folder); // it would be made in this one
+    }
+  }
+}
+
 /**
  * Saves a LayersModel on any backend, one weight in memory at a time. An older model in the same place is
  * replaced in one step: a kill or a full disk leaves it whole.
@@ -46,7 +83,7 @@ export async function loadLayersModel(pathOrUrl: string): Promise<tf.LayersModel
 export async function saveLayersModel(
   model: tf.LayersModel,
   path: string,
-  {maxShardBytes}: FileSystemOptions = {},
+  {maxShardBytes, signal}: SaveOptions = {},
 ): Promise<tf.io.SaveResult> {
   const weights = namedWeights(model);
   return writeModel(
@@ -60,7 +97,10 @@ export async function saveLayersModel(
     },
     {
       specs: weights.map(({name, tensor}) => ({name, shape: tensor.shape, dtype: storedDtype(tensor)})),
-      pieces: bytesOf(weights.map(({tensor}) => tensor)),
+      pieces: bytesOf(
+        weights.map(({tensor}) => tensor),
+        signal,
+      ),
     },
     maxShardBytes,
   );
@@ -125,10 +165,15 @@ function storedDtype({dtype}: tf.Tensor): 'float32' | 'int32' | 'bool' {
   );
 }
 
-async function* bytesOf(tensors: readonly tf.Tensor[]): AsyncGenerator<Uint8Array> {
+async function* bytesOf(
+  tensors: readonly tf.Tensor[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  signal?.throwIfAborted();
   for (const tensor of tensors) {
     const values = await tensor.data();
     yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    signal?.throwIfAborted();
   }
 }
 

@@ -13,7 +13,7 @@
 
 import {randomBytes} from 'node:crypto';
 import {rmSync} from 'node:fs';
-import {mkdir, open, readdir, readFile, rename, rm, stat} from 'node:fs/promises';
+import {mkdir, open, readdir, readFile, rename, rm, rmdir, stat} from 'node:fs/promises';
 import {basename, dirname, join} from 'node:path';
 
 import type {io} from '@tensorflow/tfjs';
@@ -58,8 +58,9 @@ export async function writeModel(
   const removeStaging = () => {
     rmSync(staging, {recursive: true, force: true});
   };
+  let isNew = false;
   try {
-    await mkdir(folder, {recursive: true});
+    isNew = (await mkdir(folder, {recursive: true})) !== undefined;
     await removeAbandonedStaging(folder, stem);
     await mkdir(staging);
     process.once('exit', removeStaging); // process.exit during a save, as after Ctrl-C, leaves nothing behind
@@ -82,6 +83,7 @@ export async function writeModel(
       await rm(staging, {recursive: true, force: true});
     }
   } catch (cause) {
+    if (isNew) await rmdir(folder).catch(() => undefined); // unless others have put something there
     throw fileFailure(jsonPath, cause);
   }
 }

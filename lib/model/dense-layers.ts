@@ -59,11 +59,29 @@ export function makeSparsifying(model: tf.LayersModel, paths: ReadonlySet<string
 }
 
 /**
- * Checks that a model can be worked on.
+ * Checks that a model can be worked on, and has something to work on.
  *
- * @throws {ModelError} `not-a-layers-model`, `disposed`, `not-built`, or `no-dense-layers`.
+ * @throws {ModelError} `no-dense-layers`, and the codes of `checkUsable`.
  */
 export function checkModel(model: tf.LayersModel): void {
+  checkUsable(model);
+  const {layers} = walkModel(asContainer(model));
+  if (!layers.some(isPlacedDense)) {
+    const types = [...new Set(layers.map(({type}) => type))];
+    throw new ModelError(
+      'no-dense-layers',
+      `the model has no Dense layer to sparsify; its layers are of the types ${types.join(', ')}`,
+      {types},
+    );
+  }
+}
+
+/**
+ * Checks that a model can be run, and builds it if it is a Sequential that was not used yet.
+ *
+ * @throws {ModelError} `not-a-layers-model`, `disposed`, or `not-built`.
+ */
+export function checkUsable(model: tf.LayersModel): void {
   if (typeof model !== 'object' || !isContainer(model)) {
     throw new ModelError(
       'not-a-layers-model',
@@ -72,8 +90,7 @@ export function checkModel(model: tf.LayersModel): void {
     );
   }
   ensureBuilt(model);
-  const {layers} = walkModel(asContainer(model));
-  for (const {path, layer} of layers) {
+  for (const {path, layer} of walkModel(asContainer(model)).layers) {
     if (layer.weights.some((weight) => rawValue(weight).isDisposed)) {
       throw new ModelError(
         'disposed',
@@ -83,14 +100,6 @@ export function checkModel(model: tf.LayersModel): void {
         },
       );
     }
-  }
-  if (!layers.some(isPlacedDense)) {
-    const types = [...new Set(layers.map(({type}) => type))];
-    throw new ModelError(
-      'no-dense-layers',
-      `the model has no Dense layer to sparsify; its layers are of the types ${types.join(', ')}`,
-      {types},
-    );
   }
 }
 

@@ -11,9 +11,9 @@ import {readLabels} from '../../io/labels.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
 import {addDataOptions, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
-import {MODEL_ARGUMENT, openModel} from '../model.js';
+import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../options.js';
-import {reportProgress} from '../progress.js';
+import {withProgress} from '../progress.js';
 import {describeSparsity} from '../report.js';
 import {formatTable, percent} from '../table.js';
 
@@ -23,7 +23,7 @@ Example:
       --data models/digits/test-images.npy --labels models/digits/test-labels.npy
 
 Labels are class indices, one-hot rows (accuracy) or numbers (mean squared error). Latency is the median of one
-prediction of one item, the models run in turns.
+prediction of one item, the models run in turns. With --batches the labels of later items are left out.
 
 Output of --json, one object:
   models    [{model, metric, value, items, latencyMs}], the baseline first if there is one
@@ -31,7 +31,7 @@ Output of --json, one object:
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
 
-interface EvaluateOptions extends DataOptions {
+interface EvaluateOptions extends DataOptions, BackendOptions {
   readonly labels: string;
   readonly baseline?: string;
   readonly json?: boolean;
@@ -50,38 +50,54 @@ export function evaluateCommand(): Command {
     .argument('<MODEL>', MODEL_ARGUMENT)
     .requiredOption('-l, --labels <FILE>', 'what the model should give: .npy, .npz or .jsonl')
     .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
+    .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
-  return addDataOptions(command, 'data that calibration never saw').action(run);
+  return addDataOptions(command, 'data that calibration never saw').action(
+    (path: string, options: EvaluateOptions) => interruptible((signal) => run(path, options, signal)),
+  );
 }
 
-async function run(path: string, options: EvaluateOptions): Promise<void> {
+async function run(path: string, options: EvaluateOptions, signal: AbortSignal): Promise<void> {
   const paths = options.baseline === undefined ? [path] : [options.baseline, path];
+  const labels = await readLabels(options.labels);
   const models: tf.LayersModel[] = [];
-  for (const path of paths) models.push(await openModel(path));
+  for (const path of paths) models.push(await openModel(path, options));
   const model = models[models.length - 1];
   const data = await openData(model, options);
-  const labels = await readLabels(options.labels);
-  const {evaluations, sparsity} = await interruptible(async (signal) => {
-    const qualities: Quality[] = [];
-    for (const [i, model] of models.entries()) {
-      const onProgress = reportProgress(`evaluating ${paths[i]}`, 'batches');
-      qualities.push(await measureQuality(model, data, labels, {onProgress, signal}));
-    }
-    const onProgress = reportProgress('measuring sparsity', 'batches');
-    const sparsity: LayerSparsity[] =
-      sparsifyingLayers(model).size === 0 ? [] : await measureSparsity(model, data, {onProgress, signal});
-    const latencies = await latencyOfOneItem(models, data);
-    const evaluations = qualities.map((quality, i) => ({
-      model: paths[i],
-      ...quality,
-      latencyMs: latencies[i],
-    }));
-    return {evaluations, sparsity};
-  });
+  const partial = options.batches !== undefined;
+
+  const qualities: Quality[] = [];
+  for (const [i, model] of models.entries()) {
+    const quality = await withProgress(`evaluating ${paths[i]}`, 'batches', (onProgress) =>
+      measureQuality(model, data, labels, {onProgress, signal, partial}),
+    );
+    qualities.push(quality);
+  }
+  const sparsity = await sparsityOf(model, data, signal);
+  const latencies = await latencyOfOneItem(models, data);
+  signal.throwIfAborted();
   models.forEach((model) => model.dispose());
+
+  const evaluations = qualities.map((quality, i) => ({
+    model: paths[i],
+    ...quality,
+    latencyMs: latencies[i],
+  }));
   if (options.json === true) console.log(JSON.stringify({models: evaluations, sparsity}, null, 2));
   else console.log(describe(evaluations, sparsity));
+}
+
+/** What each sparsified layer masks; nothing for a dense model. */
+async function sparsityOf(
+  model: tf.LayersModel,
+  data: Batches,
+  signal: AbortSignal,
+): Promise<LayerSparsity[]> {
+  if (sparsifyingLayers(model).size === 0) return [];
+  return withProgress('measuring sparsity', 'batches', (onProgress) =>
+    measureSparsity(model, data, {onProgress, signal}),
+  );
 }
 
 /** Median milliseconds of predicting the first item of the data, for each model. */

@@ -1,7 +1,7 @@
 /** @file `tfjs-sparsify inspect`: the Dense layers of a model. */
 import {Command} from 'commander';
 import {inspect} from '../../model/inspect.js';
-import {MODEL_ARGUMENT, openModel} from '../model.js';
+import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../options.js';
 import {describeLayers, layersJson} from '../report.js';
 
@@ -16,19 +16,26 @@ Output of --json, one object:
 
 Exit code: 0, or 1 if the model cannot be read, 2 on wrong use.`;
 
+interface InspectCommandOptions extends BackendOptions {
+  readonly json?: boolean;
+}
+
 /** The command, to add to a program. */
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description('the Dense layers of a model: paths, sizes, targets, thresholds')
     .argument('<MODEL>', MODEL_ARGUMENT)
+    .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP)
-    .action(async (path: string, {json}: {json?: boolean}) => {
-      const model = await openModel(path);
+    .action(async (path: string, options: InspectCommandOptions) => {
+      const model = await openModel(path, options);
       const layers = inspect(model);
       model.dispose();
       console.log(
-        json === true ? JSON.stringify({layers: layersJson(layers)}, null, 2) : describeLayers(layers),
+        options.json === true
+          ? JSON.stringify({layers: layersJson(layers)}, null, 2)
+          : describeLayers(layers),
       );
     });
 }

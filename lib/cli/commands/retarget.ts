@@ -1,8 +1,9 @@
 /** @file `tfjs-sparsify retarget`: other targets for a sparsified model, from its statistics, without data. */
 import {Command} from 'commander';
-import {saveLayersModel} from '../../io/model-files.js';
+import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {retarget} from '../../sparsify.js';
-import {MODEL_ARGUMENT, openModel} from '../model.js';
+import {interruptible} from '../interrupt.js';
+import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
 import {describeLayers, layersJson} from '../report.js';
 
@@ -16,7 +17,7 @@ Output of --json, one object:
 
 Exit code: 0, or 1 if the run failed (the model holds no statistics, say), 2 on wrong use.`;
 
-interface RetargetCommandOptions {
+interface RetargetCommandOptions extends BackendOptions {
   readonly target: readonly TargetOption[];
   readonly ignore?: readonly string[];
   readonly out: string;
@@ -31,14 +32,21 @@ export function retargetCommand(): Command {
     .addOption(targetOption())
     .addOption(ignoreOption())
     .requiredOption('-o, --out <DIR>', 'folder for the result; may be that of the model')
+    .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP)
-    .action(async (path: string, {target, ignore, out, json}: RetargetCommandOptions) => {
-      const model = await openModel(path);
-      const layers = retarget(model, {targetSparsityByScope: target, ignoredScope: ignoredScopeOf(ignore)});
-      await saveLayersModel(model, out);
-      model.dispose();
-      if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
-      else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
-    });
+    .action((path: string, options: RetargetCommandOptions) =>
+      interruptible((signal) => run(path, options, signal)),
+    );
+}
+
+async function run(path: string, options: RetargetCommandOptions, signal: AbortSignal): Promise<void> {
+  const {target, ignore, out, json} = options;
+  await checkSavePath(out);
+  const model = await openModel(path, options);
+  const layers = retarget(model, {targetSparsityByScope: target, ignoredScope: ignoredScopeOf(ignore)});
+  await saveLayersModel(model, out, {signal});
+  model.dispose();
+  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
+  else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
 }

@@ -1,14 +1,14 @@
 /** @file `tfjs-sparsify sparsify`: calibrates a model on data and saves it sparsified. */
 import {Command, Option} from 'commander';
 import type {CalibrationMethod} from '../../calibration/calibrate.js';
-import {saveLayersModel} from '../../io/model-files.js';
+import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {inspect} from '../../model/inspect.js';
 import {sparsifyActivations} from '../../sparsify.js';
 import {addDataOptions, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
-import {MODEL_ARGUMENT, openModel} from '../model.js';
+import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
-import {reportProgress} from '../progress.js';
+import {withProgress} from '../progress.js';
 import {describeLayers, layersJson} from '../report.js';
 
 const HELP = `
@@ -23,7 +23,7 @@ Output of --json, one object:
 Progress goes to stderr. Ctrl-C stops between two batches; the folder is written whole or not at all.
 Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
 
-interface SparsifyCommandOptions extends DataOptions {
+interface SparsifyCommandOptions extends DataOptions, BackendOptions {
   readonly target: readonly TargetOption[];
   readonly ignore?: readonly string[];
   readonly calibration: CalibrationMethod;
@@ -49,27 +49,31 @@ export function sparsifyCommand(): Command {
     )
     .requiredOption('-o, --out <DIR>', 'folder for the sparsified model; an older model in it is replaced')
     .option('--no-statistics', 'do not save the statistics that retarget needs')
+    .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
-  return addDataOptions(command, 'what the model will see').action(run);
+  return addDataOptions(command, 'what the model will see').action(
+    (path: string, options: SparsifyCommandOptions) => interruptible((signal) => run(path, options, signal)),
+  );
 }
 
-async function run(path: string, options: SparsifyCommandOptions): Promise<void> {
+async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
   const {target, ignore, calibration, statistics, out, json} = options;
-  const model = await openModel(path);
+  await checkSavePath(out);
+  const model = await openModel(path, options);
   const data = await openData(model, options);
-  await interruptible((signal) =>
+  await withProgress('calibrating', 'batches', (onProgress) =>
     sparsifyActivations(model, data, {
       targetSparsityByScope: target,
       ignoredScope: ignoredScopeOf(ignore),
       calibration,
       inPlace: true,
       saveStatistics: statistics,
-      onProgress: reportProgress('calibrating', 'batches'),
+      onProgress,
       signal,
     }),
   );
-  await saveLayersModel(model, out);
+  await saveLayersModel(model, out, {signal});
   const layers = inspect(model);
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
