@@ -12,6 +12,7 @@ import {IgnoredScope, TargetScope} from '../lib/scope/target-scope.js';
 import {retarget, sparsifyActivations, type SparsifyOptions} from '../lib/sparsify.js';
 import {disposeModels, normals, onEveryBackend, withoutLeaks} from './backends.js';
 import {TOPOLOGIES} from './model/topologies.js';
+import {residualMlp} from '../scripts/bench/models.js';
 
 const HALF = {targetSparsityByScope: {'.*': 0.5}};
 
@@ -100,19 +101,30 @@ describe('sparsifyActivations', () => {
       });
     }
 
-    it('keeps a deep layer at its target although all layers above it are masked', async () => {
-      const model = deepModel();
-      const batches = Array.from({length: 12}, (_, i) => tf.tensor2d(normals(64 * 48, i + 1), [64, 48]));
-      const sparse = await sparsifyActivations(model, new Dataset(batches.slice(0, 8)), {
-        targetSparsityByScope: {'.*': 0.7},
+    const deepModels = [
+      {name: 'ten layers without residuals', build: deepModel, width: 48, target: 0.7},
+      {
+        name: 'a 30-block transformer-shaped MLP',
+        build: () => residualMlp({blocks: 30, width: 64, hidden: 128}),
+        width: 64,
+        target: 0.5,
+      },
+    ];
+    for (const {name, build, width, target} of deepModels) {
+      it(`keeps every layer of ${name} within a point of its target, all above it masked`, async () => {
+        const model = build();
+        const batches = Array.from({length: 16}, (_, i) =>
+          tf.tensor2d(normals(256 * width, i + 1), [256, width]),
+        );
+        const sparse = await sparsifyActivations(model, new Dataset(batches.slice(0, 8)), {
+          targetSparsityByScope: {'.*': target},
+        });
+        const measured = await measureSparsity(sparse, new Dataset(batches.slice(8)));
+        disposeModels(sparse, model);
+        tf.dispose(batches);
+        for (const {path, actual} of measured) expect(actual, path).to.be.closeTo(target, 0.01);
       });
-      for (const {path, actual} of await measureSparsity(sparse, new Dataset(batches.slice(8)))) {
-        expect(actual, path).to.be.closeTo(0.7, 0.02);
-      }
-      sparse.dispose();
-      model.dispose();
-      tf.dispose(batches);
-    });
+    }
 
     it('reads a one-shot iterable once, first item included', async () => {
       const model = deepModel();

@@ -189,14 +189,17 @@ describe('provisioning', () => {
   });
 
   describe('provision', () => {
-    const {PATH, TFJS_SPARSIFY_PROVISION} = process.env;
+    const environment = {...process.env};
     beforeEach(() => {
       delete process.env.TFJS_SPARSIFY_PROVISION;
+      process.env.SPARSIFY_NATIVE = 'off';
     });
     afterEach(() => {
-      process.env.PATH = PATH;
-      if (TFJS_SPARSIFY_PROVISION === undefined) delete process.env.TFJS_SPARSIFY_PROVISION;
-      else process.env.TFJS_SPARSIFY_PROVISION = TFJS_SPARSIFY_PROVISION;
+      process.env.PATH = environment.PATH;
+      for (const name of ['TFJS_SPARSIFY_PROVISION', 'SPARSIFY_NATIVE']) {
+        if (environment[name] === undefined) delete process.env[name];
+        else process.env[name] = environment[name];
+      }
     });
 
     it('does nothing when the package loads', async () => {
@@ -205,6 +208,20 @@ describe('provisioning', () => {
       const result = await provision({...options, log: (line: string) => lines.push(line)});
       expect(result).to.include({state: 'ready', how: 'binding', reason: '', help: ''});
       expect(lines).to.deep.equal([]);
+    });
+
+    it('goes on without native kernels where there is no compiler, and says so once', async () => {
+      delete process.env.SPARSIFY_NATIVE;
+      process.env.PATH = '';
+      const lines: string[] = [];
+      const options = {packageFolder: makePackage(WORKING), cache: join(folder, 'cache')};
+      for (let i = 0; i < 2; i++) {
+        const {state, native} = await provision({...options, log: (line: string) => lines.push(line)});
+        expect(state).to.equal('ready');
+        expect(native).to.have.property('reason').that.includes('no C++ compiler');
+      }
+      expect(lines).to.have.length(1);
+      expect(lines[0]).to.include('without the native sparse kernels').and.include('install one');
     });
 
     it('installs nothing with TFJS_SPARSIFY_PROVISION=off', async () => {
