@@ -55,10 +55,12 @@ export function ignoredScopeOf(patterns: readonly string[] | undefined): Ignored
 
 function collectTarget(text: string, before: TargetOption[] = []): TargetOption[] {
   const separator = text.lastIndexOf('=');
-  const pattern = text.slice(0, separator);
+  const pattern = text.slice(0, separator).trim();
   const share = text.slice(separator + 1).trim();
-  const target = share.endsWith('%') ? Number(share.slice(0, -1)) / 100 : Number(share);
-  if (separator < 1 || share === '' || Number.isNaN(target)) {
+  const isPercent = share.endsWith('%');
+  const digits = isPercent ? share.slice(0, -1).trim() : share;
+  const target = Number(digits) / (isPercent ? 100 : 1);
+  if (pattern === '' || separator < 1 || digits === '' || Number.isNaN(target)) {
     throw new InvalidArgumentError("Write PATTERN=TARGET, as in '.*up_proj=0.5'.");
   }
   if (target < 0 || target > 1) {

@@ -1,0 +1,208 @@
+import {once} from 'node:events';
+import {existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {createServer} from 'node:http';
+import type {AddressInfo} from 'node:net';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import {saveLayersModel} from '../../lib/io/model-files.js';
+import {normals} from '../backends.js';
+import {finished, urlOf, type Finished} from '../child.js';
+import {cli, startCli} from './cli.js';
+
+const INPUTS = 8;
+const ITEMS = 40;
+
+/** A classifier of 3 classes, a Sequential that starts with a layer other than Dense, as trained ones do. */
+function smallModel(): tf.LayersModel {
+  const {batchNormalization, dense} = tf.layers;
+  return tf.sequential({
+    layers: [
+      batchNormalization({name: 'scale', inputShape: [INPUTS]}),
+      dense({name: 'hidden', units: 16, activation: 'relu'}),
+      dense({name: 'head', units: 3, activation: 'softmax'}),
+    ],
+  });
+}
+
+/** Rows of numbers as JSON lines. */
+function jsonLines(rows: number, seed: number): string {
+  const values = normals(rows * INPUTS, seed);
+  const lines = Array.from({length: rows}, (_, i) =>
+    JSON.stringify([...values.subarray(i * INPUTS, (i + 1) * INPUTS)]),
+  );
+  return lines.join('\n') + '\n';
+}
+
+/** A module whose default export is a generator of batches; `body` makes them. */
+function dataModule(body: string): string {
+  return `import * as tf from '${import.meta.resolve('@tensorflow/tfjs')}';\nexport default function* () { ${body} }\n`;
+}
+
+function json(result: Finished): unknown {
+  expect(result.code, result.stderr).to.equal(0);
+  return JSON.parse(result.stdout);
+}
+
+function fails(result: Finished, code: number, ...words: string[]): void {
+  expect(result.stderr).to.not.match(/\n +at /); // no stack: the text is for users
+  for (const word of words) expect(result.stderr).to.include(word);
+  expect(result.code, result.stderr).to.equal(code);
+  expect(result.stdout).to.equal('');
+}
+
+describe('the command line', () => {
+  let folder = '';
+  const at = (name: string) => join(folder, name);
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'tfjs-sparsify-cli-'));
+    await tf.setBackend('cpu');
+    const model = smallModel();
+    await saveLayersModel(model, at('dense'));
+    model.dispose();
+    writeFileSync(at('data.jsonl'), jsonLines(ITEMS, 1));
+    writeFileSync(at('labels.jsonl'), Array.from({length: ITEMS}, (_, i) => `${i % 3}\n`).join(''));
+  });
+  after(() => rmSync(folder, {recursive: true, force: true}));
+
+  it('says what there is, with an example, and its version', async () => {
+    const help = await cli(['--help']);
+    expect(help.code).to.equal(0);
+    for (const word of ['inspect', 'sparsify', 'evaluate', 'retarget', 'doctor', 'Example:'])
+      expect(help.stdout).to.include(word);
+    const {version} = JSON.parse(readFileSync(new URL(urlOf('package.json')), 'utf8')) as {version: string};
+    expect(await cli(['--version'])).to.deep.equal({code: 0, stdout: `${version}\n`, stderr: ''});
+  });
+
+  it('sparsifies, inspects, evaluates and retargets', async () => {
+    const sparsified = await cli([
+      'sparsify',
+      at('dense'),
+      ...[
+        '--data',
+        at('data.jsonl'),
+        '--target',
+        'hidden=50%',
+        '--target',
+        'head=0.25',
+        '--out',
+        at('sparse'),
+      ],
+      ...['--batch-size', '16', '--json'],
+    ]);
+    const {out, layers} = json(sparsified) as {out: string; layers: object[]};
+    expect(sparsified.stderr).to.match(/^calibrating: 3 batches, [\d.]+ a second\n$/);
+    expect(out).to.equal(at('sparse'));
+    expect(layers.map((layer) => Object.keys(layer).sort())[0]).to.deep.equal(
+      ['path', 'inputSize', 'units', 'weightShare', 'sparsified', 'target', 'threshold'].sort(),
+    );
+
+    expect(json(await cli(['inspect', at('sparse'), '--json']))).to.deep.equal({layers});
+
+    const evaluate = ['evaluate', at('sparse'), '--data', at('data.jsonl'), '--labels', at('labels.jsonl')];
+    const evaluated = json(await cli([...evaluate, '--baseline', at('dense'), '--json'])) as {
+      models: {model: string; metric: string; items: number; value: number; latencyMs: number}[];
+      sparsity: {path: string; target: number; actual: number}[];
+    };
+    expect(evaluated.models.map(({model, metric, items}) => ({model, metric, items}))).to.deep.equal(
+      ['dense', 'sparse'].map((name) => ({model: at(name), metric: 'accuracy', items: ITEMS})),
+    );
+    expect(evaluated.sparsity.map(({path, target}) => [path, target])).to.deep.equal([
+      ['hidden', 0.5],
+      ['head', 0.25],
+    ]);
+    expect(evaluated.sparsity[0].actual).to.be.closeTo(0.5, 2 / ITEMS); // a batch holds whole items
+
+    const part = await cli([...evaluate, '--batches', '1', '--batch-size', '10']);
+    expect(part.code, part.stderr).to.equal(0);
+    expect(part.stdout).to.include('accuracy').and.include('10 items').and.include('actual');
+
+    const retargeted = await cli(['retarget', at('sparse'), '--target', '.*=0.9', '--out', at('sparse')]);
+    expect(retargeted.code, retargeted.stderr).to.equal(0);
+    expect(retargeted.stdout)
+      .to.match(/hidden .* 90\.0 %/)
+      .and.include(`saved to ${at('sparse')}`);
+  });
+
+  it('takes a module as data, another backend, and saves no statistics if told so', async () => {
+    writeFileSync(
+      at('data.mjs'),
+      dataModule(`for (let i = 0; i < 9; i++) yield tf.randomNormal([4, ${INPUTS}])`),
+    );
+    const data = ['--data', at('data.mjs'), '--batches', '3', '--target', '.*=0.5', '--ignore', 'head'];
+    const options = ['--calibration', 'nncf', '--no-statistics', '--out', at('lean')];
+    const result = await cli(['sparsify', at('dense'), ...data, ...options, '--backend', 'wasm']);
+    expect(result.code, result.stderr).to.equal(0);
+    expect(result.stderr).to.include('calibrating: 3 batches');
+    expect(result.stdout).to.match(/^head .* - +-$/m);
+    const retarget = ['retarget', at('lean'), '--target', 'hidden=0.9', '--out', at('never')];
+    fails(await cli(retarget), 1, 'statistics');
+    expect(existsSync(at('never'))).to.equal(false);
+  });
+
+  it('loads a model over http', async () => {
+    const server = createServer(({url = ''}, response) => {
+      const file = at(join('dense', url));
+      if (existsSync(file)) response.end(readFileSync(file));
+      else response.writeHead(404).end();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    try {
+      const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const result = await cli(['inspect', `${base}/model.json`]);
+      expect(result.code, result.stderr).to.equal(0);
+      expect(result.stdout).to.match(/^hidden +8 +16/m);
+      fails(await cli(['inspect', `${base}/none.json`]), 1, '404');
+    } finally {
+      server.close();
+    }
+  });
+
+  it('stops at Ctrl-C without a trace of the result', async () => {
+    writeFileSync(
+      at('endless.mjs'),
+      dataModule(
+        `for (let i = 0; ; i++) { if (i === 2) console.error('running'); yield tf.ones([2, ${INPUTS}]); }`,
+      ),
+    );
+    const args = ['--data', at('endless.mjs'), '--target', '.*=0.5', '--out', at('stopped')];
+    const child = startCli(['sparsify', at('dense'), ...args]);
+    child.stderr!.once('data', () => child.kill('SIGINT'));
+    fails(await finished(child), 1, 'stopped; nothing was written');
+    expect(existsSync(at('stopped'))).to.equal(false);
+  });
+
+  describe('ends with 2 on wrong use', () => {
+    const sparsify = (...args: string[]) => cli(['sparsify', at('dense'), '--out', at('wrong'), ...args]);
+
+    it('of commands and options', async () => {
+      fails(await cli([]), 2, 'Usage:');
+      fails(await cli(['inspct']), 2, 'Did you mean inspect?');
+      fails(await sparsify('--data', 'x.npy', '--target', '.*=1.2'), 2, '1.2', '[0, 1]');
+    });
+
+    it('of patterns, formats and backends', async () => {
+      fails(await sparsify('--data', at('data.jsonl'), '--target', 'hiden=0.5'), 2, 'hiden', '"hidden"');
+      fails(await sparsify('--data', 'x.csv', '--target', '.*=0.5'), 2, '.jsonl');
+      fails(await sparsify('--data', at('data.mjs'), '--scale', '2', '--target', '.*=0.5'), 2, '--scale');
+      fails(await cli(['inspect', at('dense')], {SPARSIFY_BACKEND: 'cpuu'}), 2, 'did you mean cpu?');
+    });
+
+    it('of places to save to, before it calibrates', async () => {
+      const args = ['--data', at('data.jsonl'), '--target', '.*=0.5', '--out'];
+      fails(await cli(['sparsify', at('dense'), ...args, 'https://example.com/x']), 2, '"https"');
+    });
+  });
+
+  it('ends with 1 if files are missing, malformed or of other items', async () => {
+    fails(await cli(['inspect', at('none')]), 1, 'model.json does not exist');
+    writeFileSync(at('short.jsonl'), '0\n1\n');
+    const data = ['evaluate', at('dense'), '--data', at('data.jsonl'), '--labels'];
+    fails(await cli([...data, at('short.jsonl')]), 1, '2 labels');
+    const args = ['--data', at('data.jsonl'), '--target', '.*=0.5', '--out', at('data.jsonl')];
+    fails(await cli(['sparsify', at('dense'), ...args]), 1, 'is a file');
+    expect(readdirSync(folder)).to.not.include('wrong');
+  });
+});

@@ -1,0 +1,53 @@
+import {expect} from 'chai';
+import {describeLayers, describeSparsity, layersJson} from '../../lib/cli/report.js';
+import {formatTable, percent} from '../../lib/cli/table.js';
+
+describe('formatTable', () => {
+  const columns = [
+    {title: 'name', cell: ({name}: {name: string}) => name},
+    {title: 'n', cell: ({n}: {n: number}) => String(n), align: 'right'},
+  ] as const;
+
+  it('makes columns as wide as their widest cell, numbers to the right', () => {
+    const rows = [
+      {name: 'a', n: 1},
+      {name: 'longest', n: 1000},
+    ];
+    expect(formatTable(rows, columns).split('\n')).to.deep.equal([
+      'name        n',
+      'a           1',
+      'longest  1000',
+    ]);
+  });
+
+  it('leaves no space at the end of a line, and shows titles without rows', () => {
+    expect(formatTable([{name: 'a', n: 1}], [columns[1], columns[0]]).split('\n')[1]).to.equal('1  a');
+    expect(formatTable([], columns)).to.equal('name  n');
+  });
+});
+
+describe('percent', () => {
+  it('writes a share with its digits', () => {
+    expect([percent(0.5), percent(0.12345, 2), percent(1)]).to.deep.equal(['50.0 %', '12.35 %', '100.0 %']);
+  });
+});
+
+describe('reports of layers', () => {
+  const layer = {path: 'a/b', inputSize: 4, units: 2, weightShare: 0.25};
+  const dense = {...layer, sparsified: false, target: null, threshold: null};
+  const sparse = {...layer, sparsified: true, target: 0.5, threshold: 0.123456};
+  const open = {...layer, sparsified: true, target: null, threshold: -Infinity};
+
+  it('show a dash where a layer is not sparsified', () => {
+    const [, first, second, third] = describeLayers([dense, sparse, open]).split('\n');
+    expect(first).to.match(/^a\/b +4 +2 +25\.0 % +- +-$/);
+    expect(second).to.match(/50\.0 % +0\.12346$/);
+    expect(third).to.match(/- +-Infinity$/);
+    expect(describeSparsity([{path: 'a', target: null, actual: 0.25}])).to.match(/\na +- +25\.0 %$/);
+  });
+
+  it('are JSON that can be read back: a threshold that is not calibrated is null', () => {
+    const rows = layersJson([dense, sparse, open]);
+    expect(JSON.parse(JSON.stringify(rows))).to.deep.equal([dense, sparse, {...open, threshold: null}]);
+  });
+});
