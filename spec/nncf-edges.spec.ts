@@ -81,7 +81,10 @@ describe("NNCF's edge cases", () =>
         withTensors(async (tensors) => {
           const [name] = model.inputNames.length > 0 ? model.inputNames : ['fc1_input'];
           const expected = thresholdOf('sparsify_dict_items_are_keyword_args');
-          expect(await fc1(tensors.map((tensor) => ({[name]: tensor})))).to.be.closeTo(expected, rtol(expected));
+          expect(await fc1(tensors.map((tensor) => ({[name]: tensor})))).to.be.closeTo(
+            expected,
+            rtol(expected),
+          );
         }));
 
       it('sparsify_list_items_passed_as_single_arg: several tensors for one input are refused', () =>
@@ -145,7 +148,9 @@ describe("NNCF's edge cases", () =>
           targetSparsityByScope: {'.*': 0.5},
           ignoredScope: new TargetScope({names: ['fc2']}),
         });
-        const expected = new Map(Object.entries(result!).map(([node, [t]]) => [pathOf(node.split('#')[0]), t]));
+        const expected = new Map(
+          Object.entries(result!).map(([node, [t]]) => [pathOf(node.split('#')[0]), t]),
+        );
         for (const {path, threshold} of report) {
           const reference = expected.get(path);
           if (reference === undefined) expect(threshold).to.equal(null);
@@ -181,7 +186,11 @@ describe("NNCF's edge cases", () =>
     });
 
     it('facts: in place the same object comes back, with its other weights and flags unchanged', async () => {
-      expect(EDGES.facts).to.include({returns_same_object: true, weights_unchanged: true, requires_grad_kept: true});
+      expect(EDGES.facts).to.include({
+        returns_same_object: true,
+        weights_unchanged: true,
+        requires_grad_kept: true,
+      });
       const weights = model.getWeights().map((weight) => [...weight.dataSync()]);
       const trainable = model.trainableWeights.map(({name}) => name);
       const options = {targetSparsityByScope: {fc2: 0.5}, inPlace: true};
@@ -189,6 +198,8 @@ describe("NNCF's edge cases", () =>
       expect(model.trainableWeights.map(({name}) => name)).to.deep.equal(trainable);
       const kept = model.trainableWeights.map((weight) => [...weight.read().dataSync()]);
       expect(kept).to.deep.equal(weights);
-      expect(model.nonTrainableWeights.map(({originalName}) => originalName)).to.deep.equal(['fc2/threshold']);
+      expect(model.nonTrainableWeights.map(({originalName}) => originalName)).to.deep.equal([
+        'fc2/threshold',
+      ]);
     });
   }));

@@ -10,7 +10,9 @@ const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
 /** The code blocks of a language, in their order. */
 function blocks(language: string): string[] {
-  return [...README.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, 'g'))].map(([, code]) => code);
+  return [...README.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, 'g'))].map(
+    ([, code]) => code,
+  );
 }
 
 describe('README', () => {

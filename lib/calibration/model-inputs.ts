@@ -34,7 +34,7 @@ export function toModelInputs(model: tf.LayersModel, item: unknown, index: numbe
 function inOrder(model: tf.LayersModel, item: unknown, index: number, made: tf.Tensor[]): tf.Tensor[] {
   const names = model.inputNames;
   const toTensor = (value: unknown): tf.Tensor => {
-    if (value instanceof tf.Tensor) return value;
+    if (value instanceof tf.Tensor) return value as tf.Tensor;
     try {
       const tensor = tf.tensor(value as tf.TensorLike);
       made.push(tensor);

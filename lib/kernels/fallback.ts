@@ -24,7 +24,7 @@ export function sparsifiedMatMulFallback(args: FallbackArgs): tf.Tensor {
   const {x, kernel, threshold, bias, activation} = args;
   return tf.tidy(() => {
     const [inputSize, units] = kernel.shape;
-    const masked = tf.reshape(maskActivations(x, threshold), [-1, inputSize]) as tf.Tensor2D; // [rows, K]
+    const masked = tf.reshape<tf.Rank.R2>(maskActivations(x, threshold), [-1, inputSize]); // [rows, K]
     const fused = activation === 'relu' || activation === 'linear' ? activation : undefined;
     const z = tf.fused.matMul({a: masked, b: kernel, bias, activation: fused ?? 'linear'}); // [rows, N]
     const y = fused === undefined ? activate(z, activation) : z;
