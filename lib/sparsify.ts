@@ -2,7 +2,7 @@
  * @file The pipeline: select the Dense layers, make them sparsifying, calibrate their thresholds on data. And the
  * short way to other targets once that is done.
  */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
 import type {Progress} from './calibration/run.js';
 import {attachStatistics, statisticsOf} from './calibration/statistics.js';

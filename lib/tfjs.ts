@@ -69,7 +69,7 @@ export function belongsTo(container: Container, layer: Layer, index: number): bo
 
 /** A model seen as the container that it is. */
 export function asContainer(model: tf.LayersModel): Container {
-  return model as unknown as Container;
+  return model;
 }
 
 /** The list that holds a layer's non-trainable weights; appending to it adds a weight. */

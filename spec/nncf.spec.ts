@@ -111,7 +111,7 @@ function expectMasks(sparse: tf.LayersModel, reference: Record<string, {masked_i
   for (const [node, {masked_input}] of Object.entries(reference)) {
     const layer = sparse.getLayer(pathOf(node));
     const masked = tf.tidy(() => {
-      const inputs = tf.model({inputs: sparse.inputs, outputs: layer.input as tf.SymbolicTensor});
+      const inputs = tf.model({inputs: sparse.inputs, outputs: layer.input});
       const x = inputs.predict(tf.tensor2d(MLP3.test_input)) as tf.Tensor;
       const threshold = layer.weights.find(({name}) => name.includes('threshold'))!.read();
       return maskActivations(x, threshold).dataSync();

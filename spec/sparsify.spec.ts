@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {statisticsOf} from '../lib/calibration/statistics.js';
 import {Dataset} from '../lib/dataset.js';
-import {SparsifyError} from '../lib/errors.js';
+import {type SparsifyError} from '../lib/errors.js';
 import {measureSparsity} from '../lib/eval/measure-sparsity.js';
 import {registerLayers} from '../lib/layers/registry.js';
 import {SparsifyingDense} from '../lib/layers/sparsifying-dense.js';
@@ -29,7 +29,7 @@ async function rejection(promise: Promise<unknown>): Promise<SparsifyError> {
 function values(model: tf.LayersModel, batch: tf.Tensor[]): number[] {
   return tf.tidy(() =>
     [model.predict(batch.length === 1 ? batch[0] : batch)].flat().flatMap((y) => [...y.dataSync()]),
-  ) as unknown as number[];
+  );
 }
 
 /** Deep, without residuals: masking changes every layer's input much. */
@@ -477,7 +477,7 @@ describe('SparsifyingDense', () => {
           const pair = [[...result.dataSync()], [...expected.dataSync()]];
           layer.dispose();
           stock.dispose();
-          return pair as unknown as tf.TensorContainer;
+          return pair;
         }) as unknown as [number[], number[]];
         y[0].forEach((value, i) => expect(value).to.be.closeTo(y[1][i], 1e-6));
       }

@@ -84,7 +84,7 @@ function classScore(classes: ArrayLike<number>): Score {
     let right = 0;
     for (let i = 0; i * width < outputs.length; i++) {
       const label = classes[first + i];
-      if (label >= width || label < 0) {
+      if (label >= Math.max(width, 2) || label < 0) {
         throw mismatch(
           `label ${label} of item ${first + i} is no class of the model, whose output has ${width}`,
         );

@@ -2,7 +2,7 @@
  * @file `SparsifiedMatMul` for the cpu backend, in plain TypeScript: the kept inputs of a row are gathered, then
  * their rows of the kernel are added to the output four at a time, each read once from start to end.
  */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import {ACTIVATE, type FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
 

@@ -1,12 +1,16 @@
 import {expect} from 'chai';
 import {describeLayers, describeSparsity, layersJson} from '../../lib/cli/report.js';
-import {formatTable, percent} from '../../lib/cli/table.js';
+import {formatTable, percent, type Column} from '../../lib/cli/table.js';
 
 describe('formatTable', () => {
-  const columns = [
-    {title: 'name', cell: ({name}: {name: string}) => name},
-    {title: 'n', cell: ({n}: {n: number}) => String(n), align: 'right'},
-  ] as const;
+  interface Row {
+    readonly name: string;
+    readonly n: number;
+  }
+  const columns: Column<Row>[] = [
+    {title: 'name', cell: ({name}) => name},
+    {title: 'n', cell: ({n}) => String(n), align: 'right'},
+  ];
 
   it('makes columns as wide as their widest cell, numbers to the right', () => {
     const rows = [

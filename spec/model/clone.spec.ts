@@ -10,7 +10,7 @@ import {TOPOLOGIES} from './topologies.js';
 function outputs(model: tf.LayersModel, batch: tf.Tensor[]): number[] {
   return tf.tidy(() =>
     [model.predict(batch.length === 1 ? batch[0] : batch)].flat().flatMap((y) => [...y.dataSync()]),
-  ) as unknown as number[];
+  );
 }
 
 describe('cloneModel', () => {

@@ -170,7 +170,7 @@ export const TOPOLOGIES: readonly Topology[] = [
     paths: ['before', 'after'],
     build: () => {
       const x = input([3, 8], 'x');
-      const lstm = tf.layers.lstm({units: 4, returnSequences: false}) as tf.RNN;
+      const lstm = tf.layers.lstm({units: 4, returnSequences: false});
       const states = apply(
         tf.layers.bidirectional({layer: lstm, mergeMode: 'concat', name: 'both'}),
         apply(dense('before', 6, 'relu'), x),
