@@ -80,9 +80,9 @@ function gradientsOf(dy: tf.Tensor, saved: tf.Tensor[], activation: FusedActivat
   const [x, kernel, threshold, bias] = saved as [tf.Tensor, tf.Tensor2D, tf.Tensor, tf.Tensor1D?];
   const [inputSize, units] = kernel.shape;
   const hasBias = bias !== undefined && bias.size > 0;
-  const flatX = tf.reshape(x, [-1, inputSize]) as tf.Tensor2D; // [rows, K]
+  const flatX = tf.reshape<tf.Rank.R2>(x, [-1, inputSize]); // [rows, K]
   const masked = maskActivations(flatX, threshold); // [rows, K]
-  let dz = tf.reshape(dy, [-1, units]) as tf.Tensor2D; // [rows, N]
+  let dz = tf.reshape<tf.Rank.R2>(dy, [-1, units]); // [rows, N]
   if (activation !== 'linear') {
     const z = tf.fused.matMul({a: masked, b: kernel, bias: hasBias ? bias : undefined}); // [rows, N]
     dz = activationGradient(dz, z, activation) as tf.Tensor2D;
