@@ -26,9 +26,11 @@ const TASKS = {
     run: (args) => runScript('demo', args),
   },
   bench: {
-    summary: 'a benchmark: bench NAME',
+    summary: 'all speed benchmarks, or one: bench NAME',
     needs: ['packages', 'backend'],
-    run: ([name, ...args]) => runScript(`bench/${name ?? ''}`, args),
+    run: ([name = 'all', ...args]) =>
+      // Without a name the options come first.
+      name.startsWith('-') ? runScript('bench/all', [name, ...args]) : runScript(`bench/${name}`, args),
   },
   'train-digits': {
     summary: 'train the digits model anew',
