@@ -1,0 +1,29 @@
+/** @file Random inputs for a model, for timing where there are no data. */
+import * as tf from '@tensorflow/tfjs';
+import {DatasetError} from '../errors.js';
+import {walkModel} from '../model/walk.js';
+import {asContainer} from '../tfjs.js';
+
+/**
+ * Standard normal values for each input of a model.
+ *
+ * @param rows Size of the batch.
+ * @returns Float32 tensors in the order of the model's inputs; the caller disposes them.
+ * @throws {DatasetError} `data-needed` if random values are no input: a dimension beside the batch is open, or the
+ *   model reads ids.
+ */
+export function randomInputs(model: tf.LayersModel, rows: number, seed = 1): tf.Tensor[] {
+  const readsIds =
+    model.inputs.some(({dtype}) => dtype !== 'float32') ||
+    walkModel(asContainer(model)).layers.some(({type}) => type === 'Embedding');
+  const shapes = model.inputs.map(({shape}) => [rows, ...shape.slice(1)]);
+  const open = shapes.findIndex((shape) => shape.includes(null));
+  if (readsIds || open !== -1) {
+    const what = readsIds
+      ? 'the model reads ids, which random numbers are not'
+      : `input "${model.inputNames[open]}" has the shape [${model.inputs[open].shape.map((size) => size ?? 'any').join(', ')}], ` +
+        'of which more than the batch is open';
+    throw new DatasetError('data-needed', `${what}: give data to time it on`, {inputs: model.inputNames});
+  }
+  return shapes.map((shape, i) => tf.randomNormal(shape as number[], 0, 1, 'float32', seed + i));
+}
