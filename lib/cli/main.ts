@@ -3,6 +3,7 @@
 import {createRequire} from 'node:module';
 import {Command, CommanderError} from 'commander';
 import {ScopeError, SparsifyError} from '../errors.js';
+import {benchCommand} from './commands/bench.js';
 import {doctorCommand} from './commands/doctor.js';
 import {evaluateCommand} from './commands/evaluate.js';
 import {inspectCommand} from './commands/inspect.js';
@@ -45,6 +46,7 @@ function createProgram(): Command {
     sparsifyCommand(),
     evaluateCommand(),
     retargetCommand(),
+    benchCommand(),
     doctorCommand(),
     provisionCommand(),
   ];

@@ -38,7 +38,7 @@ export interface ModelBenchOptions {
   readonly sparsities?: readonly number[];
   /** Where a whole model is made and measured; 0.5 by default. */
   readonly measureAt?: readonly number[];
-  /** About how long the layers are timed. 3 by default. */
+  /** About how long the layers are timed. 2 by default. */
   readonly seconds?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;

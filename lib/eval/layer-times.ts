@@ -32,7 +32,7 @@ export interface LayerTimes {
 export interface LayerTimesOptions {
   /** Ascending, in [0, 1]. */
   readonly sparsities: readonly number[];
-  /** Rounds are added until they took so long; at least 7. 3 seconds by default. */
+  /** Rounds are added until they took so long; at least 7. 2 seconds by default. */
   readonly seconds?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
@@ -61,7 +61,7 @@ interface Called {
 export async function measureLayerTimes(
   model: tf.LayersModel,
   inputs: tf.Tensor[],
-  {sparsities, seconds = 3, onProgress, signal}: LayerTimesOptions,
+  {sparsities, seconds = 2, onProgress, signal}: LayerTimesOptions,
 ): Promise<LayerTimes[]> {
   const called = calledLayers(model, inputs);
   const xs = called.map(({shape}, i) =>

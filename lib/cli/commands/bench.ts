@@ -1,0 +1,171 @@
+/** @file `tfjs-sparsify bench`: what sparsity does to the speed of a model on this machine, layer by layer. */
+import * as tf from '@tensorflow/tfjs';
+import {Command} from 'commander';
+import {toModelInputs} from '../../calibration/model-inputs.js';
+import {toBatches, type Batches} from '../../dataset.js';
+import {DatasetError} from '../../errors.js';
+import {benchModel, type ModelBench} from '../../eval/bench-model.js';
+import type {LayerTimes} from '../../eval/layer-times.js';
+import {randomInputs} from '../../eval/random-inputs.js';
+import {checkModel} from '../../model/dense-layers.js';
+import {openData} from '../data.js';
+import {interruptible} from '../interrupt.js';
+import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
+import {countOption, jsonOption, numberOption} from '../options.js';
+import {withProgress} from '../progress.js';
+import {formatTable, percent, type Column} from '../table.js';
+
+const HELP = `
+Example:
+  $ tfjs-sparsify bench models/digits/model.json --data models/digits/test-images.npy --scale 0.00392156862745098
+
+Each Dense layer is timed in turns, stock and sparsified at 0, 30, 50, 70 and 90 %, on random inputs of the shape that
+a prediction gives it: break-even is the sparsity below which the layer is faster dense. "predicted" is the model's
+latency if all its layers had that sparsity, "measured" that of the model sparsified at 50 %, with thresholds found
+on the data, or on random inputs without any. A model of token ids needs --data.
+
+Output of --json, one object:
+  model, backend, rows
+  skipsRows  false if the backend has no kernel that skips rows: no sparsity makes a layer faster then
+  layers     [{path, inputSize, units, rows, calls, denseMs, times, breakEven}]: rows of its input in one call, calls in
+             one prediction, milliseconds of one call of the stock layer, times [{sparsity, ms}] of the sparsified one;
+             breakEven in [0, 1], or null if the layer gains at none of these
+  denseMs    median milliseconds of one prediction of the dense model
+  predicted  [{sparsity, ms, speedup}]
+  measured   [{sparsity, ms, speedup}]
+
+Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
+
+/** Thresholds are found on so many items, and on no more batches than that. */
+const CALIBRATION_ITEMS = 256;
+const CALIBRATION_BATCHES = 16;
+
+interface BenchOptions extends BackendOptions {
+  readonly data?: string;
+  readonly scale?: number;
+  readonly rows: number;
+  readonly json?: boolean;
+}
+
+/** The command, to add to a program. */
+export function benchCommand(): Command {
+  return new Command('bench')
+    .description('which layers of a model get faster on this machine, from which sparsity on')
+    .argument('<MODEL>', MODEL_ARGUMENT)
+    .option(
+      '-d, --data <FILE>',
+      'inputs to time it on: .npy, .npz, .jsonl, or a .mjs that exports a data set; random by default',
+    )
+    .addOption(numberOption('--scale <FACTOR>', 'multiply the values of the file by this, as 0.00392'))
+    .addOption(countOption('-r, --rows <N>', 'items in one prediction').default(1))
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', HELP)
+    .action((path: string, options: BenchOptions) => interruptible((signal) => run(path, options, signal)));
+}
+
+async function run(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {
+  const model = await openModel(path, options);
+  checkModel(model);
+  const {rows} = options;
+  const backend = tf.getBackend();
+  const inputs = await inputsOf(model, options);
+  try {
+    const bench = await withProgress('timing the layers', 'rounds', (onProgress) =>
+      benchModel(model, inputs.tensors, inputs.calibration, {onProgress, signal}),
+    );
+    if (options.json === true) console.log(JSON.stringify({model: path, backend, rows, ...bench}, null, 2));
+    else console.log(describe(bench, backend, rows));
+  } finally {
+    inputs.dispose();
+    model.dispose();
+  }
+}
+
+interface Inputs {
+  /** Of one prediction. */
+  readonly tensors: tf.Tensor[];
+  readonly calibration: Batches;
+  dispose(): void;
+}
+
+async function inputsOf(model: tf.LayersModel, {data, scale, rows}: BenchOptions): Promise<Inputs> {
+  if (data === undefined) {
+    const tensors = randomInputs(model, rows);
+    const calibration = randomInputs(model, CALIBRATION_ITEMS, 1000);
+    return {
+      tensors,
+      calibration: toBatches([calibration]),
+      dispose: () => tf.dispose([tensors, calibration]),
+    };
+  }
+  const batchSize = Math.max(rows, CALIBRATION_ITEMS / CALIBRATION_BATCHES);
+  const calibration = await openData(model, {data, scale, batchSize, batches: CALIBRATION_BATCHES});
+  for await (const batch of calibration.getInferenceData()) {
+    const item = toModelInputs(model, batch, 0);
+    try {
+      const items = item.tensors[0].shape[0];
+      if (items < rows) {
+        throw new DatasetError(
+          'too-few-items',
+          `--rows is ${rows}, and the first batch of ${data} has ${items} item${items === 1 ? '' : 's'}: ask for at most ` +
+            'as many',
+          {rows, items},
+        );
+      }
+      const tensors = item.tensors.map((tensor) => tf.slice(tensor, 0, rows));
+      return {tensors, calibration, dispose: () => tf.dispose(tensors)};
+    } finally {
+      item.dispose();
+    }
+  }
+  throw new DatasetError('empty', `${data} is empty: there is nothing to time the model on`);
+}
+
+function describe(bench: ModelBench, backend: string, rows: number): string {
+  const {layers, denseMs, predicted, measured, skipsRows} = bench;
+  const models = [
+    {name: 'dense', ms: denseMs, speedup: 1},
+    ...predicted.map((latency) => ({name: `predicted at ${percent(latency.sparsity, 0)}`, ...latency})),
+    ...measured.map((latency) => ({name: `measured at ${percent(latency.sparsity, 0)}`, ...latency})),
+  ];
+  const lines = [
+    formatTable(layers, layerColumns(layers)),
+    '',
+    ...layers.map(({path, breakEven}) => `${path}: ${describeBreakEven(breakEven)}`),
+    '',
+    formatTable(models, [
+      {title: 'model', cell: ({name}) => name},
+      {title: 'latency', cell: ({ms}) => `${ms.toFixed(3)} ms`, align: 'right'},
+      {title: 'against dense', cell: ({speedup}) => `${speedup.toFixed(2)}x`, align: 'right'},
+    ]),
+    '',
+    `medians, ${rows} item${rows === 1 ? '' : 's'} in a prediction, backend ${backend}`,
+  ];
+  const hint =
+    `backend ${backend} has no kernel that skips rows here, so sparsity gains no time; tfjs-sparsify doctor tells ` +
+    'what would';
+  return (skipsRows ? lines : [...lines, hint]).join('\n');
+}
+
+/** One column of gains for each sparsity. */
+function layerColumns([first]: readonly LayerTimes[]): Column<LayerTimes>[] {
+  const gains = first.times.map(({sparsity}, i): Column<LayerTimes> => {
+    const gain = ({denseMs, times}: LayerTimes) => `${(denseMs / times[i].ms).toFixed(2)}x`;
+    return {title: percent(sparsity, 0), cell: gain, align: 'right'};
+  });
+  return [
+    {title: 'layer', cell: ({path}) => path},
+    {title: 'inputs x units', cell: ({inputSize, units}) => `${inputSize} x ${units}`, align: 'right'},
+    {title: 'rows', cell: ({rows}) => String(rows), align: 'right'},
+    {title: 'calls', cell: ({calls}) => String(calls), align: 'right'},
+    {title: 'dense ms', cell: ({denseMs}) => denseMs.toFixed(3), align: 'right'},
+    ...gains,
+  ];
+}
+
+function describeBreakEven(breakEven: number | null): string {
+  if (breakEven === null) return 'faster dense at every sparsity';
+  if (breakEven === 0) return 'faster sparsified, even with nothing masked';
+  return `below ${percent(breakEven, 0)} this layer is faster dense`;
+}
