@@ -9,7 +9,6 @@ import {cloneModel} from '../model/clone.js';
 import {sparsifyingLayers} from '../model/dense-layers.js';
 import {sparsifyActivations} from '../sparsify.js';
 import {fallingCurve, predictLatency} from './break-even.js';
-import {measureLatency} from './latency.js';
 import {measureLayerTimes, type LayerTimes} from './layer-times.js';
 
 /** The latency of the whole model at one sparsity. */
@@ -38,16 +37,11 @@ export interface ModelBenchOptions {
   readonly sparsities?: readonly number[];
   /** Where a whole model is made and measured; 0.5 by default. */
   readonly measureAt?: readonly number[];
-  /** About how long the layers are timed. 2 by default. */
+  /** About how long all is timed. 2 by default. */
   readonly seconds?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
-
-/** A prediction is timed so often, less often if that took longer than `MAX_LATENCY_MS` in all. */
-const ROUNDS = 60;
-const MIN_ROUNDS = 5;
-const MAX_LATENCY_MS = 4000;
 
 /**
  * Times a model and its Dense layers on the current backend.
@@ -76,8 +70,9 @@ export async function benchModel(
         await sparsifyActivations(dense, batches, {targetSparsityByScope: {'.*': sparsity}, signal}),
       );
     }
-    const layers = await measureLayerTimes(dense, inputs, {sparsities, seconds, onProgress, signal});
-    const [denseMs, ...sparseMs] = await latencies(models, inputs);
+    const times = await measureLayerTimes(models, inputs, {sparsities, seconds, onProgress, signal});
+    const {layers} = times;
+    const [denseMs, ...sparseMs] = times.models;
     const curves = layers.map((layer) => ({...layer, curve: fallingCurve(layer.times)}));
     const latency = (sparsity: number, ms: number) => ({sparsity, ms, speedup: denseMs / ms});
     return {
@@ -90,12 +85,4 @@ export async function benchModel(
   } finally {
     models.reverse().forEach((made) => made.dispose());
   }
-}
-
-/** Medians, of as many rounds as the time allows. */
-async function latencies(models: readonly tf.LayersModel[], inputs: tf.Tensor[]): Promise<number[]> {
-  const once = await measureLatency(models, inputs, {rounds: 1, warmUp: 1});
-  const roundMs = once.reduce((sum, ms) => sum + ms, 0);
-  const rounds = Math.max(MIN_ROUNDS, Math.min(ROUNDS, Math.floor(MAX_LATENCY_MS / roundMs)));
-  return measureLatency(models, inputs, {rounds, warmUp: Math.ceil(rounds / 6)});
 }

@@ -65,17 +65,17 @@ export interface LayerCurve {
 
 /**
  * The time of a whole prediction if all its layers had one sparsity: that of the dense model, less what the layers
- * gain by themselves.
+ * gain by themselves; but no less than the layers take.
  *
- * @param denseMs Time of the dense model.
+ * @param denseMs Time of the dense model, measured at the same time as the layers.
  */
 export function predictLatency(denseMs: number, layers: readonly LayerCurve[], sparsity: number): number {
-  const gained = layers.map(({calls, denseMs, curve}) => calls * (denseMs - timeAt(curve, sparsity)));
-  // Layers timed by themselves can come to more than the model; no prediction takes less than nothing.
-  return Math.max(
-    0,
-    gained.reduce((left, gain) => left - gain, denseMs),
-  );
+  let [dense, sparse] = [0, 0];
+  for (const {calls, denseMs, curve} of layers) {
+    dense += calls * denseMs;
+    sparse += calls * timeAt(curve, sparsity);
+  }
+  return Math.max(denseMs - dense, 0) + sparse;
 }
 
 function mean({sum, count}: {sum: number; count: number}): number {

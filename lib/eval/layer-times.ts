@@ -1,7 +1,8 @@
 /**
  * @file How long each Dense layer of a model takes, dense and at several sparsities, on the shapes that a prediction
  * gives it. The layers run in the order of the model, so that each finds its weights in the caches as little or as
- * much as a prediction would leave them there.
+ * much as a prediction would leave them there; whole models run in turns with them, so that a machine whose speed
+ * changes does not favour one over the other.
  */
 import * as tf from '@tensorflow/tfjs';
 import type {Progress} from '../calibration/run.js';
@@ -29,6 +30,13 @@ export interface LayerTimes {
   readonly breakEven: number | null;
 }
 
+/** Times of a model's layers and of whole models. */
+export interface MeasuredTimes {
+  readonly layers: readonly LayerTimes[];
+  /** Median milliseconds of one prediction of each model. */
+  readonly models: readonly number[];
+}
+
 export interface LayerTimesOptions {
   /** Ascending, in [0, 1]. */
   readonly sparsities: readonly number[];
@@ -52,18 +60,18 @@ interface Called {
 }
 
 /**
- * Times every Dense layer that a prediction calls.
+ * Times every Dense layer that a prediction of the first model calls, and predictions of all models.
  *
- * @param model Of stock Dense layers; sparsified ones are timed as if they were.
+ * @param models The first of stock Dense layers; all with the same inputs.
  * @param inputs Of one prediction, in the order of the model's inputs; left to the caller.
  * @throws The signal's reason if it is aborted.
  */
 export async function measureLayerTimes(
-  model: tf.LayersModel,
+  models: readonly tf.LayersModel[],
   inputs: tf.Tensor[],
   {sparsities, seconds = 2, onProgress, signal}: LayerTimesOptions,
-): Promise<LayerTimes[]> {
-  const called = calledLayers(model, inputs);
+): Promise<MeasuredTimes> {
+  const called = calledLayers(models[0], inputs);
   const xs = called.map(({shape}, i) =>
     // Uniform in [-1, 1): the share s of the values is at most s in magnitude.
     Array.from({length: INPUTS}, (_, j) => tf.randomUniform(shape, -1, 1, 'float32', 1 + i * INPUTS + j)),
@@ -74,6 +82,7 @@ export async function measureLayerTimes(
     ...thresholds.map((threshold) => (layer: DenseLayer, x: tf.Tensor) => sparse(layer, x, threshold)),
   ];
   const times = called.map(() => variants.map((): number[] => []));
+  const modelTimes = models.map((): number[] => []);
   try {
     const start = performance.now();
     const elapsed = () => (performance.now() - start) / 1000;
@@ -85,9 +94,13 @@ export async function measureLayerTimes(
           const took = await timed(() => variants[variant](layer, x));
           if (round >= 0) times[i][variant].push(took);
         }
-        await tf.nextFrame(); // so that signals get their turn
-        signal?.throwIfAborted();
       }
+      for (const [i, model] of models.entries()) {
+        const took = await timed(() => predict(model, inputs));
+        if (round >= 0) modelTimes[i].push(took);
+      }
+      await tf.nextFrame(); // so that signals get their turn
+      signal?.throwIfAborted();
       const done = round + WARM_UP + 1;
       const perRound = elapsed() / done;
       const total = Math.max(WARM_UP + MIN_ROUNDS, Math.ceil(seconds / perRound), done);
@@ -96,7 +109,7 @@ export async function measureLayerTimes(
   } finally {
     tf.dispose([xs, thresholds]);
   }
-  return called.map(({path, layer, shape, calls}, i) => {
+  const layers = called.map(({path, layer, shape, calls}, i) => {
     const [inputSize, units] = layer.kernel!.shape as [number, number];
     const [denseMs, ...sparseMs] = times[i].map(median);
     const points = sparsities.map((sparsity, j) => ({sparsity, ms: sparseMs[j]}));
@@ -111,6 +124,7 @@ export async function measureLayerTimes(
       breakEven: breakEven(fallingCurve(points), denseMs),
     };
   });
+  return {layers, models: modelTimes.map(median)};
 }
 
 /** Runs the model once and looks at what its Dense layers are given. */
@@ -123,11 +137,18 @@ function calledLayers(model: tf.LayersModel, inputs: tf.Tensor[]): Called[] {
         entry.calls++;
       });
     }
-    tf.dispose(model.predictOnBatch(inputs.length === 1 ? inputs[0] : inputs));
+    predict(model, inputs).dispose();
   } finally {
     for (const {layer} of called) layer.clearCallHook();
   }
   return called.filter(({calls}) => calls > 0);
+}
+
+/** The first output. */
+function predict(model: tf.LayersModel, inputs: tf.Tensor[]): tf.Tensor {
+  const [first, ...others] = [model.predictOnBatch(inputs.length === 1 ? inputs[0] : inputs)].flat();
+  tf.dispose(others);
+  return first;
 }
 
 /** What `SparsifyingDense` computes, with another threshold. */

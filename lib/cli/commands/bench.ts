@@ -71,7 +71,7 @@ async function run(path: string, options: BenchOptions, signal: AbortSignal): Pr
   const backend = tf.getBackend();
   const inputs = await inputsOf(model, options);
   try {
-    const bench = await withProgress('timing the layers', 'rounds', (onProgress) =>
+    const bench = await withProgress('timing', 'rounds', (onProgress) =>
       benchModel(model, inputs.tensors, inputs.calibration, {onProgress, signal}),
     );
     if (options.json === true) console.log(JSON.stringify({model: path, backend, rows, ...bench}, null, 2));
