@@ -10,7 +10,7 @@ import {parseArgs} from 'node:util';
 
 const HELP = `Usage: npm run bench [-- --json]
 
-Runs, in about 10 minutes on 2 cores: kernels (all shapes, 1 to 256 rows), kernels on backend cpu (3 shapes, 1 row),
+Runs, in about 6 minutes on 2 cores: kernels (all shapes, 1 to 256 rows), kernels on backend cpu (3 shapes, 1 row),
 predict (whole models, memory). To run one of them with other options: npm run bench -- kernels --help
 
 Output of --json, one object:
@@ -19,7 +19,7 @@ Output of --json, one object:
 
 /** In the order in which they run; minutes on 2 cores, for the estimate. */
 const PARTS = [
-  {title: 'native kernels', script: 'kernels', args: ['--seconds', '1.5'], minutes: 7},
+  {title: 'native kernels', script: 'kernels', args: ['--seconds', '1.5'], minutes: 4},
   {
     title: 'kernel of backend cpu',
     script: 'kernels',
