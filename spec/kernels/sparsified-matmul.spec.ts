@@ -6,7 +6,7 @@ import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activat
 import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
 import {registerSparsifiedMatMul, sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {runKernel} from '../../lib/tfjs.js';
-import {checkForLeaks, normals, onEveryBackend} from '../backends.js';
+import {normals, onEveryBackend} from '../backends.js';
 
 interface Case {
   rows: number;
@@ -65,8 +65,6 @@ function quantile(values: Float32Array, share: number): number {
 
 describe('sparsifiedMatMul', () => {
   onEveryBackend(() => {
-    checkForLeaks();
-
     for (const sparsity of [0, 0.3, 0.5, 0.9, 1]) {
       for (const [inputSize, units] of [
         [1, 1],
@@ -150,7 +148,7 @@ describe('sparsifiedMatMul', () => {
         const kernel = tf.ones<tf.Rank.R2>([4, 5]);
         return [[4], [2, 4], [2, 3, 4], [2, 1, 3, 4]].map(
           (shape) => sparsifiedMatMul(tf.ones(shape), kernel, tf.scalar(0)).shape,
-        ) as unknown as tf.TensorContainer;
+        );
       });
       expect(shapes).to.deep.equal([[5], [2, 5], [2, 3, 5], [2, 1, 3, 5]]);
     });
@@ -229,9 +227,14 @@ describe('sparsifiedMatMul', () => {
       it(`rejects a ${what} of the wrong shape by name`, () => {
         const apply = () =>
           tf.tidy(() =>
-            sparsifiedMatMul(tf.ones(x), tf.ones<tf.Rank.R2>(kernel as [number, number]), tf.ones(threshold), {
-              bias: bias && tf.ones<tf.Rank.R1>(bias as [number]),
-            }),
+            sparsifiedMatMul(
+              tf.ones(x),
+              tf.ones<tf.Rank.R2>(kernel as [number, number]),
+              tf.ones(threshold),
+              {
+                bias: bias && tf.ones<tf.Rank.R1>(bias as [number]),
+              },
+            ),
           );
         expect(apply).to.throw(what).with.property('code', 'shape-mismatch');
       });
