@@ -31,7 +31,7 @@ export interface CalibrationOptions extends TokenMaskOptions {
 const METHODS: readonly CalibrationMethod[] = ['pooled', 'nncf'];
 
 /** Pooled thresholds are renewed once the statistics grew by this share: sooner would hardly move them. */
-const RENEW_AFTER_GROWTH = 0.1;
+const RENEW_AFTER_GROWTH = 0.2;
 
 /**
  * Sets the threshold of each of `layers` from the data set.
@@ -146,6 +146,9 @@ class PooledCalibration extends Calibration {
 class NncfCalibration extends Calibration {
   private readonly live: ActivationRecorder;
   private readonly running: ReadonlyMap<string, RunningThreshold>;
+  /** The last quantile: layers that share an input mostly share a target too. */
+  private last: {readonly values: Float32Array; readonly target: number; readonly quantile: number} | null =
+    null;
 
   constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>, alpha?: number) {
     super(layers);
@@ -167,8 +170,15 @@ class NncfCalibration extends Calibration {
   protected beforeMask(path: string, values: Float32Array): void {
     if (values.length === 0) return;
     const running = this.running.get(path)!;
-    running.update(quantileAbs(values, this.target(path)));
+    running.update(this.quantile(values, this.target(path)));
     this.layers.get(path)!.setThreshold(running.value);
+  }
+
+  private quantile(values: Float32Array, target: number): number {
+    if (this.last?.values !== values || this.last.target !== target) {
+      this.last = {values, target, quantile: quantileAbs(values, target)};
+    }
+    return this.last.quantile;
   }
 }
 
