@@ -4,9 +4,15 @@
 export {sparsifyActivations, retarget, type SparsifyOptions, type SparsifyScopes} from './sparsify.js';
 export {measureSparsity, type LayerSparsity} from './eval/measure-sparsity.js';
 export {inspect, type DenseReport} from './model/inspect.js';
-export {IgnoredScope, TargetScope, type ScopeOptions, type Subgraph} from './scope/target-scope.js';
+export {IgnoredScope, TargetScope, type Scope, type ScopeOptions, type Subgraph} from './scope/target-scope.js';
 export type {TargetSparsityByScope} from './scope/targets.js';
-export {Dataset, type DataSource} from './dataset.js';
+export {
+  Dataset,
+  type Batches,
+  type DataSource,
+  type DatasetOptions,
+  type DatasetTransform,
+} from './dataset.js';
 export {SparsifyingDense, type SparsifyingDenseArgs} from './layers/sparsifying-dense.js';
 export {registerLayers, withLayers, type SerializableClass} from './layers/registry.js';
 export type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
@@ -19,6 +25,7 @@ export {
 } from './calibration/statistics.js';
 export type {TokenMaskOptions} from './calibration/token-mask.js';
 export {AbsHistogram} from './stats/histogram.js';
+export type {HistogramJSON} from './stats/histogram-json.js';
 export {
   registerSparsifiedMatMul,
   sparsifiedMatMul,

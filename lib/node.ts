@@ -10,5 +10,5 @@ export type {Processor} from './backend/processor.js';
 export {provision, type Provisioned, type ProvisionOptions} from './backend/provision.js';
 export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} from './io/data-files.js';
 export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/file-system.js';
-export {readLabels, type Labels} from './io/labels.js';
+export {readLabels, type ClassLabels, type Labels, type TargetLabels} from './io/labels.js';
 export {loadLayersModel, saveLayersModel, type SaveOptions} from './io/model-files.js';
