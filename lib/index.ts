@@ -4,7 +4,13 @@
 export {sparsifyActivations, retarget, type SparsifyOptions, type SparsifyScopes} from './sparsify.js';
 export {measureSparsity, type LayerSparsity} from './eval/measure-sparsity.js';
 export {inspect, type DenseReport} from './model/inspect.js';
-export {IgnoredScope, TargetScope, type Scope, type ScopeOptions, type Subgraph} from './scope/target-scope.js';
+export {
+  IgnoredScope,
+  TargetScope,
+  type Scope,
+  type ScopeOptions,
+  type Subgraph,
+} from './scope/target-scope.js';
 export type {TargetSparsityByScope} from './scope/targets.js';
 export {
   Dataset,
