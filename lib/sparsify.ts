@@ -7,7 +7,7 @@ import {calibrate, type CalibrationMethod, type CalibrationOptions} from './cali
 import type {Progress} from './calibration/run.js';
 import {attachStatistics, statisticsOf} from './calibration/statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
-import {ModelError} from './errors.js';
+import {ModelError, SparsifyError, nearest} from './errors.js';
 import {cloneModel} from './model/clone.js';
 import {
   SPARSIFIABLE_TYPES,
@@ -45,6 +45,16 @@ export interface SparsifyOptions extends SparsifyScopes {
   readonly signal?: AbortSignal;
 }
 
+const OPTION_NAMES: readonly (keyof SparsifyOptions)[] = [
+  'targetSparsityByScope',
+  'ignoredScope',
+  'calibration',
+  'inPlace',
+  'saveStatistics',
+  'onProgress',
+  'signal',
+];
+
 /**
  * Sparsifies the inputs of a model's Dense layers: each selected layer masks the share of its inputs that are
  * smallest in magnitude, by a threshold that is found on `dataset` once and then fixed.
@@ -70,6 +80,7 @@ export async function sparsifyActivations(
   dataset: Batches | DataSource<unknown>,
   options: SparsifyOptions,
 ): Promise<tf.LayersModel> {
+  checkOptions(options);
   const {calibration = 'pooled', inPlace = false, saveStatistics = false, onProgress, signal} = options;
   checkModel(model);
   const targets = selectTargets(
@@ -142,6 +153,26 @@ export function retarget(
     layer.setThreshold(histogram.count === 0 ? -Infinity : histogram.quantile(target));
   }
   return inspect(model);
+}
+
+/** Rejects options that are missing or misspelt: a wrong name would pass unnoticed. */
+function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null || !('targetSparsityByScope' in options)) {
+    throw new SparsifyError(
+      'missing-option',
+      "sparsifyActivations needs options with targetSparsityByScope: write {targetSparsityByScope: {'.*': 0.5}}",
+    );
+  }
+  for (const name of Object.keys(options)) {
+    if ((OPTION_NAMES as readonly string[]).includes(name)) continue;
+    const near = nearest(name, OPTION_NAMES);
+    throw new SparsifyError(
+      'unknown-option',
+      `"${name}" is no option of sparsifyActivations; its options are ${OPTION_NAMES.join(', ')}` +
+        (near.length > 0 ? `: did you mean "${near[0]}"?` : ''),
+      {got: name, allowed: OPTION_NAMES},
+    );
+  }
 }
 
 function isScopes(scopes: SparsifyScopes | TargetSparsityByScope): scopes is SparsifyScopes {

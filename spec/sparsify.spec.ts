@@ -328,6 +328,14 @@ describe('sparsifyActivations', () => {
         expect((await sparsify({}, [{y: batch}])).code).to.equal('wrong-inputs');
       });
 
+      it('options that are missing or misspelt', async () => {
+        const none = undefined as unknown as SparsifyOptions;
+        expect((await rejection(sparsifyActivations(model, [batch], none))).code).to.equal('missing-option');
+        const error = await sparsify({calibraton: 'nncf'} as Partial<SparsifyOptions>);
+        expect(error.code).to.equal('unknown-option');
+        expect(error.message).to.include('"calibration"');
+      });
+
       it('an unknown calibration method', async () => {
         const error = await sparsify({calibration: 'pool' as 'pooled'});
         expect(error.code).to.equal('unknown-method');

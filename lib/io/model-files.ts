@@ -1,7 +1,7 @@
 /** @file Loading and saving LayersModels by path or URL, on every backend, with errors that say what to do. */
 
 import {constants} from 'node:fs';
-import {access, stat} from 'node:fs/promises';
+import {access, readFile, stat} from 'node:fs/promises';
 import {dirname} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
@@ -49,7 +49,9 @@ export interface SaveOptions extends FileSystemOptions {
  * @throws FileError `unsupported-scheme`, `not-a-folder`, `no-permission` …
  */
 export async function checkSavePath(path: string): Promise<void> {
-  let folder = dirname(modelJsonPath(localPath(path)));
+  const jsonPath = modelJsonPath(localPath(path));
+  await checkReplaceable(jsonPath);
+  let folder = dirname(jsonPath);
   for (;;) {
     try {
       if (!(await stat(folder)).isDirectory()) {
@@ -68,6 +70,22 @@ export async function checkSavePath(path: string): Promise<void> {
   }
 }
 
+/** Refuses to overwrite a file that holds no model: a package.json, say. */
+async function checkReplaceable(jsonPath: string): Promise<void> {
+  let text: string;
+  try {
+    text = await readFile(jsonPath, 'utf8');
+  } catch {
+    return; // nothing there, or nothing that could be read: writing tells
+  }
+  if (/"modelTopology"\s*:/.test(text)) return;
+  throw new FileError(
+    'not-a-model',
+    `${jsonPath} exists and holds no model, so it is not replaced: name another folder for the model`,
+    {path: jsonPath},
+  );
+}
+
 /**
  * Saves a LayersModel on any backend, one weight in memory at a time. An older model in the same place is
  * replaced in one step: a kill or a full disk leaves it whole.
@@ -78,7 +96,7 @@ export async function checkSavePath(path: string): Promise<void> {
  * @returns What was written.
  * @throws ModelError `disposed-model`, or `duplicate-weight` if two weights have one name, since such a model
  *     could not be loaded again.
- * @throws FileError `disk-full`, `no-permission` …
+ * @throws FileError `not-a-model` if the file in its place is no model, `disk-full`, `no-permission` …
  */
 export async function saveLayersModel(
   model: tf.LayersModel,
@@ -86,8 +104,10 @@ export async function saveLayersModel(
   {maxShardBytes, signal}: SaveOptions = {},
 ): Promise<tf.io.SaveResult> {
   const weights = namedWeights(model);
+  const jsonPath = modelJsonPath(localPath(path));
+  await checkReplaceable(jsonPath);
   return writeModel(
-    modelJsonPath(localPath(path)),
+    jsonPath,
     {
       modelTopology: model.toJSON(null, false),
       format: 'layers-model',

@@ -46,6 +46,15 @@ describe('saveLayersModel and loadLayersModel', () => {
   const at = temporaryFolder();
   checkForLeaks();
 
+  it('refuse to replace a file that holds no model', async () => {
+    const model = smallModel();
+    writeFileSync(at('package.json'), '{"name": "mine"}');
+    const error = await saveLayersModel(model, at('package.json')).catch((e: unknown) => e);
+    expect(error).to.have.property('code', 'not-a-model');
+    expect(readFileSync(at('package.json'), 'utf8')).to.equal('{"name": "mine"}');
+    model.dispose();
+  });
+
   onEveryBackend(() => {
     it('give back the same weights, names and metadata', async () => {
       const model = smallModel();
