@@ -1,7 +1,7 @@
 /**
  * @file `SparsifiedMatMul` on tfjs-node, by TensorFlow ops of our own: an addon (native/) that registers them with
- * the libtensorflow of this process. Few rows skip rows of the kernel; many rows are masked and go to TensorFlow's
- * dense MatMul. Not for tfjs-node-gpu: the ops are for the CPU.
+ * the libtensorflow of this process. Few rows skip rows of the kernel, more are masked and multiplied in blocks, and
+ * where TensorFlow's dense MatMul is faster they are masked for it. Not for tfjs-node-gpu: the ops are for the CPU.
  */
 import * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../errors.js';
@@ -43,24 +43,34 @@ interface OpAttr {
 }
 
 /**
- * Rows from which TensorFlow's dense MatMul on masked rows is faster than our kernel, which by then reads nearly all
- * of the kernel anyway: 12 independent rows at 50 % keep 99.98 % of the inputs between them.
+ * Up to this many rows our op skips rows of the kernel, and up to this many multiplications it masks x and multiplies in
+ * blocks of its own; beyond both, TensorFlow's dense MatMul on masked rows is as fast or faster.
  *
- * Measured on 2 cores with AVX2, TensorFlow 2.21, time of the dense `MatMul` op over our time, sparsity 0 and 0.5:
+ * Measured on 2 cores with AVX2, TensorFlow 2.21, time of the faster of `MatMul` and `tf.matMul` over that of our op at
+ * sparsity 0 (0.5 differs by 0.05 at most beyond 8 rows). Up to 12 rows skipping, beyond 16 blocks; | where the rule ends:
  *
- *     rows             2            4            8            12           16           24     32
- *     576 x 1536       -            1.5  1.6     1.8  1.8     1.2  1.3     1.2  1.2     -      -
- *     4096 x 4096      1.6  2.1     1.5  1.4     1.4  1.3     -            1.0  1.0     0.8    0.6
- *     4096 x 11008     -            -            1.4  1.4     1.0  1.1     0.8  0.8     -      -
+ *     rows             4       8       12      16      32      64      256
+ *     576 x 192                                1.7     1.3     1.4     1.2
+ *     576 x 576                                1.7     1.4     1.3     1.0
+ *     1536 x 576                               1.4     1.4     1.1   | 0.91
+ *     576 x 1536       1.5     1.8     1.2     1.3     1.4     1.2   | 0.93
+ *     2048 x 256                               1.4     1.3     1.2     1.0
+ *     2048 x 2048                                      1.2           | 1.1
+ *     4096 x 1024                                      1.2           | 0.87
+ *     2048 x 5632                                    | 1.0             0.87
+ *     5632 x 2048                                    | 0.94            1.1
+ *     4096 x 4096      1.6     1.4             1.0
+ *
+ * With one thread blocks gain more where rows of the kernel are a multiple of 2 KB apart (units a multiple of 512), which
+ * TensorFlow's matrix product does not avoid: 2048 x 2048 at 256 rows 1.7, 5632 x 2048 1.5, 576 x 1536 1.15; and lose
+ * elsewhere: 1536 x 576 0.85.
  */
 const MAX_SKIPPING_ROWS = 12;
-const MAX_SKIPPING_ROWS_SMALL = 16;
-const SMALL_WEIGHTS = 2 ** 21;
+const MAX_BLOCK_PRODUCTS = 2 ** 27;
 
-/** Whether to skip rows of a kernel [inputSize, units], or to mask `rows` rows of x and multiply them densely. */
-export function skipsRows(rows: number, inputSize: number, units: number): boolean {
-  const small = inputSize * units <= SMALL_WEIGHTS;
-  return rows <= (small ? MAX_SKIPPING_ROWS_SMALL : MAX_SKIPPING_ROWS);
+/** Whether our op multiplies by a kernel [inputSize, units] itself, or TensorFlow does by `rows` masked rows of x. */
+export function multipliesItself(rows: number, inputSize: number, units: number): boolean {
+  return rows <= MAX_SKIPPING_ROWS || rows * inputSize * units <= MAX_BLOCK_PRODUCTS;
 }
 
 let registered = false;
@@ -99,10 +109,13 @@ function multiply(
   ];
   const [inputSize, units] = kernel.shape;
   const rows = leadingSize(x.shape);
-  if (skipsRows(rows, inputSize, units)) {
+  if (multipliesItself(rows, inputSize, units)) {
     return backend.executeSingleOutput(SPARSIFIED_MATMUL, attrs, [x, kernel, threshold, ...biases]); // [..., N]
   }
-  const masked = backend.executeSingleOutput('SparsifyMask', [], [x, threshold]); // [rows, K]
+  // As a matrix, since then the op gives x itself if there is nothing to mask.
+  const flat = tf.reshape(x as tf.Tensor, [rows, inputSize]); // [rows, K]
+  const masked = backend.executeSingleOutput('SparsifyMask', [], [flat, threshold]); // [rows, K]
+  flat.dispose();
   const product = denseMatMul(backend, masked, kernel); // [rows, K] x [K, N]
   masked.dispose();
   if (bias === undefined && activation === 'linear') return withRows(product, x.shape);
@@ -154,7 +167,7 @@ export interface GroupedLayer {
  * search for the kept inputs and one wait for the threads. It has no gradient. On backend `tensorflow` only, after
  * {@link registerTensorflowKernels}.
  *
- * @param x float32, [..., K]. Meant for the few rows of decoding: from about 12 rows on, separate calls are faster.
+ * @param x float32, [..., K]. Meant for the few rows of decoding: from about 16 rows on, separate calls are as fast.
  * @param threshold float32, a scalar or [K].
  * @param layers At least one.
  * @returns One tensor [..., N] a layer; the caller disposes them.

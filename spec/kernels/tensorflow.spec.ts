@@ -7,7 +7,7 @@ import {loadNativeKernels} from '../../lib/backend/native.js';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
 import {SPARSIFIED_MATMUL} from '../../lib/kernels/contract.js';
 import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
-import {skipsRows, sparsifiedMatMulGroup, type NativeKernels} from '../../lib/kernels/tensorflow.js';
+import {multipliesItself, sparsifiedMatMulGroup, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {runKernel} from '../../lib/tfjs.js';
 import {packageFolderOf} from '../../scripts/provision/index.mjs';
 import {provisionNative} from '../../scripts/provision/native.mjs';
@@ -246,6 +246,17 @@ describe('the native kernels', function () {
       }
     });
 
+    for (const threshold of [-Infinity, 0.5]) {
+      it(`leave a large product to TensorFlow, threshold ${threshold}`, () => {
+        const testCase = {...normalCase(300, 700, 700, 0), threshold: Float32Array.of(threshold)};
+        expect(multipliesItself(300, 700, 700)).to.equal(false);
+        check(testCase);
+        check({...testCase, bias: normals(700, 3), activation: 'relu'});
+        const perInput = new Float32Array(700).fill(threshold);
+        check({...testCase, threshold: perInput});
+      });
+    }
+
     it('give no rows for no rows', () => {
       const y = tf.tidy(() => {
         const inputs = {x: tf.zeros([0, 5]), kernel: tf.ones([5, 3]), threshold: tf.scalar(0)};
@@ -378,10 +389,10 @@ describe('the native kernels', function () {
     });
   });
 
-  it('skip rows for few rows of x and mask for many', () => {
-    expect(skipsRows(1, 4096, 11008)).to.equal(true);
-    expect(skipsRows(16, 576, 1536)).to.equal(true);
-    expect(skipsRows(32, 576, 1536)).to.equal(false);
-    expect(skipsRows(16, 4096, 11008)).to.equal(false);
+  it('multiply few rows and small products themselves', () => {
+    expect(multipliesItself(1, 4096, 11008)).to.equal(true);
+    expect(multipliesItself(64, 576, 1536)).to.equal(true);
+    expect(multipliesItself(256, 576, 1536)).to.equal(false);
+    expect(multipliesItself(16, 4096, 11008)).to.equal(false);
   });
 });

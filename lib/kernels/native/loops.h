@@ -53,6 +53,29 @@ void SumRows(const Panel& panel, const uint32_t* index, const float* value, size
 void SumRowsBatch(const Panel& panel, size_t rows, const uint32_t* index, const float* value, size_t count,
                   bool skipping, float* sum);
 
+// x for dense multiplication, cut into tiles of nearly equal numbers of rows, at most TileRows(). A tile of R rows lies as
+// [stride / kChunk, R, kChunk]: read as one stream, where R rows apart would be R.
+constexpr size_t kChunk = 16;
+struct Tiles {
+  const float* data;  // aligned to 64 bytes
+  size_t rows, inputs;
+  size_t stride;  // inputs, rounded up to kChunk
+  size_t count;
+  size_t First(size_t tile) const { return rows * tile / count; }
+};
+size_t TileRows();
+
+// One tile of x, with +0 where masked.
+void MaskTile(const float* x, size_t rows, size_t inputs, Threshold threshold, float* tile);
+
+// Inputs that MultiplyBlock takes at a time: with 16 columns they fill half of an L1 cache of 32 KB.
+constexpr size_t kBlockDepth = 256;
+
+// y[r][n] = sum over k of x[r][k] * kernel[k][n] for the rows of these tiles and the columns of the panel, whose stride and
+// first column are those of y too. `packed` has room for kBlockDepth times the columns, rounded up to 32, and is aligned
+// to 64 bytes.
+void MultiplyBlock(const Tiles& x, size_t first_tile, size_t last_tile, const Panel& panel, float* packed, float* y);
+
 // y[n] = activation(sum of parts[p * part_stride + n] over p, in order, + bias[n]). `bias` may be null, y may be
 // parts. Returns whether all of y is finite.
 bool Finish(const float* parts, size_t count, size_t part_stride, const float* bias, Activation activation,

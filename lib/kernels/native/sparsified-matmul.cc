@@ -30,8 +30,22 @@ constexpr size_t kBytesATask = 384 * 1024;
 constexpr size_t kFloatsATask = 24 * 1024;
 constexpr size_t kFloatsWorthWaking = 256 * 1024;
 
+// 2 million multiplications take some 40 us, as waking does.
+constexpr size_t kProductsWorthWaking = 1 << 21;
+
 // The private sums of a task should stay in the L2 cache: this many floats (512 KB are common, 1 and 2 MB too).
 constexpr size_t kSumsAtOnce = 32 * 1024;
+
+// Of the dense blocks: 128 KB of packed kernel and 144 KB of x at a time, which share the L2 cache.
+constexpr size_t kBlockColumns = 128;
+constexpr size_t kBlockRows = 144;
+
+// Rows that are multiplied by skipping. 12 independent rows at 50 % keep 99.98 % of the inputs between them, so what is
+// gained is the one stream; beyond this many the sums take turns in the cache and blocks are faster. Time of TensorFlow's
+// MatMul over ours at 16 rows, skipping: 576 x 1536 1.29, 1536 x 576 1.40, 4096 x 1024 0.83, 5632 x 2048 0.63.
+constexpr size_t kSkippingRows = 12;
+constexpr size_t kSkippingRowsSmall = 16;
+constexpr size_t kSmallWeights = 1 << 21;
 
 // With more kept than this, rows are read as one dense stream: there is nothing left for the prefetch to gain.
 constexpr double kDenseShare = 0.9;
@@ -183,6 +197,43 @@ KeptInputs FindKept(const float* x, size_t rows, size_t inputs, Threshold thresh
   return kept;
 }
 
+// Masks x and multiplies it densely, in blocks of rows and columns.
+void MultiplyMasked(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
+                    size_t layer_count, Scratch& scratch, Pool& pool) {
+  const size_t stride = RoundUp(inputs, kChunk);
+  float* const masked = scratch.Floats(rows * stride);
+  const Tiles tiles{masked, rows, inputs, stride, CeilDiv(rows, TileRows())};
+  const size_t tiles_a_task = CeilDiv(kFloatsATask, TileRows() * std::max<size_t>(1, inputs));
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(tiles.count, tiles_a_task)), rows * inputs >= kFloatsWorthWaking,
+               [&](size_t task) {
+                 const size_t last = std::min(tiles.count, (task + 1) * tiles_a_task);
+                 for (size_t tile = task * tiles_a_task; tile < last; tile++) {
+                   const size_t first = tiles.First(tile);
+                   MaskTile(x + first * inputs, tiles.First(tile + 1) - first, inputs, threshold, masked + first * stride);
+                 }
+               });
+  const size_t row_blocks = CeilDiv(rows, kBlockRows);
+  for (size_t l = 0; l < layer_count; l++) {
+    const Layer& layer = layers[l];
+    const size_t column_blocks = CeilDiv(layer.units, kBlockColumns);
+    const bool worth_waking = rows * inputs * layer.units >= kProductsWorthWaking;
+    pool.ForEach(static_cast<uint32_t>(row_blocks * column_blocks), worth_waking, [&](size_t task) {
+      thread_local Scratch packed;
+      const size_t first_tile = tiles.count * (task % row_blocks) / row_blocks;
+      const size_t last_tile = tiles.count * (task % row_blocks + 1) / row_blocks;
+      const size_t column = task / row_blocks * kBlockColumns;
+      const size_t columns = std::min(kBlockColumns, layer.units - column);
+      MultiplyBlock(tiles, first_tile, last_tile, {layer.kernel, layer.units, column, columns},
+                    packed.Floats(kBlockDepth * kBlockColumns), layer.y);
+      if (layer.bias == nullptr && layer.activation == Activation::kLinear) return;
+      for (size_t r = tiles.First(first_tile); r < tiles.First(last_tile); r++) {
+        float* const row = layer.y + r * layer.units + column;
+        Finish(row, 1, 0, layer.bias ? layer.bias + column : nullptr, layer.activation, columns, row);
+      }
+    });
+  }
+}
+
 }  // namespace
 
 void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
@@ -190,6 +241,11 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
   const FlushDenormals flush;
   thread_local Scratch list_scratch;
   thread_local Scratch sum_scratch;
+  size_t units = 0;
+  for (size_t l = 0; l < layer_count; l++) units += layers[l].units;
+  if (rows > (inputs * units <= kSmallWeights ? kSkippingRowsSmall : kSkippingRows)) {
+    return MultiplyMasked(x, rows, inputs, threshold, layers, layer_count, sum_scratch, pool);
+  }
   std::vector<Layer> moved(layers, layers + layer_count);
   const auto multiply_rows = [&](size_t first, size_t count) {
     for (size_t l = 0; l < layer_count; l++) moved[l].y = layers[l].y + first * layers[l].units;

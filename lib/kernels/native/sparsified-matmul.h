@@ -1,5 +1,5 @@
-// SparsifiedMatMul for a few rows: y = activation(kept(x) * kernel + bias), reading only the rows of the kernel
-// whose input is kept. Divides the work over a pool; the inner loops are in loops.h.
+// SparsifiedMatMul: y = activation(kept(x) * kernel + bias). For a few rows it reads only the rows of the kernel whose
+// input is kept; for more it masks x and multiplies in blocks. Divides the work over a pool; the inner loops are in loops.h.
 //
 // Several layers that read the same x (q, k and v; gate and up) share one compaction and one wait for the threads.
 #ifndef SPARSIFY_SPARSIFIED_MATMUL_H_
@@ -23,7 +23,7 @@ struct Layer {
 };
 
 // x is [rows, inputs]. An entry with |x| <= threshold counts as 0 and its row of the kernel has no effect on that
-// row's result, be it Inf or NaN. The result depends on the number of threads (in the order of additions), not on
+// row's result, be it Inf or NaN (which beyond 12 rows count as 0 times Inf or NaN: NaN). The result depends on the number of threads (in the order of additions), not on
 // which of them did what. Denormal numbers count as 0, as in TensorFlow's own ops.
 void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
                       size_t layer_count, Pool& pool);

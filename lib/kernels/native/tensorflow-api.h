@@ -57,6 +57,7 @@ constexpr int TF_FLOAT = 1;
   F(TF_OpKernelContext_Failure, void, (TF_OpKernelContext*, TF_Status*))                                          \
   F(TF_NumInputs, int, (TF_OpKernelContext*))                                                                     \
   F(TF_GetInput, void, (TF_OpKernelContext*, int, TF_Tensor**, TF_Status*))                                       \
+  F(TF_SetOutput, void, (TF_OpKernelContext*, int, const TF_Tensor*, TF_Status*))                                 \
   F(TF_AllocateOutput, TF_Tensor*,                                                                                \
     (TF_OpKernelContext*, int index, int dtype, const int64_t* dims, int rank, size_t bytes, TF_Status*))
 
