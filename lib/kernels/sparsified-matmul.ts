@@ -40,15 +40,19 @@ export function sparsifiedMatMul(
   checkShapes(x, kernel, threshold, bias);
   registerSparsifiedMatMul();
   const attrs: SparsifiedMatMulAttrs = {activation};
+  const hasKernel = tf.getKernel(SPARSIFIED_MATMUL, tf.getBackend()) !== undefined;
+  // Outside of gradients nobody asks for one, and customGrad takes 12 us of the 27 us of a small call.
+  if (hasKernel && x.dtype === 'float32' && tf.engine().state.gradientDepth === 0) {
+    return runKernel(SPARSIFIED_MATMUL, {x, kernel, threshold, ...(bias === undefined ? {} : {bias})}, attrs);
+  }
   const op = tf.customGrad((...args) => {
     const save = args.pop() as tf.GradSaveFunc;
     const [x, kernel, threshold, bias] = args as [tf.Tensor, tf.Tensor2D, tf.Tensor, tf.Tensor1D?];
     const inputs = {x, kernel, threshold, ...(bias === undefined ? {} : {bias})};
     save(Object.values(inputs));
-    const value =
-      tf.getKernel(SPARSIFIED_MATMUL, tf.getBackend()) === undefined
-        ? sparsifiedMatMulFallback({...inputs, activation})
-        : runKernel(SPARSIFIED_MATMUL, inputs, attrs);
+    const value = hasKernel
+      ? runKernel(SPARSIFIED_MATMUL, inputs, attrs)
+      : sparsifiedMatMulFallback({...inputs, activation});
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const gradients = gradientsOf(dy, saved, activation);
       const inOrder = [gradients.x(), gradients.kernel(), gradients.threshold()];
