@@ -65,7 +65,7 @@ export async function calibrate(
 /** What both methods share: a histogram a stream, whether or not the thresholds come from it. */
 abstract class Calibration implements Pass {
   /** By the first path of the stream: recorders have streams of their own, over the same layers. */
-  private readonly histograms = new Map<
+  protected readonly histograms = new Map<
     string,
     {readonly stream: Stream; readonly histogram: AbsHistogram}
   >();
@@ -74,7 +74,7 @@ abstract class Calibration implements Pass {
 
   abstract recorder(index: number): ActivationRecorder;
 
-  /** A layer is about to mask `values`, which its statistics hold already (live recorders only). */
+  /** A layer is about to mask `values`, which its statistics hold already (hooked layers only). */
   protected abstract beforeMask(path: string, values: Float32Array, histogram: AbsHistogram): void;
 
   observe({stream, values, isNew, reader}: Observation, index: number): void {
@@ -88,11 +88,14 @@ abstract class Calibration implements Pass {
 
   /** Histograms by path; empty for a layer that no data reached. */
   statistics(): CalibrationStatistics {
-    const byPath = new Map([...this.layers.keys()].map((path) => [path, new AbsHistogram()]));
+    const recorded = new Map<string, AbsHistogram>();
     for (const {stream, histogram} of this.histograms.values()) {
-      for (const path of stream.paths) byPath.set(path, histogram);
+      for (const path of stream.paths) recorded.set(path, histogram);
     }
-    return new CalibrationStatistics(byPath);
+    const paths = [...this.layers.keys()];
+    return new CalibrationStatistics(
+      new Map(paths.map((path) => [path, recorded.get(path) ?? new AbsHistogram()])),
+    );
   }
 
   /** Sets the last thresholds. */
@@ -125,13 +128,18 @@ class PooledCalibration extends Calibration {
   }
 
   afterBatch(): void {
-    for (const [path, histogram] of this.statistics().layers) this.renew(path, histogram, RENEW_AFTER_GROWTH);
+    this.renewAll(RENEW_AFTER_GROWTH);
   }
 
   override finish(): CalibrationStatistics {
-    const statistics = this.statistics();
-    for (const [path, histogram] of statistics.layers) this.renew(path, histogram, 0);
-    return statistics;
+    this.renewAll(0);
+    return this.statistics();
+  }
+
+  private renewAll(growth: number): void {
+    for (const {stream, histogram} of this.histograms.values()) {
+      for (const path of stream.paths) this.renew(path, histogram, growth);
+    }
   }
 
   /** Sets the threshold from the statistics if they grew by more than a share since it was last set. */

@@ -24,7 +24,7 @@ export interface Observation {
   readonly shape: readonly number[];
   /** Whether the stream has not shown this tensor in this batch yet. */
   readonly isNew: boolean;
-  /** The layer that reads it now and is about to mask it; null unless the recorder is live. */
+  /** The layer that reads it now and is about to mask it, if it is hooked; null for what the graph exposes. */
   readonly reader: string | null;
 }
 
@@ -76,11 +76,6 @@ export class ActivationRecorder {
     const forced = [...reached].flatMap((layer) => calls(layer).flatMap((call) => call.outputTensors));
     const outputs = [...new Set([...this.recorded, ...forced])];
     this.intermediate = tf.model({inputs: model.inputs, outputs});
-  }
-
-  /** Every stream that is recorded. */
-  get streams(): Stream[] {
-    return [...new Set<Stream>([...this.exposed, ...this.hooked.map(({stream}) => stream)])];
   }
 
   /** Runs one batch and tells `observe` of every tensor that a targeted layer reads. */

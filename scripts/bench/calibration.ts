@@ -4,7 +4,6 @@
  *
  * Usage: npm run bench -- calibration [--json] [--rounds N]
  */
-import {execFileSync} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
@@ -13,6 +12,7 @@ import {formatTable} from '../../lib/cli/table.js';
 import {median} from '../../lib/eval/latency.js';
 import {Dataset, retarget, sparsifyActivations} from '../../lib/index.js';
 import {loadLayersModel} from '../../lib/io/model-files.js';
+import {peakMemoryOf, printPeakMemory} from './measure/memory.js';
 import {normalValues, residualMlp} from './models.js';
 
 const HELP = `Usage: npm run bench -- calibration [--json] [--rounds N]
@@ -20,6 +20,7 @@ const HELP = `Usage: npm run bench -- calibration [--json] [--rounds N]
 Time of sparsifyActivations divided by that of plain forward passes over the same batches (median of N rounds in
 turns, 9 by default); growth of a process's peak memory from 64 to 640 batches; time of retarget on 210 layers.`;
 
+const SCRIPT = fileURLToPath(import.meta.url);
 const DIGITS = fileURLToPath(new URL('../../models/digits/model.json', import.meta.url));
 const BATCH = 128;
 const BATCHES = 32;
@@ -58,7 +59,7 @@ async function bench(rounds: number): Promise<void> {
     for (const method of ['pooled', 'nncf'] as const)
       rows.push(await timeOf(name, model, width, method, rounds));
   }
-  const [small, large] = MEMORY_BATCHES.map(peakMemoryOf);
+  const [small, large] = MEMORY_BATCHES.map((count) => peakMemoryOf(SCRIPT, String(count)));
   const result = {
     backend: name,
     rows,
@@ -113,16 +114,6 @@ async function timed(work: () => Promise<void>): Promise<number> {
   return performance.now() - start;
 }
 
-/** Peak memory of a new process that calibrates on so many batches, in MiB. */
-function peakMemoryOf(batches: number): number {
-  const args = [...process.execArgv, fileURLToPath(import.meta.url), '--memory-child', String(batches)];
-  const output = execFileSync(process.execPath, args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  return Number(output.trim().split('\n').at(-1));
-}
-
 /** Calibrates on data that is made batch by batch, and prints this process's peak memory in MiB. */
 async function reportPeakMemory(count: number): Promise<void> {
   await loadBackend();
@@ -138,7 +129,7 @@ async function reportPeakMemory(count: number): Promise<void> {
     targetSparsityByScope: {'.*': 0.5},
     inPlace: true,
   });
-  console.log(String(process.resourceUsage().maxRSS / 1024));
+  printPeakMemory();
 }
 
 /** Milliseconds of new targets for 210 layers. */

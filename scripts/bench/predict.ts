@@ -4,7 +4,6 @@
  *
  * Usage: npm run bench -- predict [--json] [--seconds S] [--only times|memory]
  */
-import {execFileSync} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
@@ -13,6 +12,7 @@ import {formatTable, percent} from '../../lib/cli/table.js';
 import {median} from '../../lib/eval/latency.js';
 import {measureSparsity, sparsifyActivations} from '../../lib/index.js';
 import {loadLayersModel} from '../../lib/io/model-files.js';
+import {peakMemoryOf, printPeakMemory} from './measure/memory.js';
 import {mlp, normalValues} from './models.js';
 
 const HELP = `Usage: npm run bench -- predict [--json] [--seconds S] [--only times|memory]
@@ -27,6 +27,7 @@ Output of --json, one object:
           actual the mean share of inputs that was masked, spreadMs the 10th and the 90th of 100 calls
   memory  {stockMiB, sparseMiB, ratio}`;
 
+const SCRIPT = fileURLToPath(import.meta.url);
 const DIGITS = fileURLToPath(new URL('../../models/digits/model.json', import.meta.url));
 const SPARSITIES = [0, 0.5, 0.7];
 const BATCHES = [1, 32];
@@ -155,18 +156,8 @@ function timesOf(name: string, variants: readonly Variant[], batch: number, seco
 
 function memoryOfModels(): {stockMiB: number; sparseMiB: number; ratio: number} {
   console.error('memory of a model of 1 GB, two processes, about 20 s');
-  const [stockMiB, sparseMiB] = MEMORY_MODES.map(peakMemoryOf);
+  const [stockMiB, sparseMiB] = MEMORY_MODES.map((mode) => peakMemoryOf(SCRIPT, mode));
   return {stockMiB, sparseMiB, ratio: sparseMiB / stockMiB};
-}
-
-/** Peak memory of a new process that runs the model, in MiB. */
-function peakMemoryOf(mode: MemoryMode): number {
-  const args = [...process.execArgv, fileURLToPath(import.meta.url), '--memory-child', mode];
-  const output = execFileSync(process.execPath, args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  return Number(output.trim().split('\n').at(-1));
 }
 
 /** Runs 4 Dense layers of 8192 x 8192, 1 GB of weights that are no zeros, and prints this process's peak memory. */
@@ -179,7 +170,7 @@ async function reportPeakMemory(mode: MemoryMode): Promise<void> {
   for (const rows of [1, 32, 1, 32]) {
     tf.tidy(() => (model.predict(data.slice(0, rows)) as tf.Tensor).dataSync());
   }
-  console.log(String(process.resourceUsage().maxRSS / 1024));
+  printPeakMemory();
 }
 
 function print(rows: readonly Row[]): void {
