@@ -39,7 +39,11 @@ export interface Decoder {
    * @param targets As many ids as `tokens`: `targets[i]` is what comes after `tokens[i]`.
    * @returns Natural log likelihood of each target.
    */
-  score(tokens: ArrayLike<number>, targets: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array>;
+  score(
+    tokens: ArrayLike<number>,
+    targets: ArrayLike<number>,
+    options?: AppendOptions,
+  ): Promise<Float32Array>;
   /** Forgets all tokens from `length` on. */
   truncate(length: number): void;
   /** Masked inputs by path of the layer, since the decoder was made or `resetCounts` was called. */
