@@ -19,6 +19,11 @@ export interface Checkpoint {
   readonly config: LlamaConfig;
   /** By name. Rows of q and k are in Hugging Face order (half-split rotation) whatever the file's. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  /**
+   * What the scale of an RMS norm is above its stored weight: 1 for gemma from Hugging Face (it multiplies by 1 + w),
+   * 0 for all others and for every GGUF, where it is folded in.
+   */
+  readonly normOffset: 0 | 1;
   /** Null if the checkpoint has none. */
   readonly tokenizer: TokenizerSource | null;
   /**
