@@ -2,7 +2,7 @@
 import {cacheFolder, findNative} from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage, type BackendCheck} from './check.js';
-import {NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
+import {NATIVE_KERNELS, chooseBackend, type Choice, type Faster} from './choose.js';
 import {BACKENDS, requestedBackend, type BackendName} from './names.js';
 import {describeProcessor, type Processor} from './processor.js';
 
@@ -52,18 +52,28 @@ export async function doctor(): Promise<Diagnosis> {
     backends,
     cache: cacheFolder(),
   };
+  const known = (candidate: BackendName) => Promise.resolve(backends[BACKENDS.indexOf(candidate)]);
   try {
-    const {name, why, faster} = await chooseBackend(requested, (candidate) =>
-      Promise.resolve(backends[BACKENDS.indexOf(candidate)]),
-    );
+    const {name, why, faster} = await chooseBackend(requested, known);
     const {tensorflow} = backends[BACKENDS.indexOf(name)];
     const native = name === 'node' ? await checkNative() : null;
-    const better = faster ?? (native?.loads === false ? NATIVE_KERNELS : null);
+    const unasked =
+      requested === undefined ? undefined : fasterUnasked(name, await chooseBackend(undefined, known));
+    const better = faster ?? unasked ?? (native?.loads === false ? NATIVE_KERNELS : null);
     return {...about, used: {name, why}, problem: null, tensorflow, native, faster: better};
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     return {...about, used: null, problem: error.message, tensorflow: null, native: null, faster: null};
   }
+}
+
+/** What would be faster than the backend that `SPARSIFY_BACKEND` asks for, beside what is taken without it. */
+function fasterUnasked(requested: BackendName, unasked: Choice): Faster | undefined {
+  if (BACKENDS.indexOf(unasked.name) >= BACKENDS.indexOf(requested)) return unasked.faster;
+  return {
+    what: `${unasked.name}, which loads here, but SPARSIFY_BACKEND asks for ${requested}`,
+    command: 'unset SPARSIFY_BACKEND',
+  };
 }
 
 async function checkNative(): Promise<Diagnosis['native']> {

@@ -14,7 +14,10 @@ import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './
 /** A backend that is ready to compute. */
 export interface LoadedBackend {
   readonly name: BackendName;
-  /** TensorFlow.js with this backend set: the same instance that `import '@tensorflow/tfjs'` gives. */
+  /**
+   * TensorFlow.js with this backend set: the same instance that `import '@tensorflow/tfjs'` gives. Not enumerable: who
+   * prints the result reads the reasons, not thousands of functions.
+   */
   readonly tf: typeof tf;
   /** Why this one. */
   readonly why: string;
@@ -58,7 +61,8 @@ export async function loadBackend({name}: LoadBackendOptions = {}): Promise<Load
     });
     try {
       await activate(choice.name);
-      return choice.name === 'node' ? {...choice, tf, ...(await activateNative())} : {...choice, tf};
+      const native = choice.name === 'node' ? await activateNative() : {};
+      return Object.defineProperty({...choice, ...native, tf}, 'tf', {enumerable: false});
     } catch (error) {
       if (error instanceof BackendError) throw error;
       failures.set(choice.name, error instanceof Error ? error.message : String(error));

@@ -80,7 +80,7 @@ function checkShapes(model: tf.LayersModel, tensors: tf.Tensor[], index: number)
       'wrong-shape',
       `item ${index} of the data set has shape [${got.join(', ')}] for input "${model.inputNames[i]}"; the model ` +
         `takes [${shape.map((size) => size ?? 'any').join(', ')}]${hint}`,
-      {index, got, allowed: shape},
+      {index, got, allowed: shape, input: model.inputNames[i]},
     );
   });
 }

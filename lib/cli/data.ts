@@ -4,6 +4,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type {Command} from 'commander';
 import {Dataset, type Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
+import {readsIds} from '../eval/random-inputs.js';
 import {openDataFile} from '../io/data-files.js';
 import {countOption, numberOption} from './options.js';
 
@@ -24,7 +25,7 @@ export function addDataOptions(command: Command, what: string): Command {
     .addOption(
       numberOption(
         '--scale <FACTOR>',
-        'multiply the values of a .npy, .npz or .jsonl file by this, as 0.00392',
+        'multiply the values of a .npy, .npz or .jsonl file by this, as 0.00392; a file of bytes needs it',
       ),
     );
 }
@@ -39,6 +40,14 @@ export async function openData(
   }
   const inputNames = model.inputNames.length > 1 ? model.inputNames : undefined;
   const file = openDataFile(data, {batchSize, scale, inputNames});
+  if (scale === undefined && !readsIds(model) && (await file.holdsBytes())) {
+    throw new FileError(
+      'bad-option',
+      `${data} holds bytes, 0 to 255, as images do, and there is no --scale: give --scale ${1 / 255} if the model takes ` +
+        '0 to 1, or --scale 1 if it takes the bytes as they are',
+      {path: data},
+    );
+  }
   const items = await file.itemCount();
   const inFile = items === undefined ? undefined : Math.ceil(items / batchSize);
   const dataset = new Dataset(file, null, {disposeItems: true, length: inFile});

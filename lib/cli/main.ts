@@ -10,6 +10,8 @@ import {inspectCommand} from './commands/inspect.js';
 import {provisionCommand} from './commands/provision.js';
 import {retargetCommand} from './commands/retarget.js';
 import {sparsifyCommand} from './commands/sparsify.js';
+import {explain} from './explain.js';
+import {Interruption} from './interrupt.js';
 
 const HELP = `
 Example:
@@ -19,7 +21,7 @@ Example:
 
 The backend is the fastest that loads (tfjs-sparsify doctor tells); --backend NAME or SPARSIFY_BACKEND=NAME
 overrides, with node-gpu, node, wasm or cpu.
-Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
+Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
 const FAILED = 1;
 const WRONG_USE = 2;
@@ -57,12 +59,12 @@ function createProgram(): Command {
 /** The exit code for what a command threw, after saying it on stderr. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USE; // it has said it itself
-  if (error instanceof Error && error.name === 'AbortError') {
+  if (error instanceof Interruption) {
     console.error('stopped; nothing was written');
-    return FAILED;
+    return error.exitCode;
   }
   if (error instanceof SparsifyError) {
-    console.error(`error: ${error.message}`);
+    console.error(`error: ${explain(error)}`);
     return error instanceof ScopeError || WRONG_USE_CODES.has(error.code) ? WRONG_USE : FAILED;
   }
   console.error(error);

@@ -13,17 +13,23 @@ import {asContainer} from '../tfjs.js';
  *   model reads ids.
  */
 export function randomInputs(model: tf.LayersModel, rows: number, seed = 1): tf.Tensor[] {
-  const readsIds =
-    model.inputs.some(({dtype}) => dtype !== 'float32') ||
-    walkModel(asContainer(model)).layers.some(({type}) => type === 'Embedding');
+  const ids = readsIds(model);
   const shapes = model.inputs.map(({shape}) => [rows, ...shape.slice(1)]);
   const open = shapes.findIndex((shape) => shape.includes(null));
-  if (readsIds || open !== -1) {
-    const what = readsIds
+  if (ids || open !== -1) {
+    const what = ids
       ? 'the model reads ids, which random numbers are not'
       : `input "${model.inputNames[open]}" has the shape [${model.inputs[open].shape.map((size) => size ?? 'any').join(', ')}], ` +
         'of which more than the batch is open';
     throw new DatasetError('data-needed', `${what}: give data to time it on`, {inputs: model.inputNames});
   }
   return shapes.map((shape, i) => tf.randomNormal(shape as number[], 0, 1, 'float32', seed + i));
+}
+
+/** Whether a model takes whole numbers that mean something else than a magnitude: tokens, say. */
+export function readsIds(model: tf.LayersModel): boolean {
+  return (
+    model.inputs.some(({dtype}) => dtype !== 'float32') ||
+    walkModel(asContainer(model)).layers.some(({type}) => type === 'Embedding')
+  );
 }

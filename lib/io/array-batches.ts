@@ -12,6 +12,8 @@ export type ArrayBatch = ReadonlyMap<string, NumericArray>;
 export interface ArraySource {
   /** Items in the file, or undefined if only reading all of it would tell. */
   itemCount(): Promise<number | undefined>;
+  /** Whether an array of it holds unsigned bytes, as images do. */
+  holdsBytes(): Promise<boolean>;
   /** Reads the file from its start; every batch has `batchSize` items, the last one what is left. */
   batches(batchSize: number): AsyncIterable<ArrayBatch>;
 }

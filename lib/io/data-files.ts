@@ -27,6 +27,8 @@ export interface DataFile extends AsyncIterable<TensorBatch> {
   readonly path: string;
   /** Items in the file, or undefined if only reading all of it would tell (`.jsonl`, `.mjs`). */
   itemCount(): Promise<number | undefined>;
+  /** Whether an array of the file holds unsigned bytes, as images do: most models want them scaled. */
+  holdsBytes(): Promise<boolean>;
 }
 
 /** Extensions that `openDataFile` reads. */
@@ -61,6 +63,7 @@ export function openDataFile(path: string, options: DataFileOptions = {}): DataF
     return {
       path,
       itemCount: () => Promise.resolve(undefined),
+      holdsBytes: () => Promise.resolve(false),
       [Symbol.asyncIterator]: () => dataModuleBatches(path),
     };
   }
@@ -68,6 +71,7 @@ export function openDataFile(path: string, options: DataFileOptions = {}): DataF
   return {
     path,
     itemCount: () => source.itemCount(),
+    holdsBytes: () => source.holdsBytes(),
     [Symbol.asyncIterator]: () => tensorBatches(source.batches(batchSize), path, options),
   };
 }

@@ -27,6 +27,7 @@ export interface JsonLinesOptions {
 export function jsonLinesFile(path: string, options: JsonLinesOptions = {}): ArraySource {
   return {
     itemCount: () => Promise.resolve(undefined),
+    holdsBytes: () => Promise.resolve(false),
     batches: (batchSize) => readBatches(path, batchSize, options),
   };
 }
@@ -92,7 +93,20 @@ function parseLine(
   try {
     json = JSON.parse(line);
   } catch (cause) {
-    throw new FileError('malformed-json', `${where} is not JSON: was the file cut off?`, {where}, {cause});
+    const name = /(?<!["\w])(?:NaN|-?Infinity)(?!["\w])/.exec(line)?.[0];
+    const why =
+      name === undefined
+        ? 'was the file cut off?'
+        : `it holds ${name}, a number that JSON does not have; leave out items without a finite value for each number`;
+    throw new FileError('malformed-json', `${where} is not JSON: ${why}`, {where}, {cause});
+  }
+  if (Array.isArray(json) && inputNames !== undefined && inputNames.length > 1) {
+    const object = inputNames.map((name) => `${JSON.stringify(name)}: [...]`).join(', ');
+    throw new FileError(
+      'malformed-item',
+      `${where} is an array, which does not tell ${inputNames.join(' from ')}; write an object by name: {${object}}`,
+      {where, inputNames},
+    );
   }
   if (Array.isArray(json) || (numbers === true && typeof json === 'number'))
     return new Map([['', flattenNumbers(json, where)]]);

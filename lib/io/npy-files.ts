@@ -7,7 +7,7 @@ import {pickNames, type ArrayBatch, type ArraySource} from './array-batches.js';
 import {ByteReader, fileChunks} from './byte-reader.js';
 import {fileFailure} from './file-failure.js';
 import {readNpyHeader, readNpyRows, type NpyHeader} from './npy.js';
-import type {NumericArray} from './npy-values.js';
+import {ELEMENT_TYPES, type NumericArray} from './npy-values.js';
 import {openZipMember, readZipDirectory} from './zip.js';
 
 /** An array that is open for reading, at its first row. */
@@ -38,6 +38,11 @@ function arraySource(path: string, openArrays: () => Promise<OpenArray[]>): Arra
       const arrays = await openArrays();
       await closeAll(arrays);
       return commonItemCount(path, arrays);
+    },
+    async holdsBytes() {
+      const arrays = await openArrays();
+      await closeAll(arrays);
+      return arrays.some(({header}) => header.element === ELEMENT_TYPES.u1);
     },
     async *batches(batchSize) {
       const arrays = await openArrays();

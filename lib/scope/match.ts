@@ -16,6 +16,7 @@ const MIN_WORD = 3;
  * The nodes that a scope matches.
  * @param graph the nodes and edges to match against.
  * @param scope the rules.
+ * @param hinted names of the nodes that hints may propose; all by default.
  * @returns indices of the matched nodes, ascending.
  * @throws ScopeError
  *   `invalid-pattern` for a pattern that is not a regular expression;
@@ -23,7 +24,11 @@ const MIN_WORD = 3;
  *   and unless `validate` is false, for rules that match nothing: `unmatched-ignored-rule` if the scope is an
  *   ignored one, else `unmatched-rule` for names, patterns and types and `unmatched-subgraph` for subgraphs.
  */
-export function matchScope(graph: ModelGraph, scope: Scope): number[] {
+export function matchScope(
+  graph: ModelGraph,
+  scope: Scope,
+  hinted: readonly string[] = names(graph),
+): number[] {
   const {nodes} = graph;
   const matched = new Set<number>();
   const complaints: string[] = [];
@@ -45,7 +50,7 @@ export function matchScope(graph: ModelGraph, scope: Scope): number[] {
   for (const name of scope.names) {
     if (!add((node) => node.name === name)) {
       unmatched.names.push(name);
-      complaints.push(complainOfName(name, graph));
+      complaints.push(complainOfName(name, graph, hinted));
     }
   }
   for (const text of scope.patterns) {
@@ -55,7 +60,7 @@ export function matchScope(graph: ModelGraph, scope: Scope): number[] {
       const free = nodes.some((node) => pattern.occursIn(node.name));
       const hint = free
         ? `patterns are anchored at the start: write '${pattern.unanchored}'`
-        : suggest(longestWord(text), names(graph), 'nodes');
+        : suggest(longestWord(text), hinted, 'nodes');
       complaints.push(`pattern "${text}" matches no node; ${hint}`);
     }
   }
@@ -88,7 +93,7 @@ export function matchScope(graph: ModelGraph, scope: Scope): number[] {
       unmatchedCode(scope, complaints.length > emptySubgraphs),
       `a rule of the ${what} scope matches nothing: ${complaints.join('; ')}. ` +
         'Correct the rule, or set validate: false to allow it',
-      {scope, ...unmatched},
+      {scope, ...unmatched, complaints},
     );
   }
   return [...matched].sort((a, b) => a - b);
@@ -113,12 +118,12 @@ function indexOf(name: string, graph: ModelGraph): number {
   return index;
 }
 
-function complainOfName(name: string, graph: ModelGraph): string {
+function complainOfName(name: string, graph: ModelGraph, hinted: readonly string[]): string {
   const text = `name "${name}" is the name of no node`;
   if (isPatternMatching(name, graph)) {
     return `${text}; names are exact: write it in patterns`;
   }
-  return `${text}; ${suggest(name, names(graph), 'nodes')}`;
+  return `${text}; ${suggest(name, hinted, 'nodes')}`;
 }
 
 /** Whether a name holds a regular expression's characters and, read as a pattern, would match a node. */

@@ -27,13 +27,15 @@ export function selectTargets(
   supportedTypes: ReadonlySet<string>,
 ): Map<string, number> {
   const entries = parseTargets(targetSparsityByScope);
-  const ignored = new Set(ignoredScope ? matchScope(graph, ignoredScope) : []);
+  const supported = graph.nodes.filter(({type}) => supportedTypes.has(type)).map(({name}) => name);
+  const hinted = supported.length > 0 ? supported : undefined;
+  const ignored = new Set(ignoredScope ? matchScope(graph, ignoredScope, hinted) : []);
   const owner = new Map<number, TargetEntry>();
   let unsupported = 0;
   let skipped = 0;
 
   for (const entry of entries) {
-    for (const node of matchScope(graph, entry.scope)) {
+    for (const node of matchScope(graph, entry.scope, hinted)) {
       if (!supportedTypes.has(graph.nodes[node].type)) {
         unsupported++;
       } else if (ignored.has(node)) {
@@ -46,7 +48,7 @@ export function selectTargets(
     }
   }
   if (owner.size === 0) {
-    throw nothingToSparsify(graph, supportedTypes, entries.length, unsupported, skipped);
+    throw nothingToSparsify(supported, supportedTypes, entries.length, unsupported, skipped);
   }
   return new Map(
     [...owner].sort(([a], [b]) => a - b).map(([node, {target}]) => [graph.nodes[node].name, target]),
@@ -63,13 +65,12 @@ function overlap(name: string, first: TargetEntry, second: TargetEntry): ScopeEr
 }
 
 function nothingToSparsify(
-  {nodes}: ModelGraph,
+  supported: readonly string[],
   supportedTypes: ReadonlySet<string>,
   scopes: number,
   unsupported: number,
   skipped: number,
 ): ScopeError {
-  const supported = nodes.filter((node) => supportedTypes.has(node.type)).map((node) => node.name);
   const types = [...supportedTypes].join(', ');
   const found =
     scopes === 0

@@ -1,5 +1,5 @@
 import {expect} from 'chai';
-import {doctor} from '../../lib/backend/doctor.js';
+import {doctor, type Diagnosis} from '../../lib/backend/doctor.js';
 import {BACKENDS} from '../../lib/backend/names.js';
 import {runModule, urlOf, type Finished} from '../child.js';
 
@@ -50,6 +50,19 @@ describe('doctor', () => {
     expect(code).to.equal(0);
     expect(stdout).to.match(/^Used +wasm: it was asked for$/m);
     expect(stdout).to.match(/^ +node-gpu +does not load: not installed/m);
+  });
+
+  it('says when SPARSIFY_BACKEND is what keeps a faster backend away', async () => {
+    const asked = JSON.parse(
+      (await run('doctor', ['--json'], {SPARSIFY_BACKEND: 'cpu'})).stdout,
+    ) as Diagnosis;
+    expect(asked.faster).to.have.property('command', 'unset SPARSIFY_BACKEND');
+    const unasked = JSON.parse((await run('doctor', ['--json'], {})).stdout) as Diagnosis;
+    expect(asked.faster!.what).to.match(new RegExp(`^${unasked.used!.name}, `));
+    const same = {SPARSIFY_BACKEND: unasked.used!.name};
+    expect(JSON.parse((await run('doctor', ['--json'], same)).stdout)).to.deep.include({
+      faster: unasked.faster,
+    });
   });
 
   it('ends with 1 when the backend that is asked for does not load', async () => {

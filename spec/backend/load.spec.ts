@@ -40,6 +40,16 @@ function load({
 }
 
 describe('loadBackend', () => {
+  it('gives a result that prints in a few lines', async () => {
+    const {stdout} = await runModule(
+      `import {loadBackend} from ${JSON.stringify(urlOf('lib/backend/load.ts'))};
+      console.log(await loadBackend({name: 'cpu'}));`,
+      {SPARSIFY_BACKEND: undefined},
+    );
+    expect(stdout).to.include('asked for');
+    expect(stdout.split('\n').length).to.be.below(12);
+  });
+
   for (const {name, registered} of [
     {name: 'cpu', registered: 'cpu'},
     {name: 'wasm', registered: 'wasm'},

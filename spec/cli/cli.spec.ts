@@ -35,6 +35,13 @@ function jsonLines(rows: number, seed: number): string {
   return lines.join('\n') + '\n';
 }
 
+/** A `.npy` file, as NumPy's format has it: magic, version 1.0, a header padded to 128 bytes, the values. */
+function npyOf(descr: string, shape: readonly number[], values: Uint8Array | Float32Array): Uint8Array {
+  const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${shape.join(', ')},), }`;
+  const start = Buffer.from(`\x93NUMPY\x01\x00\x76\x00${header.padEnd(117)}\n`, 'latin1');
+  return Buffer.concat([start, new Uint8Array(values.buffer)]);
+}
+
 /** A module whose default export is a generator of batches; `body` makes them. */
 function dataModule(body: string): string {
   return `import * as tf from '${import.meta.resolve('@tensorflow/tfjs')}';\nexport default function* () { ${body} }\n`;
@@ -63,6 +70,7 @@ describe('the command line', () => {
     await saveLayersModel(model, at('dense'));
     model.dispose();
     writeFileSync(at('data.jsonl'), jsonLines(ITEMS, 1));
+    writeFileSync(at('bytes.npy'), npyOf('|u1', [ITEMS, INPUTS], new Uint8Array(ITEMS * INPUTS).fill(200)));
     writeFileSync(at('labels.jsonl'), Array.from({length: ITEMS}, (_, i) => `${i % 3}\n`).join(''));
   });
   after(() => rmSync(folder, {recursive: true, force: true}));
@@ -138,7 +146,7 @@ describe('the command line', () => {
     expect(result.stderr).to.include('calibrating: 3 batches');
     expect(result.stdout).to.match(/^head .* - +-$/m);
     const retarget = ['retarget', at('lean'), '--target', 'hidden=0.9', '--out', at('never')];
-    fails(await cli(retarget), 1, 'statistics');
+    fails(await cli(retarget), 1, 'statistics', 'without --no-statistics');
     expect(existsSync(at('never'))).to.equal(false);
   });
 
@@ -170,7 +178,7 @@ describe('the command line', () => {
     const args = ['--data', at('endless.mjs'), '--target', '.*=0.5', '--out', at('stopped')];
     const child = startCli(['sparsify', at('dense'), ...args]);
     child.stderr!.once('data', () => child.kill('SIGINT'));
-    fails(await finished(child), 1, 'stopped; nothing was written');
+    fails(await finished(child), 130, 'stopped; nothing was written');
     expect(existsSync(at('stopped'))).to.equal(false);
   });
 
@@ -184,10 +192,19 @@ describe('the command line', () => {
     });
 
     it('of patterns, formats and backends', async () => {
-      fails(await sparsify('--data', at('data.jsonl'), '--target', 'hiden=0.5'), 2, 'hiden', '"hidden"');
+      const misspelt = await sparsify('--data', at('data.jsonl'), '--target', 'hiden=0.5');
+      fails(misspelt, 2, '--target: pattern "hiden"', '"hidden"', 'tfjs-sparsify inspect');
+      expect(misspelt.stderr).to.not.include('validate');
       fails(await sparsify('--data', 'x.csv', '--target', '.*=0.5'), 2, '.jsonl');
       fails(await sparsify('--data', at('data.mjs'), '--scale', '2', '--target', '.*=0.5'), 2, '--scale');
       fails(await cli(['inspect', at('dense')], {SPARSIFY_BACKEND: 'cpuu'}), 2, 'did you mean cpu?');
+    });
+
+    it('of bytes without a scale', async () => {
+      const args = ['--data', at('bytes.npy'), '--target', '.*=0.5'];
+      fails(await sparsify(...args), 2, 'bytes', '--scale 0.00392156862745098', '--scale 1');
+      const scaled = await cli(['sparsify', at('dense'), ...args, '--scale', '1', '--out', at('bytes')]);
+      expect(scaled.code, scaled.stderr).to.equal(0);
     });
 
     it('of places to save to, before it calibrates', async () => {
@@ -198,6 +215,12 @@ describe('the command line', () => {
 
   it('ends with 1 if files are missing, malformed or of other items', async () => {
     fails(await cli(['inspect', at('none')]), 1, 'model.json does not exist');
+    const onData = (file: string) =>
+      cli(['sparsify', at('dense'), '--data', at(file), '--target', '.*=0.5', '--out', at('wrong')]);
+    writeFileSync(at('flat.npy'), npyOf('<f4', [INPUTS], new Float32Array(INPUTS)));
+    fails(await onData('flat.npy'), 1, `[items, ${INPUTS}]`, `[1, ${INPUTS}]`);
+    writeFileSync(at('nan.jsonl'), '[1, NaN]\n');
+    fails(await onData('nan.jsonl'), 1, 'nan.jsonl, line 1', 'NaN, a number that JSON does not have');
     writeFileSync(at('short.jsonl'), '0\n1\n');
     const data = ['evaluate', at('dense'), '--data', at('data.jsonl'), '--labels'];
     fails(await cli([...data, at('short.jsonl')]), 1, '2 labels');

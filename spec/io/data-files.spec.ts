@@ -160,6 +160,12 @@ describe('openDataFile on .npy', () => {
     );
   });
 
+  it('tells files of bytes', async () => {
+    for (const [name, bytes] of Object.entries({uint8: true, int8: false, float32: false, bool: false})) {
+      expect(await openDataFile(fixture(`${name}.npy`)).holdsBytes(), name).to.equal(bytes);
+    }
+  });
+
   it('scales bytes to float32', async () => {
     write(at('a.npy'), encodeNpy(Uint8Array.of(0, 51, 255), [3]));
     const [batch] = await read(at('a.npy'), {scale: 1 / 255});
@@ -344,6 +350,23 @@ describe('openDataFile on .jsonl', () => {
       [1, 2],
     ]);
   });
+
+  it('asks for objects by name where the inputs are several', async () => {
+    write(at('a.jsonl'), '[[1, 2], [3, 4, 5]]\n');
+    const error = await failure(readNamed(at('a.jsonl'), {inputNames: ['a', 'b']}));
+    expect(error.code).to.equal('malformed-item');
+    expect(error.message)
+      .to.include(`${at('a.jsonl')}, line 1`)
+      .and.include('{"a": [...], "b": [...]}');
+  });
+
+  for (const number of ['NaN', 'Infinity', '-Infinity']) {
+    it(`says that JSON has no ${number}`, async () => {
+      const error = await failure(read(write(at('a.jsonl'), `[1, ${number}]\n`)));
+      expect(error.code).to.equal('malformed-json');
+      expect(error.message).to.include(`it holds ${number},`);
+    });
+  }
 
   it('reads token ids as int32 on request', async () => {
     write(at('a.jsonl'), '[1, 32000]\n');

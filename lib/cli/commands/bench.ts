@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
 import {toModelInputs} from '../../calibration/model-inputs.js';
 import {toBatches, type Batches} from '../../dataset.js';
+import {loadBackend} from '../../backend/load.js';
 import {DatasetError} from '../../errors.js';
 import {benchModel, type ModelBench} from '../../eval/bench-model.js';
 import type {LayerTimes} from '../../eval/layer-times.js';
@@ -34,7 +35,7 @@ Output of --json, one object:
   predicted  [{sparsity, ms, speedup}]
   measured   [{sparsity, ms, speedup}]
 
-Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
+Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
 /** Thresholds are found on so many items, and on no more batches than that. */
 const CALIBRATION_ITEMS = 256;
@@ -65,10 +66,10 @@ export function benchCommand(): Command {
 }
 
 async function run(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {
+  const {name: backend} = await loadBackend({name: options.backend}); // before the model, which openModel puts on it
   const model = await openModel(path, options);
   checkModel(model);
   const {rows} = options;
-  const backend = tf.getBackend();
   const inputs = await inputsOf(model, options);
   try {
     const bench = await withProgress('timing', 'rounds', (onProgress) =>

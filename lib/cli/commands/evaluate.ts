@@ -29,7 +29,7 @@ Output of --json, one object:
   models    [{model, metric, value, items, latencyMs}], the baseline first if there is one
   sparsity  [{path, target, actual}] of MODEL on the data; empty if it is not sparsified
 
-Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
+Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
 interface EvaluateOptions extends DataOptions, BackendOptions {
   readonly labels: string;

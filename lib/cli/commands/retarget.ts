@@ -15,7 +15,7 @@ Output of --json, one object:
   out     the folder that holds the model with the new targets
   layers  as of inspect
 
-Exit code: 0, or 1 if the run failed (the model holds no statistics, say), 2 on wrong use.`;
+Exit code: 0, or 1 if the run failed (the model holds no statistics, say), 2 on wrong use, 130 after Ctrl-C.`;
 
 interface RetargetCommandOptions extends BackendOptions {
   readonly target: readonly TargetOption[];

@@ -21,7 +21,7 @@ Output of --json, one object:
   layers  as of inspect
 
 Progress goes to stderr. Ctrl-C stops between two batches; the folder is written whole or not at all.
-Exit code: 0, or 1 if the run failed, 2 on wrong use.`;
+Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
 interface SparsifyCommandOptions extends DataOptions, BackendOptions {
   readonly target: readonly TargetOption[];
