@@ -1,7 +1,22 @@
 /** @file The two 16-bit floating-point formats of weights, widened to float32 without rounding. */
 
-/** Bits of float32 for each of the 65,536 values of IEEE 754 binary16: 256 KiB, made at first use. */
-let float16Bits: Uint32Array | undefined;
+/** The 65,536 values of IEEE 754 binary16 as float32: 256 KiB, made at first use. */
+let table: Float32Array | undefined;
+
+/** All values of IEEE 754 binary16, by their bits. */
+function float16Values(): Float32Array {
+  if (table === undefined) {
+    table = new Float32Array(65536);
+    const bits = new Uint32Array(table.buffer); // as integers, so that NaNs keep their payload
+    for (let half = 0; half < bits.length; half++) bits[half] = float16ToFloat32Bits(half);
+  }
+  return table;
+}
+
+/** The IEEE 754 binary16 value at a place among little-endian bytes. */
+export function float16At(bytes: Uint8Array, offset: number): number {
+  return (table ?? float16Values())[bytes[offset] | (bytes[offset + 1] << 8)];
+}
 
 /**
  * Widens IEEE 754 binary16 values.
@@ -10,9 +25,9 @@ let float16Bits: Uint32Array | undefined;
  * @param target As many float32 values.
  */
 export function widenFloat16(source: Uint16Array, target: Float32Array): void {
-  const table = (float16Bits ??= Uint32Array.from({length: 65536}, (_, bits) => float16ToFloat32Bits(bits)));
+  const widened = new Uint32Array(float16Values().buffer);
   const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
-  for (let i = 0; i < source.length; i++) bits[i] = table[source[i]];
+  for (let i = 0; i < source.length; i++) bits[i] = widened[source[i]];
 }
 
 /**
@@ -26,17 +41,7 @@ export function widenBfloat16(source: Uint16Array, target: Float32Array): void {
   for (let i = 0; i < source.length; i++) bits[i] = source[i] << 16;
 }
 
-/** One IEEE 754 binary16 value as a number. */
-export function float16Value(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
-}
-
-/** NaNs keep their payload, so that bits in are bits out. */
+/** The bits of one value, subnormals, infinities and NaNs with their payload included. */
 function float16ToFloat32Bits(half: number): number {
   const sign = (half & 0x8000) << 16;
   const exponent = (half >> 10) & 0x1f;

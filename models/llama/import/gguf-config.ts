@@ -1,0 +1,144 @@
+/**
+ * @file The configuration of a GGUF file, from its metadata and the shapes of its tensors. What llama.cpp's converter
+ * writes nowhere is deduced from the tensors: vocabulary, biases, tied embedding.
+ */
+import {ModelError} from '../../../lib/errors.js';
+import type {Architecture, LlamaConfig, RopeScaling} from '../config.js';
+import type {GgufEntry, GgufMetadata} from './gguf-header.js';
+import {GgufValues} from './gguf-values.js';
+
+/** The names that llama.cpp gives these families; mistral and mixtral go under `llama`. */
+const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
+  llama: 'llama',
+  qwen2: 'qwen2',
+  qwen3: 'qwen3',
+  phi3: 'phi3',
+  gemma: 'gemma',
+};
+
+/** Control tokens that end a turn and are in no key of older files. */
+const END_OF_TURN: ReadonlySet<unknown> = new Set(['<|eot_id|>', '<|im_end|>', '<|end|>', '<end_of_turn>']);
+/** `tokenizer.ggml.token_type` of control tokens. */
+const CONTROL = 3;
+
+/**
+ * Reads the configuration.
+ *
+ * @param metadata Of the file.
+ * @param entries Its tensors.
+ * @param ropeFactors Values of `rope_freqs.weight`, or of `rope_factors_short.weight`; null if there is neither.
+ * @param path The file, for errors.
+ * @throws {ModelError} `unknown-architecture`, `malformed-config`, naming the key.
+ */
+export function ggufConfig(
+  metadata: GgufMetadata,
+  entries: readonly GgufEntry[],
+  ropeFactors: Float32Array | null,
+  path: string,
+): LlamaConfig {
+  const name = metadata.get('general.architecture');
+  if (typeof name !== 'string' || !Object.hasOwn(ARCHITECTURES, name)) {
+    throw new ModelError(
+      'unknown-architecture',
+      `${path} has architecture ${typeof name === 'string' ? JSON.stringify(name.slice(0, 80)) : 'none'}; ` +
+        `${Object.keys(ARCHITECTURES).join(', ')} can be read`,
+      {path, architecture: name},
+    );
+  }
+  const values = new GgufValues(metadata, name, path);
+  const shapes = new Map(entries.map((entry) => [entry.name, entry.shape]));
+  const embedding = shapes.get('token_embd.weight');
+  if (embedding?.length !== 2) {
+    throw new ModelError('missing-tensor', `${path} has no matrix "token_embd.weight": download it again`, {
+      path,
+      tensor: 'token_embd.weight',
+    });
+  }
+  const hiddenSize = values.size('embedding_length');
+  const heads = values.size('attention.head_count');
+  const experts = values.count('expert_count', 0);
+  const headSize = values.count(
+    'attention.key_length',
+    values.count('rope.dimension_count', hiddenSize / heads),
+  );
+  const rotated = values.count('rope.dimension_count', headSize);
+  if (
+    rotated !== headSize ||
+    values.count('attention.value_length', headSize) !== headSize ||
+    headSize % 2 !== 0
+  ) {
+    throw values.error(
+      'rope.dimension_count',
+      `heads of one even size, all of it rotated (size ${headSize})`,
+    );
+  }
+  const has = (tensor: string) => shapes.has(tensor);
+  const window = values.count('attention.sliding_window', 0);
+  return {
+    architecture: name === 'llama' && experts > 0 ? 'mixtral' : ARCHITECTURES[name],
+    vocabularySize: embedding[0],
+    hiddenSize,
+    intermediateSize: values.size('feed_forward_length'),
+    layers: values.size('block_count'),
+    heads,
+    keyHeads: values.count('attention.head_count_kv', heads),
+    headSize,
+    normEpsilon: values.positive('attention.layer_norm_rms_epsilon'),
+    activation: name === 'gemma' ? 'gelu_tanh' : 'silu',
+    ropeTheta: values.positive('rope.freq_base', 10_000),
+    ropeScaling: ropeScaling(values, ropeFactors, headSize),
+    contextLength: contextLength(values, has('rope_factors_short.weight')),
+    slidingWindow: window > 0 ? window : null,
+    tiedEmbedding: !has('output.weight'),
+    bias: {
+      qkv: has('blk.0.attn_q.bias') || has('blk.0.attn_qkv.bias'),
+      output: has('blk.0.attn_output.bias'),
+      mlp: has('blk.0.ffn_up.bias') || has('blk.0.ffn_down.bias'),
+    },
+    queryKeyNorm: has('blk.0.attn_q_norm.weight'),
+    fusedProjections: name === 'phi3',
+    embeddingScale: name === 'gemma' ? Math.sqrt(hiddenSize) : 1,
+    experts: experts > 0 ? {count: experts, perToken: values.size('expert_used_count')} : null,
+    bosTokenId: values.tokenId('bos_token_id'),
+    eosTokenIds: eosTokenIds(values),
+  };
+}
+
+function ropeScaling(values: GgufValues, factors: Float32Array | null, headSize: number): RopeScaling {
+  if (factors !== null) {
+    if (factors.length !== headSize / 2 || factors.some((factor) => !(factor > 0))) {
+      throw values.error(
+        'rope_freqs.weight',
+        `${headSize / 2} positive factors, one for each pair of a head`,
+      );
+    }
+    // Up to the original length, where the short factors hold, cos and sin are scaled by attn_factor (phi3 longrope).
+    return {
+      kind: 'factors',
+      factors: [...factors],
+      attentionFactor: values.positive('rope.scaling.attn_factor', 1),
+    };
+  }
+  const type = values.text('rope.scaling.type', 'none');
+  if (type === 'none') return {kind: 'none'};
+  if (type === 'linear') return {kind: 'linear', factor: values.positive('rope.scaling.factor', 1)};
+  throw values.error('rope.scaling.type', 'none or linear, or factors in rope_freqs.weight');
+}
+
+/** The long factors of phi3 change what short texts give, so they are not used and the short ones set the limit. */
+function contextLength(values: GgufValues, longRope: boolean): number {
+  const length = values.size('context_length');
+  return longRope ? Math.min(length, values.count('rope.scaling.original_context_length', length)) : length;
+}
+
+function eosTokenIds(values: GgufValues): number[] {
+  const ids = ['eos_token_id', 'eot_token_id', 'eom_token_id'].map((key) => values.tokenId(key));
+  const types = values.tokenizer('token_type');
+  const tokens = values.tokenizer('tokens');
+  if (Array.isArray(types) && Array.isArray(tokens)) {
+    for (const [id, token] of tokens.entries()) {
+      if (types[id] === CONTROL && END_OF_TURN.has(token)) ids.push(id);
+    }
+  }
+  return [...new Set(ids.filter((id) => id !== null))];
+}
