@@ -59,7 +59,7 @@ export class GgufValues {
     const got = Array.isArray(value)
       ? `a list of ${value.length}`
       : ['number', 'bigint', 'string'].includes(typeof value)
-        ? String(value as number | bigint | string).slice(0, 80)
+        ? String(value).slice(0, 80)
         : value === undefined
           ? 'missing'
           : `a ${typeof value}`;

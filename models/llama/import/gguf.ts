@@ -4,6 +4,7 @@
  */
 import {ModelError} from '../../../lib/errors.js';
 import type {Checkpoint} from '../checkpoint.js';
+import {ggufTokenizer} from '../tokenizer/gguf-tokenizer.js';
 import {blockFormat} from './dequantize.js';
 import {ggufConfig} from './gguf-config.js';
 import {readGgufHeader, type GgufEntry, type GgufHeader} from './gguf-header.js';
@@ -54,7 +55,7 @@ export async function openGguf(path: string): Promise<Checkpoint> {
       config,
       tensors,
       normOffset: 0,
-      tokenizer: null,
+      tokenizer: ggufTokenizer(metadata, path),
       read: async (name) => readTensor(file, tensors, name),
       close: () => file.close(),
     };

@@ -1,0 +1,119 @@
+/** @file Text to token ids and back, by `@huggingface/tokenizers`. */
+import {ModelError} from '../../../lib/errors.js';
+import {HuggingFaceTokenizer} from './huggingface.js';
+import type {TokenizerSource} from './source.js';
+
+export interface EncodeOptions {
+  /** Put BOS (or what the tokenizer says) around the text. Default false: chat templates write theirs themselves. */
+  readonly addSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leave out control tokens such as `<|im_end|>`. Default false. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** A tokenizer of a language model. */
+export interface LlamaTokenizer {
+  /** What it was made of; saved beside the model. */
+  readonly source: TokenizerSource;
+  /** Ids are below this. A model may have more, which no text leads to. */
+  readonly vocabularySize: number;
+  /** Null if there is none. */
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+  /** Control tokens: `decode` can leave them out. */
+  readonly specialTokenIds: ReadonlySet<number>;
+  /** @returns The ids of a text, which may hold control tokens as text. */
+  encode(text: string, options?: EncodeOptions): number[];
+  /**
+   * @param ids Ids; those without a token, which models can have beyond their vocabulary, give no text.
+   * @returns Their text, spaces as they are; bytes that are no character become U+FFFD.
+   * @throws {ModelError} `invalid-token` for what is no id.
+   */
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  /** The id of a token, such as `<|im_end|>`, or null. */
+  tokenId(token: string): number | null;
+}
+
+/**
+ * Makes a tokenizer.
+ *
+ * @param source Contents of `tokenizer.json` and `tokenizer_config.json`, or what a GGUF's metadata were rebuilt to.
+ * @throws {ModelError} `malformed-tokenizer` if a part is missing or of an unknown type.
+ * @example
+ * const tokenizer = createTokenizer(checkpoint.tokenizer);
+ * tokenizer.decode(tokenizer.encode('Hello world')); // 'Hello world'
+ */
+export function createTokenizer(source: TokenizerSource): LlamaTokenizer {
+  const {tokenizer, tokens} = parse(source);
+  const id = (token: string) => tokenizer.token_to_id(token) ?? null;
+  const special = (key: string) => {
+    const token = tokenText(source.config[key]);
+    return token === null ? null : id(token);
+  };
+  const specialTokenIds = new Set(
+    [...tokenizer.get_added_tokens_decoder()]
+      .filter(([, token]) => token.special)
+      .map(([tokenId]) => tokenId),
+  );
+  return {
+    source,
+    vocabularySize: tokens.length,
+    bosTokenId: special('bos_token'),
+    eosTokenId: special('eos_token'),
+    specialTokenIds,
+    encode: (text, {addSpecialTokens = false} = {}) =>
+      tokenizer.encode(text, {add_special_tokens: addSpecialTokens}).ids,
+    decode: (ids, {skipSpecialTokens = false} = {}) => {
+      const known: number[] = [];
+      for (const value of Array.from(ids)) {
+        if (!Number.isInteger(value) || value < 0) throw invalidToken(value);
+        if (tokens[value] === undefined || (skipSpecialTokens && specialTokenIds.has(value))) continue;
+        known.push(value);
+      }
+      // Cleaning up takes spaces from before punctuation: not what the tokens stand for.
+      return known.length === 0 ? '' : tokenizer.decode(known, {clean_up_tokenization_spaces: false});
+    },
+    tokenId: id,
+  };
+}
+
+/** The text of a token in tokenizer_config.json: itself, or the `content` of a description. */
+export function tokenText(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'object' && value !== null && 'content' in value) return tokenText(value.content);
+  return null;
+}
+
+function parse(source: TokenizerSource): {
+  tokenizer: HuggingFaceTokenizer;
+  tokens: readonly (string | undefined)[];
+} {
+  let reason = 'it has no model';
+  try {
+    const parts = {
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: null,
+    };
+    const tokenizer = new HuggingFaceTokenizer({...parts, ...source.tokenizer}, source.config);
+    if (tokenizer.model !== null) return {tokenizer, tokens: tokenizer.model.vocab};
+  } catch (cause) {
+    reason = cause instanceof Error ? cause.message : String(cause);
+  }
+  throw new ModelError(
+    'malformed-tokenizer',
+    `the tokenizer cannot be used: ${reason}; download tokenizer.json and tokenizer_config.json again`,
+  );
+}
+
+function invalidToken(value: unknown): ModelError {
+  return new ModelError(
+    'invalid-token',
+    `${String(value)} is no token id; ids are whole numbers from 0 on: give what \`encode\` returned`,
+    {value},
+  );
+}
