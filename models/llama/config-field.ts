@@ -65,7 +65,8 @@ export class Fields {
   /** Token ids: a number, a list of them, or none. @throws {ModelError} `invalid-config` for anything else. */
   tokenIds(field: string): number[] {
     if (!this.has(field)) return [];
-    const ids = [this.json[field]].flat() as unknown[];
+    const value = this.json[field];
+    const ids: unknown[] = Array.isArray(value) ? value : [value];
     if (ids.every((id) => Number.isSafeInteger(id) && (id as number) >= 0)) return ids as number[];
     throw this.invalid(field, 'a token id (an integer of at least 0) or a list of them');
   }
