@@ -8,18 +8,19 @@
 import {ensureBuilt} from './set-up/build.mjs';
 import {ensurePackages} from './set-up/packages.mjs';
 import {ensureBackend} from './set-up/backend.mjs';
+import {ensureSmollm2} from './set-up/smollm2.mjs';
 import {build, check, coverage, docs, runScript, test, testNodes} from './set-up/tasks.mjs';
 
 /**
  * @typedef {object} Task
  * @property {string} summary
- * @property {readonly ('packages' | 'backend' | 'dist')[]} needs
+ * @property {readonly ('packages' | 'backend' | 'dist' | 'smollm2')[]} needs
  * @property {(args: readonly string[]) => number | Promise<number>} run Returns the exit code.
  */
 
 /** @type {Readonly<Record<string, Task>>} */
 const TASKS = {
-  test: {summary: 'the specs', needs: ['packages', 'backend', 'dist'], run: test},
+  test: {summary: 'the specs', needs: ['packages', 'backend', 'dist', 'smollm2'], run: test},
   demo: {
     summary: 'sparsify the digits model on real images',
     needs: ['packages', 'backend'],
@@ -39,16 +40,25 @@ const TASKS = {
   },
   'test-nodes': {
     summary: 'the specs on Node 22 and 24',
-    needs: ['packages', 'backend', 'dist'],
+    needs: ['packages', 'backend', 'dist', 'smollm2'],
     run: testNodes,
   },
   build: {summary: 'dist/', needs: ['packages'], run: build},
   check: {summary: 'types, lint, format', needs: ['packages'], run: check},
-  coverage: {summary: 'the specs with line coverage', needs: ['packages', 'backend', 'dist'], run: coverage},
+  coverage: {
+    summary: 'the specs with line coverage',
+    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    run: coverage,
+  },
   docs: {summary: 'API documentation in docs/', needs: ['packages'], run: docs},
 };
 
-const ENSURE = {packages: ensurePackages, backend: ensureBackend, dist: ensureBuilt};
+const ENSURE = {
+  packages: ensurePackages,
+  backend: ensureBackend,
+  dist: ensureBuilt,
+  smollm2: ensureSmollm2,
+};
 
 /** Node 20.19 is the first 20 that loads ES modules from `require`, which tools here rely on. */
 const MIN_NODE = [20, 19];

@@ -23,12 +23,17 @@ const MAX_OUTPUT_CHARACTERS = 200_000;
  *
  * @param {string} file Path or name of the program.
  * @param {readonly string[]} args
- * @param {{cwd?: string, env?: NodeJS.ProcessEnv, timeoutMs?: number}} [options]
+ * @param {{cwd?: string, env?: NodeJS.ProcessEnv, timeoutMs?: number, signal?: AbortSignal}} [options] `signal` ends the
+ *     program and all that it started.
  * @returns {Promise<CommandResult>} Never rejects for a failing program; a program that cannot be started has
  *     code 127 and the reason in `stderr`.
  */
-export function runCommand(file, args, {cwd, env = process.env, timeoutMs} = {}) {
+export function runCommand(file, args, {cwd, env = process.env, timeoutMs, signal} = {}) {
   return new Promise((resolve) => {
+    if (signal?.aborted) {
+      resolve({code: null, signal: 'SIGKILL', timedOut: false, stdout: '', stderr: 'interrupted'});
+      return;
+    }
     const child = spawn(file, args, {cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe']});
     let stdout = '';
     let stderr = '';
@@ -57,8 +62,10 @@ export function runCommand(file, args, {cwd, env = process.env, timeoutMs} = {})
       process.kill(process.pid, signal);
     };
     process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop);
+    signal?.addEventListener('abort', killGroup);
     const release = () => {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', killGroup);
       process.off('SIGINT', stop).off('SIGTERM', stop).off('SIGHUP', stop);
     };
 
@@ -66,9 +73,9 @@ export function runCommand(file, args, {cwd, env = process.env, timeoutMs} = {})
       release();
       resolve({code: 127, signal: null, timedOut, stdout, stderr: error.message});
     });
-    child.on('close', (code, signal) => {
+    child.on('close', (code, endedBy) => {
       release();
-      resolve({code, signal, timedOut, stdout, stderr});
+      resolve({code, signal: endedBy, timedOut, stdout, stderr});
     });
   });
 }

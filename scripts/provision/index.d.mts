@@ -48,3 +48,20 @@ export function checkNodePackage(
 export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
 export function restoreNodeUtil(): void;
 export function findNative(options: NativeOptions): Promise<Native>;
+
+export interface Smollm2Options {
+  /** The per-user cache. */
+  readonly cache?: string;
+  /** Is told each step. */
+  readonly log?: (line: string) => void;
+  readonly signal?: AbortSignal;
+  /** Added to pip's arguments, for an index of one's own. */
+  readonly pipArgs?: readonly string[];
+}
+
+export const SMOLLM2: {readonly bytes: number; readonly sha256: string};
+/** Path of SmolLM2-135M-Instruct in the cache; undefined if it is not there. */
+export function findSmollm2(cache?: string): string | undefined;
+/** Puts it there unless it is there. @throws An error with `code` and `help`. */
+export function fetchSmollm2(options?: Smollm2Options): Promise<string>;
+export function withLock<T>(path: string, body: () => Promise<T>): Promise<T>;

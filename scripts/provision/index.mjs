@@ -3,31 +3,26 @@
  * ends with a package that loads is taken, and none failing means that a slower backend is used. Nothing here
  * needs an installed dependency except node-gyp, for the build.
  */
-import {createHash} from 'node:crypto';
 import {existsSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {bindingFolder, buildBinding, placeBinding, requireCompiler} from './binding.mjs';
-import {cacheFolder, readJson, removePartials, writeJson} from './cache.mjs';
+import {cacheFolder, removePartials} from './cache.mjs';
 import {ProvisionError} from './error.mjs';
-import {
-  fetchLibtensorflow,
-  libtensorflowFolder,
-  requirePython,
-  wheelForThisMachine,
-} from './libtensorflow.mjs';
+import {recentFailure, rememberFailure} from './failures.mjs';
+import {fetchLibtensorflow, libtensorflowFolder, wheelForThisMachine} from './libtensorflow.mjs';
 import {checkNodePackage, packageFolderOf} from './load-check.mjs';
 import {withLock} from './lock.mjs';
 import {findNative, nativeAddonPath, provisionNative} from './native.mjs';
 import {hasOfficialInstaller, runOfficialInstaller} from './official-installer.mjs';
+import {requirePython} from './wheel.mjs';
 
 export {cacheFolder} from './cache.mjs';
 export {checkLoad, checkNodePackage, packageFolderOf} from './load-check.mjs';
 export {findNative} from './native.mjs';
 export {restoreNodeUtil} from './node-util.mjs';
-
-/** A failed set-up is not tried again by itself for this long, unless PATH changes. */
-const RETRY_MS = 60 * 60_000;
+export {withLock} from './lock.mjs';
+export {fetchSmollm2, findSmollm2, SMOLLM2} from './smollm2.mjs';
 
 /**
  * @typedef {object} Provisioned
@@ -122,40 +117,6 @@ async function provisionKernels(packageFolder, cache, log, force) {
     log(`going on without the native sparse kernels: ${native.reason}`);
   }
   return native;
-}
-
-/**
- * What the set-up of `subject` ended with less than an hour ago under the same PATH.
- *
- * @param {string} cache
- * @param {string} subject
- * @returns {{reason: string, help: string} | undefined}
- */
-function recentFailure(cache, subject) {
-  const failure = readJson(failurePath(cache, subject));
-  return failure?.path === process.env.PATH && Date.now() - failure.at < RETRY_MS ? failure : undefined;
-}
-
-/**
- * @param {string} cache
- * @param {string} subject
- * @param {string} reason
- * @param {string} help
- */
-function rememberFailure(cache, subject, reason, help) {
-  try {
-    writeJson(failurePath(cache, subject), {at: Date.now(), path: process.env.PATH, reason, help});
-  } catch {
-    // A cache that cannot be written is the reason already, or only means that it is tried again.
-  }
-}
-
-/**
- * @param {string} cache
- * @param {string} subject
- */
-function failurePath(cache, subject) {
-  return join(cache, 'failures', `${fingerprint(subject)}.json`);
 }
 
 /**
@@ -263,9 +224,4 @@ function explain(error) {
     reason: /** @type {Error} */ (error).message,
     help: 'check that the cache folder can be written (XDG_CACHE_HOME moves it)',
   };
-}
-
-/** @param {string} text */
-function fingerprint(text) {
-  return createHash('sha256').update(text).digest('hex').slice(0, 24);
 }

