@@ -7,9 +7,10 @@ import * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../errors.js';
 import type {FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
+import type {DecoderModelHandle, NativeDecoding} from './native-decoding.js';
 
 /** The addon, native/addon.cc. */
-export interface NativeKernels {
+export interface NativeKernels extends NativeDecoding {
   /** Registers the ops with the libtensorflow of this process; throws if there is none. */
   register(): void;
   /** Instruction set that the loops use here, such as `AVX2`. */
@@ -73,7 +74,7 @@ export function multipliesItself(rows: number, inputSize: number, units: number)
   return rows <= MAX_SKIPPING_ROWS || rows * inputSize * units <= MAX_BLOCK_PRODUCTS;
 }
 
-let registered = false;
+let registered: NativeKernels | undefined;
 
 /**
  * Registers the ops with TensorFlow and `SparsifiedMatMul` for backend `tensorflow`. A second call changes nothing.
@@ -83,10 +84,35 @@ let registered = false;
  * @throws {Error} If this process has not loaded tfjs-node.
  */
 export function registerTensorflowKernels(native: NativeKernels): void {
-  if (registered) return;
+  if (registered !== undefined) return;
   native.register();
   tf.registerKernel({kernelName: SPARSIFIED_MATMUL, backendName: 'tensorflow', kernelFunc});
-  registered = true;
+  registered = native;
+}
+
+/** The addon whose ops are registered, if backend `tensorflow` is the current one. */
+export function registeredKernels(): NativeKernels | undefined {
+  return tf.getBackend() === 'tensorflow' ? registered : undefined;
+}
+
+/**
+ * Hands weights to the decoder, which uses their memory in place and keeps it; see native/decoder-model.h.
+ *
+ * @param numbers float32, a vector: the model's sizes and flags.
+ * @param weights float32.
+ * @throws {Error} If the weights do not fit the numbers.
+ */
+export function prepareDecoder(
+  native: NativeDecoding,
+  numbers: tf.Tensor,
+  weights: readonly tf.Tensor[],
+): DecoderModelHandle {
+  const backend = tf.backend() as unknown as TensorflowBackend;
+  const attrs = [{name: 'N', type: backend.binding.TF_ATTR_INT, value: weights.length}];
+  const id = backend.executeSingleOutput('SparsifyDecoderPrepare', attrs, [numbers, ...weights]);
+  const [value] = id.dataSync();
+  id.dispose();
+  return native.decoderModel(value);
 }
 
 const kernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) =>
@@ -178,7 +204,7 @@ export function sparsifiedMatMulGroup(
   threshold: tf.Tensor,
   layers: readonly GroupedLayer[],
 ): tf.Tensor[] {
-  if (!registered || tf.getBackend() !== 'tensorflow') {
+  if (registeredKernels() === undefined) {
     throw new SparsifyError(
       'kernel-missing',
       `sparsifiedMatMulGroup runs on backend tensorflow with the native kernels; this is ${tf.getBackend()}: ` +

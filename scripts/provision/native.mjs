@@ -7,7 +7,7 @@
 import {createHash} from 'node:crypto';
 import {existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, statSync} from 'node:fs';
 import {createRequire} from 'node:module';
-import {cpus} from 'node:os';
+import {availableParallelism, cpus} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {cacheFolder, publishFolder, readJson, removePartials, writeJson} from './cache.mjs';
@@ -37,6 +37,13 @@ const HIGHWAY = 'third_party/highway';
 /** The files that are compiled; `test/` is not part of the addon. */
 const UNITS = [
   'addon.cc',
+  'decoder-addon.cc',
+  'decoder-cache.cc',
+  'decoder-loops.cc',
+  'decoder-model.cc',
+  'decoder-op.cc',
+  'decoder-products.cc',
+  'decoder-session.cc',
   'loops.cc',
   'ops.cc',
   'pool.cc',
@@ -123,7 +130,7 @@ export async function provisionNative({tfjsNodeDir, cacheDir = cacheFolder(), lo
  */
 async function build(path, log) {
   const compiler = requireCompiler();
-  log('building the native kernels (about 30 s)');
+  log('building the native kernels (about 1 min)');
   await publishFolder(dirname(path), async (partial) => {
     const compile = (/** @type {string} */ unit) =>
       run(compiler, [
@@ -131,7 +138,11 @@ async function build(path, log) {
         ...['-I', SOURCES, '-I', join(SOURCES, HIGHWAY), '-I', nodeApiHeaders()],
         ...['-c', join(SOURCES, unit), '-o', join(partial, objectName(unit))],
       ]);
-    await Promise.all(UNITS.map(compile));
+    const left = [...UNITS];
+    const compileNext = async () => {
+      for (let unit = left.shift(); unit !== undefined; unit = left.shift()) await compile(unit);
+    };
+    await Promise.all(Array.from({length: availableParallelism()}, compileNext));
     const objects = UNITS.map((unit) => join(partial, objectName(unit)));
     await run(compiler, ['-o', join(partial, ADDON), ...objects, ...LINK_FLAGS]);
     for (const object of objects) rmSync(object);

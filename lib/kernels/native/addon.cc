@@ -1,4 +1,5 @@
-// The Node-API module: registers the ops and says how they run. All computing goes through TensorFlow's ops.
+// The Node-API module: registers the ops and says how they run. All computing goes through TensorFlow's ops, but for the
+// decoder's (decoder-addon.h).
 //
 //   register()                -> undefined, or throws with the reason
 //   instructionSet()          -> name, such as "AVX2"
@@ -9,6 +10,7 @@
 
 #include <string>
 
+#include "decoder-addon.h"
 #include "loops.h"
 #include "ops.h"
 #include "pool.h"
@@ -82,5 +84,6 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "threads", JsThreads);
   Export(env, exports, "setThreads", JsSetThreads);
   Export(env, exports, "readBandwidth", JsReadBandwidth);
+  ExportDecoder(env, exports);
   return exports;
 }

@@ -4,98 +4,17 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
-#include <stdexcept>
-#include <utility>
 #include <vector>
 
+#include "decoder-op.h"
+#include "op-kernel.h"
 #include "sparsified-matmul.h"
-#include "tensorflow-api.h"
 
 namespace sparsify {
 namespace {
 
-// Reported to TensorFlow, and by it to JavaScript, as an invalid argument.
-struct InvalidArgument : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-class Status {
- public:
-  Status() : status_(tensorflow.TF_NewStatus()) {}
-  ~Status() { tensorflow.TF_DeleteStatus(status_); }
-  Status(const Status&) = delete;
-  Status& operator=(const Status&) = delete;
-  operator TF_Status*() const { return status_; }
-  void Check() const {
-    if (tensorflow.TF_GetCode(status_) != TF_OK) throw std::runtime_error(tensorflow.TF_Message(status_));
-  }
-
- private:
-  TF_Status* status_;
-};
-
-class Tensor {
- public:
-  explicit Tensor(TF_Tensor* tensor) : tensor_(tensor) {
-    for (int i = 0; i < tensorflow.TF_NumDims(tensor); i++) shape_.push_back(tensorflow.TF_Dim(tensor, i));
-  }
-  ~Tensor() {
-    if (tensor_ != nullptr) tensorflow.TF_DeleteTensor(tensor_);
-  }
-  Tensor(Tensor&& other) noexcept : tensor_(other.tensor_), shape_(std::move(other.shape_)) {
-    other.tensor_ = nullptr;
-  }
-  Tensor(const Tensor&) = delete;
-  Tensor& operator=(const Tensor&) = delete;
-
-  // The same memory, no copy.
-  void SetAsOutput(TF_OpKernelContext* context, int index) const {
-    Status status;
-    tensorflow.TF_SetOutput(context, index, tensor_, status);
-    status.Check();
-  }
-
-  float* data() const { return static_cast<float*>(tensorflow.TF_TensorData(tensor_)); }
-  const std::vector<int64_t>& shape() const { return shape_; }
-  size_t rank() const { return shape_.size(); }
-  size_t size() const {
-    size_t size = 1;
-    for (const int64_t dim : shape_) size *= static_cast<size_t>(dim);
-    return size;
-  }
-  std::string ShapeText() const {
-    std::string text = "[";
-    for (size_t i = 0; i < shape_.size(); i++) text += (i ? "," : "") + std::to_string(shape_[i]);
-    return text + "]";
-  }
-
- private:
-  TF_Tensor* tensor_;
-  std::vector<int64_t> shape_;
-};
-
-Tensor Input(TF_OpKernelContext* context, int index) {
-  Status status;
-  TF_Tensor* tensor = nullptr;
-  tensorflow.TF_GetInput(context, index, &tensor, status);
-  status.Check();
-  return Tensor(tensor);
-}
-
 // x's dimensions without the last.
 std::vector<int64_t> Rows(const Tensor& x) { return {x.shape().begin(), x.shape().end() - 1}; }
-
-// float32, [rows..., columns].
-Tensor Output(TF_OpKernelContext* context, int index, std::vector<int64_t> shape, size_t columns) {
-  shape.push_back(static_cast<int64_t>(columns));
-  size_t size = 1;
-  for (const int64_t dim : shape) size *= static_cast<size_t>(dim);
-  Status status;
-  TF_Tensor* tensor = tensorflow.TF_AllocateOutput(context, index, TF_FLOAT, shape.data(),
-                                                   static_cast<int>(shape.size()), size * sizeof(float), status);
-  status.Check();
-  return Tensor(tensor);
-}
 
 // x as [rows, columns].
 struct Matrix {
@@ -155,13 +74,6 @@ std::vector<Activation> ParseActivations(const std::string& names) {
 struct Kernel {
   std::vector<Activation> activations;
 };
-
-template <class F>
-void Report(F&& report, const std::exception& error, int code) {
-  Status status;
-  tensorflow.TF_SetStatus(status, code, error.what());
-  report(status);
-}
 
 void* CreateKernel(TF_OpKernelConstruction* construction, const char* attribute) {
   const auto report = [construction](TF_Status* status) {
@@ -265,33 +177,6 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
   }
 }
 
-struct OpDefinition {
-  const char* name;
-  std::vector<const char*> inputs;
-  const char* output;
-  std::vector<const char*> attributes;
-  void* (*create)(TF_OpKernelConstruction*);
-  void (*compute)(void*, TF_OpKernelContext*);
-};
-
-void Register(const OpDefinition& op) {
-  TF_OpDefinitionBuilder* const builder = tensorflow.TF_NewOpDefinitionBuilder(op.name);
-  for (const char* attribute : op.attributes) tensorflow.TF_OpDefinitionBuilderAddAttr(builder, attribute);
-  for (const char* input : op.inputs) tensorflow.TF_OpDefinitionBuilderAddInput(builder, input);
-  tensorflow.TF_OpDefinitionBuilderAddOutput(builder, op.output);
-  tensorflow.TF_OpDefinitionBuilderSetShapeInferenceFunction(
-      builder, [](TF_ShapeInferenceContext* context, TF_Status* status) {
-        tensorflow.TF_ShapeInferenceContextSetUnknownShape(context, status);
-      });
-  Status status;
-  tensorflow.TF_RegisterOpDefinition(builder, status);  // takes the builder
-  status.Check();
-  TF_KernelBuilder* const kernel =
-      tensorflow.TF_NewKernelBuilder(op.name, "CPU", op.create, op.compute, &DestroyKernel);
-  tensorflow.TF_RegisterKernelBuilder(op.name, kernel, status);  // takes the builder
-  status.Check();
-}
-
 }  // namespace
 
 std::string RegisterOps() {
@@ -307,20 +192,30 @@ std::string RegisterOps() {
               "y: float",
               {"B: int >= 0", "activation: string"},
               &CreateWithActivation,
-              &Compute<ComputeMatMul>});
+              &Compute<ComputeMatMul>,
+              &DestroyKernel});
     Register({"SparsifiedMatMulGroup",
               {"x: float", "threshold: float", "kernels: M * float", "biases: B * float"},
               "y: M * float",
               {"M: int >= 1", "B: int >= 0", "activations: string"},
               &CreateWithActivations,
-              &Compute<ComputeMatMulGroup>});
-    Register({"SparsifyMask", {"x: float", "threshold: float"}, "y: float", {}, &CreatePlain, &Compute<ComputeMask>});
+              &Compute<ComputeMatMulGroup>,
+              &DestroyKernel});
+    Register({"SparsifyMask",
+              {"x: float", "threshold: float"},
+              "y: float",
+              {},
+              &CreatePlain,
+              &Compute<ComputeMask>,
+              &DestroyKernel});
     Register({"SparsifyBiasActivation",
               {"x: float", "bias: B * float"},
               "y: float",
               {"B: int >= 0", "activation: string"},
               &CreateWithActivation,
-              &Compute<ComputeBiasActivation>});
+              &Compute<ComputeBiasActivation>,
+              &DestroyKernel});
+    RegisterDecoderOp();
   } catch (const std::exception& error) {
     return error.what();
   }

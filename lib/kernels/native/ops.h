@@ -6,6 +6,7 @@
 //     M layers that read the same x; B is M or 0; `activations` holds M names, with commas between.
 //   SparsifyMask(x, threshold) -> y [rows, K]
 //   SparsifyBiasActivation(x, bias: B * float; B: int, activation: string) -> y
+//   SparsifyDecoderPrepare: see decoder-op.h
 //
 // x [..., K], rank 1 or more; kernel [K, N]; threshold of 1 value or [K]; bias [N], or [0] for none (B is 0 or 1);
 // y [..., N]. The threshold is an input: as an attribute every distinct value would leave a kernel in TensorFlow's

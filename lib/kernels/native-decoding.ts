@@ -1,0 +1,56 @@
+/** @file The decoder's functions of the addon, native/decoder-addon.h. Callers check what they give them. */
+
+/** Weights that the addon keeps; opaque. */
+export interface DecoderModelHandle {
+  readonly [modelTag]: true;
+}
+
+/** A sequence that the addon keeps; opaque. */
+export interface DecoderSessionHandle {
+  readonly [sessionTag]: true;
+}
+
+declare const modelTag: unique symbol;
+declare const sessionTag: unique symbol;
+
+/** What an append gives. */
+export const DECODER_OUTPUT = {
+  /** Logits after the last token, [vocabulary]. */
+  last: 0,
+  /** Logits after each token, [tokens, vocabulary]. */
+  all: 1,
+  /** Log likelihoods of the targets, [tokens]. */
+  scores: 2,
+} as const;
+
+export interface NativeDecoding {
+  /** The model that op `SparsifyDecoderPrepare` made; once for each id. */
+  decoderModel(id: number): DecoderModelHandle;
+  /** An empty sequence; its cache is in bfloat16 if `narrowCache`, else in float32. */
+  decoderSession(model: DecoderModelHandle, narrowCache: boolean): DecoderSessionHandle;
+  /** Goes on with other weights of the same shapes; what is cached stays. */
+  decoderSetModel(session: DecoderSessionHandle, model: DecoderModelHandle): void;
+  /**
+   * Appends tokens, on another thread. Leave the arrays alone until the promise settles.
+   *
+   * @param output One of {@link DECODER_OUTPUT}.
+   * @param result Is written.
+   * @param targets For scores, one a token.
+   * @param thresholds One a Dense, in the order of the weights; undefined: dense.
+   */
+  decoderAppend(
+    session: DecoderSessionHandle,
+    tokens: Int32Array,
+    output: number,
+    result: Float32Array,
+    targets: Int32Array | undefined,
+    thresholds: Float32Array | undefined,
+  ): Promise<void>;
+  /** Forgets all tokens from `length` on. */
+  decoderTruncate(session: DecoderSessionHandle, length: number): void;
+  /** Masked and total inputs of each Dense, [dense, 2], in the appends that have ended. */
+  decoderCounts(session: DecoderSessionHandle): Float64Array;
+  decoderResetCounts(session: DecoderSessionHandle): void;
+  /** Gives back memory before the garbage collector would. */
+  decoderRelease(handle: DecoderModelHandle | DecoderSessionHandle): void;
+}

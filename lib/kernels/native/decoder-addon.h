@@ -1,0 +1,25 @@
+// The decoder's part of the Node-API module. Models and sessions are opaque objects; memory goes with the last reference.
+//
+//   decoderModel(id)                       -> the model that SparsifyDecoderPrepare made
+//   decoderSession(model, narrowCache)     -> an empty sequence
+//   decoderSetModel(session, model)        goes on with other weights of the same shapes
+//   decoderAppend(session, tokens, output, result, targets, thresholds) -> promise
+//     tokens: Int32Array. output: 0 logits after the last token, 1 after each, 2 scores of `targets`, an Int32Array.
+//     result: Float32Array that is written, of [vocabulary], [tokens, vocabulary] or [tokens]; leave it and all other
+//     arrays alone until the promise settles. thresholds: Float32Array by Dense, or undefined: dense.
+//   decoderTruncate(session, length)
+//   decoderCounts(session)                 -> Float64Array: masked and total of each Dense, in the appends that have ended
+//   decoderResetCounts(session)
+//   decoderRelease(session or model)       -> frees it before the garbage collector would
+#ifndef SPARSIFY_DECODER_ADDON_H_
+#define SPARSIFY_DECODER_ADDON_H_
+
+#include <node_api.h>
+
+namespace sparsify {
+
+void ExportDecoder(napi_env env, napi_value exports);
+
+}  // namespace sparsify
+
+#endif  // SPARSIFY_DECODER_ADDON_H_

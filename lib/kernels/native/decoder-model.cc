@@ -1,0 +1,167 @@
+#include "decoder-model.h"
+
+#include <algorithm>
+
+#include "pool.h"
+
+namespace sparsify {
+namespace {
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); i++) text += (i ? "," : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+std::vector<int64_t> Shape(std::initializer_list<size_t> dims) { return {dims.begin(), dims.end()}; }
+
+bool IsEmpty(const DecoderTensor& tensor) {
+  return std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
+}
+
+// Large enough for a task, small enough that all threads get some.
+constexpr size_t kFloatsATask = 256 * 1024;
+
+std::unique_ptr<BFloat16[]> NarrowAll(const float* data, size_t size) {
+  std::unique_ptr<BFloat16[]> narrow(new BFloat16[size]);
+  Pool::Get().ForEach(static_cast<uint32_t>((size + kFloatsATask - 1) / kFloatsATask), true, [&](size_t task) {
+    const size_t first = task * kFloatsATask;
+    Narrow(data + first, std::min(kFloatsATask, size - first), narrow.get() + first);
+  });
+  return narrow;
+}
+
+DecoderNumbers NumbersOf(const DecoderTensor& tensor) {
+  if (tensor.shape.size() != 1 || static_cast<size_t>(tensor.shape[0]) < DecoderNumbers::kCount) {
+    throw DecoderProblem("the numbers have shape " + ShapeText(tensor.shape));
+  }
+  const float* next = tensor.data;
+  const auto count = [&](const char* name, float low, float high) {
+    const float value = *next++;
+    if (!(value >= low && value <= high)) throw DecoderProblem(std::string(name) + " is " + std::to_string(value));
+    return static_cast<size_t>(value);
+  };
+  constexpr float kMost = 1 << 24;  // whole numbers up to here are exact
+  DecoderNumbers n{};
+  n.hidden = count("hidden size", 1, kMost);
+  n.layers = count("number of layers", 1, 4096);
+  n.heads = count("number of heads", 1, 4096);
+  n.key_heads = count("number of key heads", 1, static_cast<float>(n.heads));
+  n.head_size = count("head size", 2, 4096);
+  n.vocabulary = count("vocabulary", 1, kMost);
+  n.intermediate = count("intermediate size", 1, kMost);
+  n.window = count("window", 0, kMost);
+  n.activation = static_cast<GateActivation>(count("activation", 0, 2));
+  n.epsilon = *next++;
+  n.embedding_scale = *next++;
+  n.attention_factor = *next++;
+  n.tied = count("tied", 0, 1) != 0;
+  n.fused = count("fused", 0, 1) != 0;
+  n.experts = count("number of experts", 0, 4096);
+  n.experts_per_token = count("experts a token", n.experts == 0 ? 0 : 1, static_cast<float>(n.experts));
+  n.narrow = count("narrow", 0, 1) != 0;
+  if (n.heads % n.key_heads != 0 || n.head_size % 2 != 0) {
+    throw DecoderProblem("heads must be a multiple of key heads, and their size even");
+  }
+  if (static_cast<size_t>(tensor.shape[0]) != DecoderNumbers::kCount + n.head_size / 2) {
+    throw DecoderProblem("the numbers have shape " + ShapeText(tensor.shape));
+  }
+  return n;
+}
+
+}  // namespace
+
+class DecoderModel::Reader {
+ public:
+  Reader(DecoderModel& model, const std::vector<DecoderTensor>& tensors) : model_(model), tensors_(tensors) {}
+
+  const float* Tensor(const std::string& name, std::initializer_list<size_t> dims, bool optional = false) {
+    if (at_ == tensors_.size()) throw DecoderProblem("there is no tensor for " + name);
+    const DecoderTensor& tensor = tensors_[at_++];
+    if (optional && IsEmpty(tensor)) return nullptr;
+    if (tensor.shape != Shape(dims)) {
+      throw DecoderProblem(name + " has shape " + ShapeText(tensor.shape) + ", expected " + ShapeText(Shape(dims)));
+    }
+    model_.owners_.push_back(tensor.owner);
+    return tensor.data;
+  }
+
+  DecoderDense Dense(const std::string& name, size_t inputs, size_t units) {
+    DecoderDense dense;
+    const size_t kernel_owner = model_.owners_.size();
+    dense.kernel = Tensor(name, {inputs, units});
+    dense.bias = Tensor("the bias of " + name, {units}, true);
+    dense.inputs = inputs;
+    dense.units = units;
+    dense.id = model_.dense_count++;
+    if (model_.numbers.narrow) {
+      model_.narrowed_.push_back(NarrowAll(dense.kernel, inputs * units));
+      model_.owners_[kernel_owner].reset();
+      dense.kernel = nullptr;
+      dense.narrow = model_.narrowed_.back().get();
+    }
+    return dense;
+  }
+
+  std::vector<DecoderDense> DenseGroup(const std::string& name, size_t inputs, std::vector<size_t> units) {
+    std::vector<DecoderDense> group;
+    if (model_.numbers.fused) {
+      size_t all = 0;
+      for (const size_t count : units) all += count;
+      units = {all};
+    }
+    for (const size_t count : units) group.push_back(Dense(name, inputs, count));
+    return group;
+  }
+
+  void CheckEnd() const {
+    if (at_ != tensors_.size()) {
+      throw DecoderProblem(std::to_string(tensors_.size()) + " tensors, expected " + std::to_string(at_));
+    }
+  }
+
+ private:
+  DecoderModel& model_;
+  const std::vector<DecoderTensor>& tensors_;
+  size_t at_ = 0;
+};
+
+DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<DecoderTensor>& tensors)
+    : numbers(NumbersOf(description)) {
+  const DecoderNumbers& n = numbers;
+  const float* const frequency = description.data + DecoderNumbers::kCount;
+  frequencies.assign(frequency, frequency + n.head_size / 2);
+  const size_t queries = n.heads * n.head_size, keys = n.key_heads * n.head_size;
+  Reader reader(*this, tensors);
+  embedding = reader.Tensor("the embedding", {n.vocabulary, n.hidden}, n.tied);
+  final_norm = reader.Tensor("the final norm", {n.hidden});
+  for (size_t l = 0; l < n.layers; l++) {
+    const std::string at = " of layer " + std::to_string(l);
+    DecoderLayer layer{};
+    layer.input_norm = reader.Tensor("the input norm" + at, {n.hidden});
+    layer.qkv = reader.DenseGroup("a projection of q, k, v" + at, n.hidden, {queries, keys, keys});
+    layer.query_norm = reader.Tensor("the norm of queries" + at, {n.head_size}, true);
+    layer.key_norm = reader.Tensor("the norm of keys" + at, {n.head_size}, true);
+    layer.output = reader.Dense("the output projection" + at, queries, n.hidden);
+    layer.feed_norm = reader.Tensor("the second norm" + at, {n.hidden});
+    if (n.experts != 0) layer.router = reader.Dense("the router" + at, n.hidden, n.experts);
+    for (size_t e = 0; e < std::max<size_t>(1, n.experts); e++) {
+      FeedForward feed;
+      feed.gate_up = reader.DenseGroup("gate or up" + at, n.hidden, {n.intermediate, n.intermediate});
+      feed.down = reader.Dense("down" + at, n.intermediate, n.hidden);
+      layer.feeds.push_back(std::move(feed));
+    }
+    for (const DecoderDense& dense : layer.qkv) bytes_a_token += dense.bytes();
+    bytes_a_token += layer.output.bytes() + layer.router.bytes();
+    for (size_t e = 0; e < std::max<size_t>(1, n.experts_per_token); e++) {
+      for (const DecoderDense& dense : layer.feeds[e].gate_up) bytes_a_token += dense.bytes();
+      bytes_a_token += layer.feeds[e].down.bytes();
+    }
+    layers.push_back(std::move(layer));
+  }
+  head = reader.Dense("the head", n.hidden, n.vocabulary);
+  bytes_a_token += head.bytes();
+  reader.CheckEnd();
+}
+
+}  // namespace sparsify

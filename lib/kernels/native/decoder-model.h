@@ -1,0 +1,96 @@
+// What the decoder keeps of a Llama-family model: its numbers, and where its weights are. Prepared once by the op
+// SparsifyDecoderPrepare (decoder-ops.cc), used by any number of sessions, never changed.
+#ifndef SPARSIFY_DECODER_MODEL_H_
+#define SPARSIFY_DECODER_MODEL_H_
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "decoder-loops.h"
+
+namespace sparsify {
+
+// Numbers of the model. The op takes them as one float tensor in this order, then the rotary frequencies [head_size / 2].
+struct DecoderNumbers {
+  size_t hidden, layers, heads, key_heads, head_size, vocabulary, intermediate;
+  size_t window;  // positions that a token sees, itself included; 0: all before it
+  GateActivation activation;
+  float epsilon, embedding_scale, attention_factor;
+  bool tied;        // the embedding is the head's columns
+  bool fused;       // one Dense for q, k, v and one for gate, up
+  size_t experts;   // 0: one feed-forward part for all tokens
+  size_t experts_per_token;
+  bool narrow;      // keep the Dense kernels in bfloat16
+  static constexpr size_t kCount = 17;
+};
+
+struct DecoderTensor {
+  const float* data;
+  std::vector<int64_t> shape;
+  std::shared_ptr<void> owner;  // of the data
+};
+
+// Kernel [inputs, units], in float or, where `kernel` is null, in bfloat16.
+struct DecoderDense {
+  const float* kernel = nullptr;
+  const BFloat16* narrow = nullptr;
+  const float* bias = nullptr;  // [units] or null
+  size_t inputs = 0, units = 0;
+  size_t id = 0;  // place of its threshold and counts
+  size_t bytes() const { return inputs * units * (narrow ? sizeof(BFloat16) : sizeof(float)); }
+};
+
+struct FeedForward {
+  std::vector<DecoderDense> gate_up;  // gate and up, or both in one
+  DecoderDense down;
+};
+
+struct DecoderLayer {
+  const float* input_norm;
+  std::vector<DecoderDense> qkv;  // q, k and v, or all in one
+  const float* query_norm;        // [head_size] or null
+  const float* key_norm;
+  DecoderDense output;
+  const float* feed_norm;
+  DecoderDense router;  // only with experts
+  std::vector<FeedForward> feeds;  // one, or one an expert
+};
+
+struct DecoderProblem : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class DecoderModel {
+ public:
+  // `tensors` in this order, [0] for what a model does not have: embedding [vocabulary, hidden]; final norm [hidden];
+  // for each layer input norm, kernel and bias of q, k, v (or of the one for all), norms of query and key heads, kernel
+  // and bias of the output, second norm, then kernel and bias of gate, up, down (or of the one for both, and down), or with
+  // experts those of the router and of w1, w3, w2 of each expert; kernel and bias of the head. Dense layers have their
+  // ids in this order, from 0. What is used in place is owned as long as the model lives.
+  DecoderModel(const DecoderTensor& numbers, const std::vector<DecoderTensor>& tensors);
+
+  DecoderNumbers numbers;
+  std::vector<float> frequencies;  // [head_size / 2]
+  const float* embedding;          // [vocabulary, hidden], or null: tied
+  const float* final_norm;
+  std::vector<DecoderLayer> layers;
+  DecoderDense head;
+  size_t dense_count = 0;
+  size_t bytes_a_token = 0;  // of weights, at sparsity 0
+
+  // One session computes at a time.
+  std::mutex mutex;
+
+ private:
+  class Reader;
+  std::vector<std::shared_ptr<void>> owners_;
+  std::vector<std::unique_ptr<BFloat16[]>> narrowed_;
+};
+
+}  // namespace sparsify
+
+#endif  // SPARSIFY_DECODER_MODEL_H_

@@ -1,0 +1,68 @@
+#include "decoder-op.h"
+
+#include <map>
+#include <mutex>
+
+#include "op-kernel.h"
+
+namespace sparsify {
+namespace {
+
+std::mutex models_mutex;
+std::map<uint32_t, std::shared_ptr<DecoderModel>>& Models() {
+  static auto* models = new std::map<uint32_t, std::shared_ptr<DecoderModel>>;  // outlives every thread
+  return *models;
+}
+
+DecoderTensor TensorOf(TF_OpKernelContext* context, int index) {
+  auto tensor = std::make_shared<Tensor>(Input(context, index));
+  return {tensor->data(), tensor->shape(), tensor};
+}
+
+void ComputePrepare(TF_OpKernelContext* context) {
+  const DecoderTensor numbers = TensorOf(context, 0);
+  std::vector<DecoderTensor> weights;
+  for (int i = 1; i < tensorflow.TF_NumInputs(context); i++) weights.push_back(TensorOf(context, i));
+  auto model = std::make_shared<DecoderModel>(numbers, weights);
+  const Tensor id = Output(context, 0, {}, 1);
+  const std::lock_guard<std::mutex> lock(models_mutex);
+  static uint32_t last = 0;
+  last = last % (1 << 24) + 1;  // exact as a float
+  Models()[last] = std::move(model);
+  *id.data() = static_cast<float>(last);
+}
+
+// No exception may pass through TensorFlow.
+void Prepare(void*, TF_OpKernelContext* context) {
+  const auto report = [context](TF_Status* status) { tensorflow.TF_OpKernelContext_Failure(context, status); };
+  try {
+    ComputePrepare(context);
+  } catch (const DecoderProblem& error) {
+    Report(report, error, TF_INVALID_ARGUMENT);
+  } catch (const std::exception& error) {
+    Report(report, error, TF_INTERNAL);
+  }
+}
+
+}  // namespace
+
+void RegisterDecoderOp() {
+  Register({"SparsifyDecoderPrepare",
+            {"numbers: float", "weights: N * float"},
+            "id: float",
+            {"N: int >= 1"},
+            [](TF_OpKernelConstruction*) -> void* { return nullptr; },
+            &Prepare,
+            [](void*) {}});
+}
+
+std::shared_ptr<DecoderModel> TakeDecoderModel(uint32_t id) {
+  const std::lock_guard<std::mutex> lock(models_mutex);
+  const auto found = Models().find(id);
+  if (found == Models().end()) return nullptr;
+  std::shared_ptr<DecoderModel> model = std::move(found->second);
+  Models().erase(found);
+  return model;
+}
+
+}  // namespace sparsify

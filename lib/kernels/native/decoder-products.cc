@@ -1,0 +1,216 @@
+#include "decoder-products.h"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+
+#include "loops.h"
+#include "sparsified-matmul.h"
+
+namespace sparsify {
+namespace {
+
+// As in sparsified-matmul.cc: below this a second thread costs more than it brings.
+constexpr size_t kBytesForThreads = 100 * 1024;
+
+// Parts a thread: more even out a disturbed core, each costs sums of its own.
+constexpr size_t kPartsAThread = 2;
+constexpr size_t kBytesAPart = 256 * 1024;
+
+// Rows of the kernel a part at least, so that they lie apart.
+constexpr size_t kRowsAPart = 8;
+
+// With more kept than this, rows are read as one dense stream.
+constexpr float kDenseShare = 0.9f;
+
+// Columns of the head that a task takes: their sums stay in the L1 cache.
+constexpr size_t kWideColumns = 4096;
+
+// A kernel in bfloat16 is widened for many rows, up to this many floats at a time.
+constexpr size_t kWidenedFloats = 4 << 20;
+
+size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
+
+void SumPanel(const DecoderDense& dense, size_t first_row, size_t first_column, size_t columns, const uint32_t* index,
+              const float* value, size_t count, bool skipping, float* sum) {
+  // Without a list the rows are those from `first_row` on.
+  const size_t offset = index ? 0 : first_row * dense.units;
+  if (dense.narrow) {
+    SumNarrowRows({dense.narrow + offset, dense.units, first_column, columns}, index, value, count, skipping, sum);
+  } else {
+    SumRows({dense.kernel + offset, dense.units, first_column, columns}, index, value, count, skipping, sum);
+  }
+}
+
+}  // namespace
+
+float Masking::Of(const DecoderDense& dense) const {
+  return thresholds ? thresholds[dense.id] : -std::numeric_limits<float>::infinity();
+}
+
+void RowProducts::Clear() {
+  products_.clear();
+  kept_count_ = 0;
+}
+
+size_t RowProducts::FindKept(const DecoderDense& dense, const float* x, float threshold) {
+  for (size_t i = 0; i < kept_count_; i++) {
+    if (kept_[i].x == x && kept_[i].threshold == threshold) return i;
+  }
+  if (kept_count_ == kept_.size()) kept_.emplace_back();
+  Kept& kept = kept_[kept_count_];
+  kept.x = x;
+  kept.threshold = threshold;
+  kept.index = nullptr;
+  kept.value = x;
+  kept.count = dense.inputs;
+  if (threshold >= 0) {
+    const size_t room = dense.inputs + kSlack;
+    if (kept.indices.size() < room) {
+      kept.indices.resize(room);
+      kept.values.resize(room);
+    }
+    kept.count = Compact(x, dense.inputs, {&threshold, 0}, kept.indices.data(), kept.values.data());
+    if (kept.count != dense.inputs) {
+      kept.index = kept.indices.data();
+      kept.value = kept.values.data();
+    }
+  }
+  kept.skipping = static_cast<float>(kept.count) < kDenseShare * static_cast<float>(dense.inputs);
+  return kept_count_++;
+}
+
+void RowProducts::Add(const DecoderDense& dense, const float* x, const Masking& masking) {
+  const size_t kept = FindKept(dense, x, masking.Of(dense));
+  products_.push_back({&dense, kept, 0});
+  MaskedInputs& counts = masking.counts[dense.id];
+  counts.masked += dense.inputs - kept_[kept].count;
+  counts.total += dense.inputs;
+}
+
+void RowProducts::Run(Pool& pool) {
+  size_t bytes = 0, units = 0, fewest = std::numeric_limits<size_t>::max();
+  for (const Product& product : products_) {
+    const Kept& kept = kept_[product.kept];
+    bytes += product.dense->bytes() / product.dense->inputs * kept.count;
+    units += product.dense->units;
+    fewest = std::min(fewest, kept.count);
+  }
+  parts_ = 1;
+  if (bytes >= kBytesForThreads && pool.threads() > 1) {
+    parts_ = std::min<size_t>(pool.threads() * kPartsAThread, std::max<size_t>(2, bytes / kBytesAPart));
+    parts_ = std::min(parts_, std::max<size_t>(1, fewest / kRowsAPart));
+  }
+  if (sums_.size() < parts_ * units) sums_.resize(parts_ * units);
+  size_t next = 0;
+  for (Product& product : products_) {
+    product.sums = next;
+    next += parts_ * product.dense->units;
+  }
+  pool.ForEach(static_cast<uint32_t>(parts_), true, [&](size_t part) {
+    for (const Product& product : products_) {
+      const Kept& kept = kept_[product.kept];
+      const size_t first = kept.count * part / parts_;
+      const size_t last = kept.count * (part + 1) / parts_;
+      SumPanel(*product.dense, first, 0, product.dense->units, kept.index ? kept.index + first : nullptr,
+               kept.value + first, last - first, kept.skipping, sums_.data() + product.sums + part * product.dense->units);
+    }
+  });
+}
+
+void RowProducts::Finish(size_t i, float* y) const {
+  const DecoderDense& dense = *products_[i].dense;
+  sparsify::Finish(sums(i), parts_, dense.units, dense.bias, Activation::kLinear, dense.units, y);
+}
+
+void RowProducts::AddTo(size_t i, float factor, float* x) const {
+  const DecoderDense& dense = *products_[i].dense;
+  AddParts(sums(i), parts_, dense.units, dense.bias, factor, dense.units, x);
+}
+
+void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& masking, RowProducts& scratch, float* y,
+                  Pool& pool) {
+  scratch.Clear();
+  scratch.Add(dense, x, masking);
+  const RowProducts::Kept& kept = scratch.kept_[0];
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(dense.units, kWideColumns)), true, [&](size_t block) {
+    const size_t first = block * kWideColumns;
+    const size_t columns = std::min(kWideColumns, dense.units - first);
+    SumPanel(dense, 0, first, columns, kept.index, kept.value, kept.count, kept.skipping, y + first);
+    if (dense.bias) sparsify::Finish(y + first, 1, 0, dense.bias + first, Activation::kLinear, columns, y + first);
+  });
+}
+
+namespace {
+
+void CountRows(const std::vector<DecoderDense>& layers, const float* x, size_t rows, const Masking& masking, Pool& pool) {
+  float counted_threshold = -1;
+  uint64_t counted = 0;
+  for (const DecoderDense& dense : layers) {
+    const float threshold = masking.Of(dense);
+    MaskedInputs& counts = masking.counts[dense.id];
+    counts.total += rows * dense.inputs;
+    if (!(threshold >= 0)) continue;
+    if (threshold != counted_threshold) {
+      constexpr size_t kRowsATask = 16;
+      std::atomic<uint64_t> sum{0};
+      pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, kRowsATask)), false, [&](size_t task) {
+        const size_t first = task * kRowsATask, last = std::min(rows, first + kRowsATask);
+        sum += CountMasked(x + first * dense.inputs, (last - first) * dense.inputs, threshold);
+      });
+      counted = sum;
+      counted_threshold = threshold;
+    }
+    counts.masked += counted;
+  }
+}
+
+// As many columns at a time as may be widened.
+void MultiplyNarrow(const DecoderDense& dense, const float* x, size_t rows, float threshold, float* y, Pool& pool) {
+  thread_local std::vector<float> widened, part, bias;
+  const size_t most = std::max<size_t>(64, kWidenedFloats / dense.inputs / 64 * 64);
+  for (size_t first = 0; first < dense.units; first += most) {
+    const size_t columns = std::min(most, dense.units - first);
+    if (widened.size() < dense.inputs * columns) widened.resize(dense.inputs * columns);
+    float* const kernel = widened.data();
+    constexpr size_t kRowsATask = 32;
+    pool.ForEach(static_cast<uint32_t>(CeilDiv(dense.inputs, kRowsATask)), true, [&](size_t task) {
+      const size_t last = std::min(dense.inputs, (task + 1) * kRowsATask);
+      for (size_t k = task * kRowsATask; k < last; k++) {
+        Widen(dense.narrow + k * dense.units + first, columns, kernel + k * columns);
+      }
+    });
+    const bool whole = columns == dense.units;
+    if (!whole && part.size() < rows * columns) part.resize(rows * columns);
+    float* const out = whole ? y : part.data();
+    const Layer layer{kernel, dense.bias ? dense.bias + first : nullptr, out, columns, Activation::kLinear};
+    SparsifiedMatMul(x, rows, dense.inputs, {&threshold, 0}, &layer, 1, pool);
+    if (whole) continue;
+    for (size_t r = 0; r < rows; r++) std::copy_n(out + r * columns, columns, y + r * dense.units + first);
+  }
+}
+
+}  // namespace
+
+void MultiplyRows(const std::vector<DecoderDense>& layers, const float* x, size_t rows, const Masking& masking,
+                  const std::vector<float*>& y, Pool& pool) {
+  CountRows(layers, x, rows, masking, pool);
+  std::vector<bool> done(layers.size(), false);
+  for (size_t i = 0; i < layers.size(); i++) {
+    if (done[i]) continue;
+    const float threshold = masking.Of(layers[i]);
+    if (layers[i].narrow) {
+      MultiplyNarrow(layers[i], x, rows, threshold, y[i], pool);
+      continue;
+    }
+    std::vector<Layer> alike;
+    for (size_t j = i; j < layers.size(); j++) {
+      if (masking.Of(layers[j]) != threshold) continue;
+      alike.push_back({layers[j].kernel, layers[j].bias, y[j], layers[j].units, Activation::kLinear});
+      done[j] = true;
+    }
+    SparsifiedMatMul(x, rows, layers[i].inputs, {&threshold, 0}, alike.data(), alike.size(), pool);
+  }
+}
+
+}  // namespace sparsify

@@ -1,0 +1,84 @@
+// Products of activations with Dense kernels, as the decoder needs them: of one row, cut into parts whose sums the caller
+// adds up when it reads them, so that a wait for the threads is saved; and of many rows, finished.
+#ifndef SPARSIFY_DECODER_PRODUCTS_H_
+#define SPARSIFY_DECODER_PRODUCTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "decoder-model.h"
+#include "pool.h"
+
+namespace sparsify {
+
+// Inputs of one Dense that were masked, and that there were.
+struct MaskedInputs {
+  uint64_t masked = 0, total = 0;
+};
+
+// Thresholds and counts by the ids of the Dense layers.
+struct Masking {
+  const float* thresholds;  // null: everything is dense
+  MaskedInputs* counts;
+  float Of(const DecoderDense& dense) const;
+};
+
+// Products of rows with Dense layers, all computed in one Run. Layers that read the same x with the same threshold share
+// the search for its kept inputs.
+class RowProducts {
+ public:
+  void Clear();
+  // The row x [inputs] must stay until Run has returned.
+  void Add(const DecoderDense& dense, const float* x, const Masking& masking);
+  void Run(Pool& pool);
+
+  // After Run: the product is the sum of `parts()` arrays, `stride(i)` floats apart, and the bias.
+  const float* sums(size_t i) const { return sums_.data() + products_[i].sums; }
+  size_t parts() const { return parts_; }
+  size_t stride(size_t i) const { return products_[i].dense->units; }
+
+  // y [units] = product i with its bias.
+  void Finish(size_t i, float* y) const;
+  // x [units] += factor * (product i with its bias).
+  void AddTo(size_t i, float factor, float* x) const;
+
+ private:
+  struct Kept {
+    const float* x;
+    float threshold;
+    std::vector<uint32_t> indices;
+    std::vector<float> values;
+    const uint32_t* index;  // null: all
+    const float* value;
+    size_t count;
+    bool skipping;
+  };
+  struct Product {
+    const DecoderDense* dense;
+    size_t kept;
+    size_t sums;  // offset
+  };
+  size_t FindKept(const DecoderDense& dense, const float* x, float threshold);
+
+  std::vector<Product> products_;
+  std::vector<Kept> kept_;  // the first kept_count_ of them are of this run
+  size_t kept_count_ = 0;
+  size_t parts_ = 1;
+  std::vector<float> sums_;
+
+  friend void MultiplyWide(const DecoderDense&, const float*, const Masking&, RowProducts&, float*, Pool&);
+};
+
+// y [units] = x [inputs] times a kernel with many columns (the head), cut into blocks of columns. `scratch` is used for the
+// search of the kept inputs.
+void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& masking, RowProducts& scratch, float* y,
+                  Pool& pool);
+
+// y[i] [rows, units] = x [rows, inputs] times layer i, for layers that read the same x.
+void MultiplyRows(const std::vector<DecoderDense>& layers, const float* x, size_t rows, const Masking& masking,
+                  const std::vector<float*>& y, Pool& pool);
+
+}  // namespace sparsify
+
+#endif  // SPARSIFY_DECODER_PRODUCTS_H_

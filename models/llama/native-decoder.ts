@@ -1,0 +1,292 @@
+/**
+ * @file The fused decoder on tfjs-node with the native kernels: a whole forward pass in C++
+ * (lib/kernels/native/decoder-session.h), on threads of its own, so that the event loop goes on meanwhile. The model's
+ * weights are read where TensorFlow has them. The layers stay the definition: graph-decoder.ts computes the same.
+ */
+import * as tf from '@tensorflow/tfjs';
+import {ModelError} from '../../lib/errors.js';
+import {
+  DECODER_OUTPUT,
+  type DecoderModelHandle,
+  type DecoderSessionHandle,
+} from '../../lib/kernels/native-decoding.js';
+import {prepareDecoder, registeredKernels, type NativeKernels} from '../../lib/kernels/tensorflow.js';
+import {isSparsifying} from '../../lib/layers/sparsifying-dense.js';
+import {rawValue} from '../../lib/tfjs.js';
+import type {LlamaConfig} from './config.js';
+import type {AppendOptions, Decoder, MaskedCount} from './decoder.js';
+import {nativeLayout, type NativeLayout} from './native-layout.js';
+
+/** How numbers are kept. bfloat16 halves memory and time, and rounds to 8 bits. */
+export type Storage = 'float32' | 'bfloat16';
+
+export interface NativeDecoderOptions {
+  /** Of keys and values. Default `float32`. */
+  readonly cache?: Storage;
+  /**
+   * Of the Dense kernels. `float32`, the default, uses the model's own memory; `bfloat16` is a copy, shared by all
+   * decoders of the model.
+   */
+  readonly weights?: Storage;
+}
+
+/** Tokens a call of the addon: between two of them other decoders have their turn. */
+const CHUNK = 512;
+
+/**
+ * Makes a decoder for a model, if this process can run it natively.
+ *
+ * @param model Built by `buildModel` with this configuration, or a copy, sparsified or not. Weights and thresholds that
+ *   are replaced later are noticed. Must not be disposed before the decoder.
+ * @returns Null if backend `tensorflow` with the native kernels is not the current one, or a layer of the model is
+ *   another than `buildModel` makes.
+ */
+export function createNativeDecoder(
+  model: tf.LayersModel,
+  config: LlamaConfig,
+  {cache = 'float32', weights = 'float32'}: NativeDecoderOptions = {},
+): Decoder | null {
+  const native = registeredKernels();
+  const layout = native === undefined ? null : nativeLayout(model, config);
+  if (native === undefined || layout === null) return null;
+  return new NativeDecoder(native, model, layout, config.vocabularySize, cache, weights);
+}
+
+/** Weights that the addon keeps, for all decoders of one model. */
+interface Prepared {
+  readonly handle: DecoderModelHandle;
+  /** Of the weights that it was made from. */
+  readonly ids: readonly object[];
+  users: number;
+}
+
+/** The latest of each model, by storage. */
+const preparedModels = new WeakMap<tf.LayersModel, Map<Storage, Prepared>>();
+
+/** Ends when the last append that was asked for has ended: the cores are for one at a time. */
+let lastAppend: Promise<unknown> = Promise.resolve();
+
+class NativeDecoder implements Decoder {
+  length = 0;
+  private running = 0;
+  /** Ends when the last append of this decoder has ended. */
+  private last: Promise<unknown> = Promise.resolve();
+  private prepared: Prepared;
+  private session: DecoderSessionHandle | null;
+  private readonly logits: Float32Array;
+  private readonly thresholds: Float32Array;
+  /** Of the threshold that stands in `thresholds`, by Dense. */
+  private readonly thresholdIds: (object | null)[];
+
+  constructor(
+    private readonly native: NativeKernels,
+    private readonly model: tf.LayersModel,
+    private readonly layout: NativeLayout,
+    private readonly vocabulary: number,
+    cache: Storage,
+    private readonly weights: Storage,
+  ) {
+    this.prepared = this.prepare();
+    this.session = native.decoderSession(this.prepared.handle, cache === 'bfloat16');
+    this.logits = new Float32Array(vocabulary);
+    this.thresholds = new Float32Array(layout.denses.length).fill(-Infinity);
+    this.thresholdIds = layout.denses.map(() => null);
+  }
+
+  async append(tokens: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array> {
+    const ids = this.parseIds(tokens, 'token');
+    await this.run(ids, options, DECODER_OUTPUT.last, () => this.logits);
+    return this.logits;
+  }
+
+  async appendAll(tokens: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array> {
+    const ids = this.parseIds(tokens, 'token');
+    const all = new Float32Array(ids.length * this.vocabulary);
+    await this.run(ids, options, DECODER_OUTPUT.all, (start, end) =>
+      all.subarray(start * this.vocabulary, end * this.vocabulary),
+    );
+    return all;
+  }
+
+  async score(
+    tokens: ArrayLike<number>,
+    targets: ArrayLike<number>,
+    options?: AppendOptions,
+  ): Promise<Float32Array> {
+    const ids = this.parseIds(tokens, 'token');
+    const wanted = this.parseIds(targets, 'target');
+    if (wanted.length !== ids.length) {
+      throw new ModelError(
+        'shape-mismatch',
+        `${ids.length} tokens and ${wanted.length} targets; give for each token the one that follows it`,
+        {tokens: ids.length, targets: wanted.length},
+      );
+    }
+    const scores = new Float32Array(ids.length);
+    await this.run(
+      ids,
+      options,
+      DECODER_OUTPUT.scores,
+      (start, end) => scores.subarray(start, end),
+      (start, end) => wanted.subarray(start, end),
+    );
+    return scores;
+  }
+
+  truncate(length: number): void {
+    const session = this.open();
+    if (!Number.isInteger(length) || length < 0 || length > this.length) {
+      throw new ModelError(
+        'length-out-of-range',
+        `cannot truncate to ${length} tokens; there are ${this.length}: give a whole number from 0 to ${this.length}`,
+        {length, tokens: this.length},
+      );
+    }
+    if (this.running > 0) {
+      throw new ModelError('decoder-busy', 'tokens are being appended; await that before you truncate');
+    }
+    this.native.decoderTruncate(session, length);
+    this.length = length;
+  }
+
+  counts(): ReadonlyMap<string, MaskedCount> {
+    const counts = this.native.decoderCounts(this.open());
+    return new Map(
+      this.layout.denses.map(({path}, i) => [path, {masked: counts[2 * i], total: counts[2 * i + 1]}]),
+    );
+  }
+
+  resetCounts(): void {
+    this.native.decoderResetCounts(this.open());
+  }
+
+  dispose(): void {
+    if (this.session === null) return;
+    this.native.decoderRelease(this.session);
+    this.session = null;
+    this.release(this.prepared);
+  }
+
+  /** Appends in chunks, behind the appends that were asked for before; on an error the sequence is as it was. */
+  private run(
+    ids: Int32Array,
+    options: AppendOptions | undefined,
+    output: number,
+    result: (start: number, end: number) => Float32Array,
+    targets: (start: number, end: number) => Int32Array | undefined = () => undefined,
+  ): Promise<void> {
+    this.open();
+    this.running++;
+    const work = this.last.then(async () => {
+      const before = this.length;
+      try {
+        for (let start = 0; start < ids.length; start += CHUNK) {
+          const end = Math.min(start + CHUNK, ids.length);
+          const [part, into, wanted] = [ids.subarray(start, end), result(start, end), targets(start, end)];
+          const turn = lastAppend.then(() => this.appendChunk(part, options, output, into, wanted));
+          lastAppend = turn.catch(() => {});
+          await turn;
+        }
+      } catch (error) {
+        if (this.session !== null) this.native.decoderTruncate(this.session, before);
+        this.length = before;
+        throw error;
+      } finally {
+        this.running--;
+      }
+    });
+    this.last = work.catch(() => {});
+    return work;
+  }
+
+  private async appendChunk(
+    ids: Int32Array,
+    {dense = false}: AppendOptions = {},
+    output: number,
+    result: Float32Array,
+    targets: Int32Array | undefined,
+  ): Promise<void> {
+    const session = this.open();
+    this.update(session);
+    const thresholds = dense ? undefined : this.thresholds.slice();
+    await this.native.decoderAppend(session, ids, output, result, targets, thresholds);
+    this.length += ids.length;
+  }
+
+  /** Takes over weights and thresholds that were replaced since the last append. */
+  private update(session: DecoderSessionHandle): void {
+    if (!isCurrent(this.prepared, this.layout)) {
+      const old = this.prepared;
+      this.prepared = this.prepare();
+      this.native.decoderSetModel(session, this.prepared.handle);
+      this.release(old);
+    }
+    this.layout.denses.forEach(({layer}, i) => {
+      const threshold = isSparsifying(layer) && layer.threshold !== null ? rawValue(layer.threshold) : null;
+      const id = threshold?.dataId ?? null;
+      if (id === this.thresholdIds[i]) return;
+      this.thresholds[i] = threshold === null ? -Infinity : threshold.dataSync()[0];
+      this.thresholdIds[i] = id;
+    });
+  }
+
+  /** The weights as they are now, prepared by this or another decoder. */
+  private prepare(): Prepared {
+    const byStorage = preparedModels.get(this.model) ?? new Map<Storage, Prepared>();
+    preparedModels.set(this.model, byStorage);
+    const known = byStorage.get(this.weights);
+    if (known !== undefined && isCurrent(known, this.layout)) {
+      known.users++;
+      return known;
+    }
+    const {numbers, frequencies, weights} = this.layout;
+    const none = tf.zeros([0]);
+    const description = tf.tensor1d([...numbers, Number(this.weights === 'bfloat16'), ...frequencies]);
+    const tensors = weights.map((weight) => (weight === null ? none : rawValue(weight)));
+    const handle = prepareDecoder(this.native, description, tensors);
+    tf.dispose([none, description]);
+    const prepared = {handle, ids: dataIdsOf(this.layout), users: 1};
+    byStorage.set(this.weights, prepared);
+    return prepared;
+  }
+
+  private release(prepared: Prepared): void {
+    prepared.users--;
+    if (prepared.users > 0) return;
+    this.native.decoderRelease(prepared.handle);
+    const byStorage = preparedModels.get(this.model);
+    if (byStorage?.get(this.weights) === prepared) byStorage.delete(this.weights);
+  }
+
+  private open(): DecoderSessionHandle {
+    if (this.session === null) {
+      throw new ModelError('disposed', 'the decoder has been disposed; make a new one');
+    }
+    return this.session;
+  }
+
+  private parseIds(ids: ArrayLike<number>, what: string): Int32Array {
+    if (ids.length === 0) {
+      throw new ModelError('no-tokens', `got no ${what}s; give at least one`, {});
+    }
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i];
+      if (Number.isInteger(id) && id >= 0 && id < this.vocabulary) continue;
+      throw new ModelError(
+        'id-out-of-range',
+        `${what} ${i} is ${id}; ids of this model are whole numbers from 0 to ${this.vocabulary - 1}`,
+        {index: i, id, vocabulary: this.vocabulary},
+      );
+    }
+    return Int32Array.from(ids);
+  }
+}
+
+function dataIdsOf({weights}: NativeLayout): object[] {
+  return weights.flatMap((weight) => (weight === null ? [] : [rawValue(weight).dataId]));
+}
+
+function isCurrent({ids}: Prepared, {weights}: NativeLayout): boolean {
+  let next = 0;
+  return weights.every((weight) => weight === null || rawValue(weight).dataId === ids[next++]);
+}
