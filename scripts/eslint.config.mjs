@@ -17,7 +17,7 @@ const LAYERS = [
   ['layers'],
   ['scope', 'dataset', 'model'],
   ['calibration', 'allocation', 'io', 'backend'],
-  ['sparsify', 'retarget', 'eval'],
+  ['sparsify', 'compress', 'retarget', 'eval'],
   ['serve', 'report', 'cli'],
 ];
 
@@ -81,6 +81,7 @@ export default defineConfig(
       'scripts/**/*.ts',
       'models/digits/*.ts',
       'models/*/import/**/*.ts',
+      'models/llama/load-language-model.ts',
     ],
     rules: {'no-restricted-imports': 'off'},
   },

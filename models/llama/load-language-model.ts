@@ -1,0 +1,79 @@
+/** @file Language models from the disk: checkpoints of Hugging Face and GGUF, and folders that `save` wrote. */
+import {readdir, stat} from 'node:fs/promises';
+import * as tf from '@tensorflow/tfjs';
+import {loadBackend} from '../../lib/backend/load.js';
+import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
+import {buildModel} from './graph.js';
+import {openCheckpoint} from './import/open-checkpoint.js';
+import {LanguageModel} from './language-model.js';
+import {registerLlamaLayers} from './layers/registry.js';
+import {loadWeights, type LoadWeightsOptions} from './load-weights.js';
+import {attachMetadata} from './saved-metadata.js';
+
+export type LoadLanguageModelOptions = LoadWeightsOptions;
+
+/**
+ * Loads a language model. Where no backend of TensorFlow.js is in use yet, the fastest that works is loaded first.
+ *
+ * @param path A Hugging Face folder (`config.json`, safetensors, tokenizer), a GGUF file, or a folder, `model.json` or URL
+ *   of a model that was saved. Without a tokenizer the model works on token ids.
+ * @returns The model, owned by the caller.
+ * @throws {FileError} if files are missing or malformed; {ModelError} if a checkpoint is damaged or of another family,
+ *   `not-a-language-model` for another LayersModel; the signal's reason.
+ * @example
+ * const lm = await loadLanguageModel('SmolLM2-135M-Instruct.Q4_1.gguf');
+ */
+export async function loadLanguageModel(
+  path: string,
+  options: LoadLanguageModelOptions = {},
+): Promise<LanguageModel> {
+  if (!tf.engine().backendName) await loadBackend();
+  if (await isCheckpoint(path)) return importCheckpoint(path, options);
+  registerLlamaLayers();
+  const model = await loadLayersModel(path);
+  try {
+    return languageModelOf(model);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/**
+ * A LayersModel that was loaded or sparsified elsewhere, as the language model that it is.
+ *
+ * @throws {ModelError} `not-a-language-model`, `malformed-metadata`.
+ */
+export function languageModelOf(model: tf.LayersModel): LanguageModel {
+  return new LanguageModel(model, saveLayersModel);
+}
+
+/** Whether a path is a checkpoint to import rather than a saved LayersModel: a GGUF file, or a folder without model. */
+export async function isCheckpoint(path: string): Promise<boolean> {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path) || /\.json$/i.test(path)) return false;
+  if (/\.gguf$/i.test(path)) return true;
+  try {
+    if (!(await stat(path)).isDirectory()) return false;
+    const names = await readdir(path);
+    return !names.includes('model.json') && names.some((name) => /^config\.json$|\.gguf$/i.test(name));
+  } catch {
+    return false; // what reads the path says what is wrong with it
+  }
+}
+
+async function importCheckpoint(path: string, options: LoadLanguageModelOptions): Promise<LanguageModel> {
+  const checkpoint = await openCheckpoint(path);
+  try {
+    const model = buildModel(checkpoint.config);
+    try {
+      await loadWeights(model, checkpoint, options);
+      attachMetadata(model, checkpoint);
+      return languageModelOf(model);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
