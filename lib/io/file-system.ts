@@ -6,16 +6,15 @@
 import {open, readFile, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 
-import {io} from '@tensorflow/tfjs';
+import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
-import {checkWeightsSize, MAX_MODEL_JSON_BYTES, parseModelJson, type WeightsGroup} from './model-json.js';
+import {modelArtifacts} from './model-artifacts.js';
+import {checkWeightsSize, MAX_MODEL_JSON_BYTES, parseModelJson} from './model-json.js';
+import type {ModelSource, ShardStream} from './model-source.js';
 import {writeModel} from './model-writer.js';
 import {MAX_SHARD_BYTES} from './shard-writer.js';
-
-/** Longest single buffer read: a typed array ends at 4 GiB in Node 20. */
-const READ_BYTES = 1024 ** 3;
 
 /** How `fileSystem` writes. */
 export interface FileSystemOptions {
@@ -30,8 +29,8 @@ export type FileSystemHandler = Required<Pick<io.IOHandler, 'load' | 'save'>>;
  * A handler for models on the local disk.
  *
  * `load` rejects with `FileError`: `missing-file`, `malformed-json`, `graph-model`, `not-a-model`,
- * `malformed-manifest`, `unsafe-path`, `forbidden-key`, `missing-shard`, `weights-mismatch`. `save` replaces
- * an older model in one step and leaves other files alone.
+ * `malformed-manifest`, `unsafe-path`, `forbidden-key`, `missing-shard`, `weights-mismatch`, `checksum-mismatch`.
+ * `save` replaces an older model in one step and leaves other files alone.
  *
  * @param path A `model.json` (any name that ends in `.json`) or the folder with one.
  * @param options How to write.
@@ -46,7 +45,7 @@ export function fileSystem(
 ): FileSystemHandler {
   const jsonPath = modelJsonPath(path);
   return {
-    load: () => readModel(jsonPath),
+    load: async () => modelArtifacts(await openLocalModel(jsonPath)),
     save: (artifacts) => {
       const {weightSpecs = [], weightData = [], ...description} = artifacts;
       if (artifacts.modelTopology instanceof ArrayBuffer) {
@@ -64,13 +63,26 @@ export function modelJsonPath(path: string): string {
   return path.toLowerCase().endsWith('.json') ? path : join(path, 'model.json');
 }
 
-async function readModel(jsonPath: string): Promise<io.ModelArtifacts> {
+/**
+ * Opens a model on the disk.
+ *
+ * @param path As for `fileSystem`.
+ * @returns The model, once its files are known to have the sizes that the manifest needs.
+ * @throws FileError as `load` of `fileSystem`.
+ */
+export async function openLocalModel(path: string): Promise<ModelSource> {
+  const jsonPath = modelJsonPath(path);
   const json = parseModelJson(await readText(jsonPath), jsonPath);
-  return io.getModelArtifactsForJSON(json, async (manifest) => {
-    const weightData: ArrayBuffer[] = [];
-    for (const group of manifest) weightData.push(...(await readGroup(jsonPath, group)));
-    return [manifest.flatMap(({weights}) => weights), weightData];
-  });
+  const shardName = (shard: string) => join(dirname(jsonPath), shard);
+  for (const group of json.weightsManifest) {
+    const sizes = await Promise.all(group.paths.map((shard) => shardSize(shardName(shard), jsonPath)));
+    checkWeightsSize(
+      group,
+      sizes.reduce((sum, size) => sum + size, 0),
+      jsonPath,
+    );
+  }
+  return {name: jsonPath, json, shardName, openShard: (shard) => openShard(shardName(shard))};
 }
 
 async function readText(path: string): Promise<string> {
@@ -89,20 +101,6 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-/** The shards of one group, once their sizes are known to fit the manifest. */
-async function readGroup(jsonPath: string, group: WeightsGroup): Promise<ArrayBuffer[]> {
-  const files = group.paths.map((path) => join(dirname(jsonPath), path));
-  const sizes = await Promise.all(files.map((file) => shardSize(file, jsonPath)));
-  checkWeightsSize(
-    group,
-    sizes.reduce((sum, size) => sum + size, 0),
-    jsonPath,
-  );
-  const buffers: ArrayBuffer[] = [];
-  for (const [i, file] of files.entries()) buffers.push(...(await readShard(file, sizes[i])));
-  return buffers;
-}
-
 async function shardSize(file: string, jsonPath: string): Promise<number> {
   try {
     return (await stat(file)).size;
@@ -116,36 +114,20 @@ async function shardSize(file: string, jsonPath: string): Promise<number> {
   }
 }
 
-async function readShard(path: string, size: number): Promise<ArrayBuffer[]> {
+async function openShard(path: string): Promise<ShardStream> {
   try {
     const file = await open(path);
-    try {
-      const buffers: ArrayBuffer[] = [];
-      for (let start = 0; start < size; start += READ_BYTES) {
-        const buffer = new ArrayBuffer(Math.min(READ_BYTES, size - start));
-        await fill(file, new Uint8Array(buffer), start, path);
-        buffers.push(buffer);
-      }
-      return buffers;
-    } finally {
-      await file.close();
-    }
+    return {
+      read: async (target) => {
+        try {
+          return (await file.read(target, 0, target.byteLength)).bytesRead; // continues where the last one ended
+        } catch (cause) {
+          throw fileFailure(path, cause);
+        }
+      },
+      close: () => file.close(),
+    };
   } catch (cause) {
     throw fileFailure(path, cause);
-  }
-}
-
-async function fill(
-  file: Awaited<ReturnType<typeof open>>,
-  target: Uint8Array,
-  position: number,
-  path: string,
-): Promise<void> {
-  for (let filled = 0; filled < target.byteLength;) {
-    const {bytesRead} = await file.read(target, filled, target.byteLength - filled, position + filled);
-    if (bytesRead === 0) {
-      throw new FileError('weights-mismatch', `${path} became shorter while it was read`, {path});
-    }
-    filled += bytesRead;
   }
 }

@@ -3,39 +3,25 @@
  * takes whatever the server sends.
  */
 
-import {io} from '@tensorflow/tfjs';
-
 import {FileError} from '../errors.js';
-import {checkWeightsSize, MAX_MODEL_JSON_BYTES, parseModelJson, weightsSize} from './model-json.js';
+import {MAX_MODEL_JSON_BYTES, parseModelJson} from './model-json.js';
+import type {ModelSource, ShardStream} from './model-source.js';
 
 /**
- * A handler that loads a LayersModel from a web server.
+ * Opens a LayersModel on a web server.
  *
  * @param url http or https URL of a `model.json`; a query string is sent with the weights' requests too.
- * @returns What `tf.loadLayersModel` takes. `load` rejects with `FileError`: `unreachable`, `http-status`, and
- *     the codes of `parseModelJson` and `checkWeightsSize`.
+ * @returns The model; its shards are requested one by one as they are read.
+ * @throws FileError `unreachable`, `http-status`, `too-large`, `unsafe-path`, and the codes of `parseModelJson`.
  */
-export function httpModel(url: string): Required<Pick<io.IOHandler, 'load'>> {
-  return {load: () => download(url)};
-}
-
-async function download(url: string): Promise<io.ModelArtifacts> {
-  const text = new TextDecoder().decode(await fetchBytes(url, MAX_MODEL_JSON_BYTES));
-  const json = parseModelJson(text, url);
-  return io.getModelArtifactsForJSON(json, async (manifest) => {
-    const weightData: ArrayBuffer[] = [];
-    for (const group of manifest) {
-      const {bytes, exact} = weightsSize(group.weights);
-      let found = 0;
-      for (const path of group.paths) {
-        const shard = await fetchBytes(shardUrl(path, url), exact ? bytes - found : Infinity);
-        found += shard.byteLength;
-        weightData.push(shard);
-      }
-      checkWeightsSize(group, found, url);
-    }
-    return [manifest.flatMap(({weights}) => weights), weightData];
-  });
+export async function openHttpModel(url: string): Promise<ModelSource> {
+  const json = parseModelJson(await fetchText(url, MAX_MODEL_JSON_BYTES), url);
+  return {
+    name: url,
+    json,
+    shardName: (path) => shardUrl(path, url),
+    openShard: (path) => openUrl(shardUrl(path, url)),
+  };
 }
 
 /** The URL of a shard beside the model.json; its path has been checked as text, here as URL. */
@@ -54,52 +40,73 @@ function shardUrl(path: string, modelUrl: string): string {
   return shard.href;
 }
 
-/** Fetches at most `limit` bytes; more is an error, so that a server cannot fill the memory. */
-async function fetchBytes(url: string, limit: number): Promise<ArrayBuffer> {
+/** Fetches at most `limit` bytes of text; more is an error, so that a server cannot fill the memory. */
+async function fetchText(url: string, limit: number): Promise<string> {
+  const stream = await openUrl(url);
+  const decoder = new TextDecoder();
+  const chunk = new Uint8Array(64 * 1024);
+  let text = '';
+  let size = 0;
+  try {
+    for (let read = await stream.read(chunk); read > 0; read = await stream.read(chunk)) {
+      size += read;
+      if (size > limit) {
+        throw new FileError('too-large', `${url} is larger than the ${limit} bytes that it may have`, {
+          url,
+          limit,
+        });
+      }
+      text += decoder.decode(chunk.subarray(0, read), {stream: true});
+    }
+    return text + decoder.decode();
+  } finally {
+    await stream.close();
+  }
+}
+
+async function openUrl(url: string): Promise<ShardStream> {
   let response: Response;
   try {
     response = await fetch(url);
   } catch (cause) {
-    throw new FileError(
-      'unreachable',
-      `${url} cannot be reached: check the address and the network`,
-      {url},
-      {cause},
-    );
+    throw unreachable(url, cause);
   }
   if (!response.ok) {
     throw new FileError(
       'http-status',
       `${url} answered ${response.status} ${response.statusText}: check the address`,
-      {
-        url,
-        status: response.status,
-      },
+      {url, status: response.status},
     );
   }
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const reader = response.body?.getReader();
-  for (let next = await reader?.read(); next?.value !== undefined; next = await reader?.read()) {
-    size += next.value.byteLength;
-    if (size > limit) {
-      await reader?.cancel();
-      throw new FileError('too-large', `${url} is larger than the ${limit} bytes that it may have`, {
-        url,
-        limit,
-      });
-    }
-    chunks.push(next.value);
-  }
-  return joined(chunks, size);
+  const body = response.body?.getReader();
+  let rest: Uint8Array = new Uint8Array(0);
+  return {
+    read: async (target) => {
+      try {
+        while (rest.byteLength === 0) {
+          const next = await body?.read();
+          if (next?.value === undefined) return 0;
+          rest = next.value;
+        }
+      } catch (cause) {
+        throw unreachable(url, cause);
+      }
+      const taken = rest.subarray(0, target.byteLength);
+      target.set(taken);
+      rest = rest.subarray(taken.byteLength);
+      return taken.byteLength;
+    },
+    close: async () => {
+      await body?.cancel().catch(() => undefined); // a connection that broke is closed already
+    },
+  };
 }
 
-function joined(chunks: readonly Uint8Array[], size: number): ArrayBuffer {
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return bytes.buffer;
+function unreachable(url: string, cause: unknown): FileError {
+  return new FileError(
+    'unreachable',
+    `${url} cannot be reached: check the address and the network`,
+    {url},
+    {cause},
+  );
 }

@@ -7,37 +7,42 @@ import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
-import {FileError, ModelError} from '../errors.js';
+import {FileError, ModelError, SparsifyError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
-import {fileSystem, modelJsonPath, type FileSystemOptions} from './file-system.js';
-import {httpModel} from './http-model.js';
+import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
+import {openHttpModel} from './http-model.js';
 import {writeModel} from './model-writer.js';
+import {streamedModel} from './streamed-model.js';
+import {tensorBytes} from './weight-tensors.js';
 
 /**
- * Loads a LayersModel. Layers of one's own, `SparsifyingDense` too, must be registered before.
+ * Loads a LayersModel, one weight at a time: it takes its own memory and little more, whatever its size, and shards
+ * with a checksum in the manifest are held against it. Layers of one's own, `SparsifyingDense` too, must be registered before.
  *
  * @param pathOrUrl A `model.json`, a folder with one, a `file://` URL (also with a relative path, as
  *     TensorFlow.js writes it), or an http(s) URL of a `model.json`.
  * @returns The model with its weights and its user-defined metadata, owned by the caller.
- * @throws FileError if the files cannot be read or are not a LayersModel's (`fileSystem`, `httpModel`),
- *     `unsupported-scheme` for another kind of URL.
+ * @throws FileError if the files cannot be read or are not a LayersModel's (`fileSystem`), a shard is damaged
+ *     (`checksum-mismatch`), a server does not give them (`unreachable`, `http-status`), or `unsupported-scheme` for another kind of URL.
  * @throws ModelError `unknown-layer`, `weights-mismatch` or `malformed-topology` if TensorFlow.js cannot build
  *     the model that they describe.
  * @example
  * const model = await loadLayersModel('models/digits/model.json');
  */
 export async function loadLayersModel(pathOrUrl: string): Promise<tf.LayersModel> {
-  const artifacts = await handlerFor(pathOrUrl).load();
+  const source = /^https?:\/\//i.test(pathOrUrl)
+    ? await openHttpModel(pathOrUrl)
+    : await openLocalModel(localPath(pathOrUrl));
   try {
-    return await tf.loadLayersModel(tf.io.fromMemory(artifacts));
+    return await streamedModel(source);
   } catch (cause) {
-    throw modelFailure(pathOrUrl, cause);
+    throw cause instanceof SparsifyError ? cause : modelFailure(pathOrUrl, cause);
   }
 }
 
 /** How `saveLayersModel` writes. */
 export interface SaveOptions extends FileSystemOptions {
-  /** Stops between two weights: the promise rejects with the signal's reason, and an older model is whole. */
+  /** Stops between two pieces of the weights: the promise rejects with the signal's reason, and an older model is whole. */
   readonly signal?: AbortSignal;
 }
 
@@ -126,10 +131,6 @@ export async function saveLayersModel(
   );
 }
 
-function handlerFor(pathOrUrl: string): {load(): Promise<tf.io.ModelArtifacts>} {
-  return /^https?:\/\//i.test(pathOrUrl) ? httpModel(pathOrUrl) : fileSystem(localPath(pathOrUrl));
-}
-
 /** The path that a path or a file:// URL means. */
 function localPath(pathOrUrl: string): string {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(pathOrUrl)?.[1].toLowerCase();
@@ -191,9 +192,10 @@ async function* bytesOf(
 ): AsyncGenerator<Uint8Array> {
   signal?.throwIfAborted();
   for (const tensor of tensors) {
-    const values = await tensor.data();
-    yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    signal?.throwIfAborted();
+    for await (const piece of tensorBytes(tensor)) {
+      yield piece;
+      signal?.throwIfAborted();
+    }
   }
 }
 

@@ -20,7 +20,10 @@ const BYTES_PER_VALUE: Readonly<Record<string, number>> = {float32: 4, int32: 4,
 const BYTES_PER_QUANTIZED_VALUE: Readonly<Record<string, number>> = {float16: 2, uint8: 1, uint16: 2};
 
 /** Weights that lie together in some shards: an entry of the manifest. */
-export type WeightsGroup = io.WeightsManifestConfig[number];
+export type WeightsGroup = io.WeightsManifestConfig[number] & {
+  /** SHA-256 of each of `paths`, 64 hex digits; ours, other readers pass over it. Absent: not checked. */
+  readonly sha256?: readonly string[];
+};
 
 /** How many bytes a group of weights takes in its shards. */
 export interface WeightsSize {
@@ -155,6 +158,9 @@ function checkManifest(manifest: unknown, source: string): void {
       if (typeof path !== 'string') return fail('has a path that is no string');
       checkShardPath(path, source);
     }
+    if (!areChecksums(group['sha256'], group['paths'].length)) {
+      return fail('has a group whose "sha256" is not one checksum of 64 hex digits for each path');
+    }
     for (const entry of group['weights'] as unknown[]) {
       if (!isObject(entry) || typeof entry['name'] !== 'string') return fail('has a weight without a name');
       const name = entry['name'];
@@ -176,6 +182,12 @@ function checkShardPath(path: string, source: string): void {
     `${source} wants weights from ${JSON.stringify(path)}; they must lie in the model's own folder, by relative path`,
     {source, path},
   );
+}
+
+function areChecksums(sha256: unknown, count: number): boolean {
+  if (sha256 === undefined) return true;
+  if (!Array.isArray(sha256) || sha256.length !== count) return false;
+  return sha256.every((each) => typeof each === 'string' && /^[0-9a-f]{64}$/.test(each));
 }
 
 function isShape(shape: unknown): shape is number[] {

@@ -65,9 +65,9 @@ export async function writeModel(
     await mkdir(staging);
     process.once('exit', removeStaging); // process.exit during a save, as after Ctrl-C, leaves nothing behind
     try {
-      const {paths, bytes} = await writeShards(staging, `${stem}-weights-`, pieces, maxShardBytes);
+      const {paths, sha256, bytes} = await writeShards(staging, `${stem}-weights-`, pieces, maxShardBytes);
       checkComplete(specs, bytes, jsonPath);
-      const text = JSON.stringify({...description, weightsManifest: [{paths, weights: specs}]});
+      const text = JSON.stringify({...description, weightsManifest: [{paths, sha256, weights: specs}]});
       parseModelJson(text, jsonPath); // what this package would refuse to read, it does not write
       await writeText(join(staging, 'model.json'), text);
 

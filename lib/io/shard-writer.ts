@@ -13,6 +13,8 @@ const WRITE_BYTES = 16 * 1024 ** 2;
 export interface WrittenShards {
   /** Names in the folder; two shards of equal content share one file. */
   readonly paths: string[];
+  /** SHA-256 of each of `paths`, 64 hex digits. */
+  readonly sha256: string[];
   /** Bytes of all shards together. */
   readonly bytes: number;
 }
@@ -32,13 +34,16 @@ export async function writeShards(
   maxShardBytes: number,
 ): Promise<WrittenShards> {
   const paths: string[] = [];
+  const sha256: string[] = [];
   let total = 0;
   let shard: OpenShard | undefined;
   const finish = async (full: OpenShard) => {
     shard = undefined;
-    const name = await full.close();
-    await rename(full.path, join(folder, `${prefix}${name}.bin`));
-    paths.push(`${prefix}${name}.bin`);
+    const hash = await full.close();
+    const name = `${prefix}${hash.slice(0, 16)}.bin`;
+    await rename(full.path, join(folder, name));
+    paths.push(name);
+    sha256.push(hash);
   };
   try {
     for await (const piece of pieces) {
@@ -52,7 +57,7 @@ export async function writeShards(
       }
     }
     if (shard !== undefined) await finish(shard);
-    return {paths, bytes: total};
+    return {paths, sha256, bytes: total};
   } finally {
     await shard?.abandon();
   }
@@ -79,14 +84,14 @@ class OpenShard {
     return chunk.byteLength;
   }
 
-  /** Flushes and closes the file; returns 16 hex digits of its hash. */
+  /** Flushes and closes the file; returns its SHA-256 in hex digits. */
   async close(): Promise<string> {
     try {
       await this.file.sync();
     } finally {
       await this.file.close();
     }
-    return this.hash.digest('hex').slice(0, 16);
+    return this.hash.digest('hex');
   }
 
   async abandon(): Promise<void> {

@@ -163,6 +163,18 @@ describe('saveLayersModel and loadLayersModel', () => {
   });
 });
 
+/** A model.json without its last bias, in topology and manifest: its shards are 8 bytes longer than it says. */
+function cutManifest(text: string): string {
+  return text
+    .replace(/,\{"name":"second\/bias"[^}]*\}/, '')
+    .replace(/("name":"second"[^}]*"use_bias":)true/, '$1false');
+}
+
+/** A model.json whose first kernel has one row more, in topology and manifest. */
+function extendManifest(text: string): string {
+  return text.replace('"shape":[4,3]', '"shape":[5,3]').replace('[null,4]', '[null,5]');
+}
+
 describe('loadLayersModel over http', () => {
   const at = temporaryFolder();
   let server: Server;
@@ -209,16 +221,18 @@ describe('loadLayersModel over http', () => {
 
   for (const [what, change, code] of [
     ['a web page', () => '<html></html>', 'malformed-json'],
-    ['weights longer than the manifest says', (text: string) => text.replace('[4,3]', '[4,2]'), 'too-large'],
-    [
-      'weights shorter than the manifest says',
-      (text: string) => text.replace('[4,3]', '[4,4]'),
-      'weights-mismatch',
-    ],
+    ['weights longer than the manifest says', cutManifest, 'weights-mismatch'],
+    ['weights shorter than the manifest says', extendManifest, 'weights-mismatch'],
+    ['weights of another shape', (text: string) => text.replace('[4,3]', '[3,4]'), 'weights-mismatch'],
     [
       'an encoded way out of the folder',
       (text: string) => text.replace(/"model-weights/, '"%2e%2e/model-weights'),
       'unsafe-path',
+    ],
+    [
+      'weights whose checksum is another',
+      (text: string) => text.replace(/"sha256":\["[0-9a-f]{64}/, `"sha256":["${'0'.repeat(64)}`),
+      'checksum-mismatch',
     ],
   ] as const) {
     it(`rejects ${what}`, async () => {

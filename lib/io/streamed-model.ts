@@ -1,0 +1,97 @@
+/**
+ * @file Loads a LayersModel with its weights one by one: the model is built without values, then each weight goes
+ * from the shards into its variable. Memory: the model and one piece of a weight.
+ */
+
+import * as tf from '@tensorflow/tfjs';
+import type {io} from '@tensorflow/tfjs';
+
+import {ModelError} from '../errors.js';
+import type {LayerVariable} from '../tfjs.js';
+import {GroupReader} from './group-reader.js';
+import {modelArtifacts} from './model-artifacts.js';
+import type {ModelSource} from './model-source.js';
+import {UnfilledModel} from './unfilled-model.js';
+import {WeightReader} from './weight-tensors.js';
+
+/** The core's type and that of the layers are the same JSON. */
+type LayersTrainingConfig = Parameters<tf.LayersModel['loadTrainingConfig']>[0];
+
+const STREAMED_DTYPES: ReadonlySet<string> = new Set(['float32', 'int32', 'bool']);
+
+/**
+ * Loads a model.
+ *
+ * @param source The model.
+ * @returns The model, equal to what `tf.loadLayersModel` gives; owned by the caller.
+ * @throws FileError as `GroupReader` and `ModelSource.openShard`.
+ * @throws ModelError `weights-mismatch` if a weight's shape or dtype is not the model's.
+ * @throws What TensorFlow.js throws for a topology that it cannot build, or weights that are not those of the model.
+ */
+export async function streamedModel(source: ModelSource): Promise<tf.LayersModel> {
+  const {json} = source;
+  const specs = json.weightsManifest.flatMap(({weights}) => weights);
+  if (!specs.every(({dtype}) => STREAMED_DTYPES.has(dtype))) {
+    return tf.loadLayersModel(tf.io.fromMemory(await modelArtifacts(source)));
+  }
+  const unfilled = await UnfilledModel.build(json.modelTopology);
+  const {model} = unfilled;
+  const optimizerWeights: {name: string; tensor: tf.Tensor}[] = [];
+  try {
+    const {trainingConfig, userDefinedMetadata} = json;
+    if (trainingConfig) model.loadTrainingConfig(trainingConfig as LayersTrainingConfig);
+    if (userDefinedMetadata) model.setUserDefinedMetadata(userDefinedMetadata);
+    const variables = unfilled.match(specs.filter(({group}) => group !== 'optimizer'));
+    for (const spec of specs) checkFits(spec, variables.get(spec.name), source.name);
+
+    await readWeights(source, (spec, tensor) => {
+      const variable = variables.get(spec.name);
+      if (variable === undefined) optimizerWeights.push({name: spec.name, tensor});
+      else {
+        variable.write(tensor);
+        tensor.dispose();
+      }
+    });
+    unfilled.initializeOthers(variables.values());
+    if (optimizerWeights.length > 0) await model.optimizer?.setWeights(optimizerWeights);
+    return model;
+  } catch (cause) {
+    unfilled.dispose();
+    throw cause;
+  } finally {
+    tf.dispose(optimizerWeights.map(({tensor}) => tensor));
+  }
+}
+
+/** Hands every weight to `take`, which owns it, in the order of the manifest. */
+async function readWeights(
+  source: ModelSource,
+  take: (spec: io.WeightsManifestEntry, tensor: tf.Tensor) => void,
+): Promise<void> {
+  const weights = new WeightReader();
+  for (const group of source.json.weightsManifest) {
+    const reader = new GroupReader(source, group);
+    try {
+      for (const spec of group.weights) take(spec, await weights.read(reader, spec));
+      await reader.end();
+    } finally {
+      await reader.close();
+    }
+  }
+}
+
+function checkFits(
+  {name, shape, dtype}: io.WeightsManifestEntry,
+  variable: LayerVariable | undefined,
+  source: string,
+): void {
+  if (variable === undefined) return; // the optimizer's
+  const needed = variable.read();
+  if (tf.util.arraysEqual(shape, needed.shape) && dtype === needed.dtype) return;
+  throw new ModelError(
+    'weights-mismatch',
+    `the weight "${name}" in the manifest of ${source} is ${dtype} [${shape}], its layer needs ${needed.dtype} ` +
+      `[${needed.shape}]: its weights belong to another model`,
+    {source, name, found: shape, expected: needed.shape},
+  );
+}
