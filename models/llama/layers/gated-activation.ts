@@ -1,7 +1,7 @@
 /** @file The gate of a feed-forward part: SwiGLU and its relatives (Shazeer 2020, arXiv:2002.05202). */
 import * as tf from '@tensorflow/tfjs';
 import type {GateActivation} from '../config.js';
-import {shapesOf} from './rms-norm.js';
+import {type CallArgs, shapesOf} from './call.js';
 
 /** By their number in a layer's configuration, where TensorFlow.js would mangle names. */
 const ACTIVATIONS: readonly GateActivation[] = ['silu', 'gelu', 'gelu_tanh'];
@@ -33,8 +33,9 @@ export class GatedActivation extends tf.layers.Layer {
     return [...shapes[0].slice(0, -1), shapes.length === 1 ? width / 2 : width];
   }
 
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: CallArgs): tf.Tensor {
     return tf.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
       const given = Array.isArray(inputs) ? inputs : [inputs];
       const [gate, up] = given.length === 1 ? tf.split(given[0], 2, -1) : given;
       return gated(gate, up, this.activation);

@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {onlyTensor, type DenseLayer, type LayerVariable} from '../../../lib/tfjs.js';
 import type {GateActivation} from '../config.js';
+import type {CallArgs} from './call.js';
 import {activationNumber, activationOf, gated} from './gated-activation.js';
 import {routeTokens, type Routing} from './routing.js';
 
@@ -108,8 +109,9 @@ export class MixtureOfExperts extends tf.layers.Layer {
     return inputShape as tf.Shape;
   }
 
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: CallArgs): tf.Tensor {
     return tf.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
       const x = onlyTensor(inputs);
       const rows = tf.reshape<tf.Rank.R2>(x, [-1, this.hiddenSize]); // [n, H]
       const logits = this.gate.apply(rows) as tf.Tensor; // [n, experts]

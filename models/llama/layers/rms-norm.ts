@@ -1,6 +1,7 @@
 /** @file Root mean square normalisation (Zhang and Sennrich 2019, arXiv:1910.07467), as Llama uses it. */
 import * as tf from '@tensorflow/tfjs';
 import {onlyTensor, type LayerVariable} from '../../../lib/tfjs.js';
+import {type CallArgs, shapesOf} from './call.js';
 
 export interface RMSNormArgs {
   readonly name?: string;
@@ -34,8 +35,9 @@ export class RMSNorm extends tf.layers.Layer {
     return shapesOf(inputShape)[0];
   }
 
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    return tf.tidy(() => rmsNorm(onlyTensor(inputs), this.weight!.read(), this.epsilon));
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: CallArgs): tf.Tensor {
+    this.invokeCallHook(inputs, kwargs);
+    return rmsNorm(onlyTensor(inputs), this.weight!.read(), this.epsilon);
   }
 
   override getConfig(): tf.serialization.ConfigDict {
@@ -49,9 +51,4 @@ export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, epsilon: number): tf.Te
     const scale = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon)); // [..., 1]
     return tf.mul(tf.mul(x, scale), weight);
   });
-}
-
-/** The shapes of a layer's inputs as a list. */
-export function shapesOf(inputShape: tf.Shape | tf.Shape[]): tf.Shape[] {
-  return (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as tf.Shape[];
 }

@@ -5,9 +5,10 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {LayerVariable} from '../../../lib/tfjs.js';
+import {type CallArgs, shapesOf} from './call.js';
 import {causalMask} from './causal-mask.js';
 import {currentForwardPass} from './forward-pass.js';
-import {rmsNorm, shapesOf} from './rms-norm.js';
+import {rmsNorm} from './rms-norm.js';
 import {rotaryTable} from './rotary.js';
 
 /** Queries that meet their keys at a time without a cache: bounds the scores to [heads, 512, T]. */
@@ -60,8 +61,9 @@ export class RotaryAttention extends tf.layers.Layer {
     return [...shape.slice(0, -1), this.args.heads * this.args.headSize];
   }
 
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: CallArgs): tf.Tensor {
     return tf.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
       const {heads, keyHeads, headSize} = this.args;
       const given = Array.isArray(inputs) ? inputs : [inputs];
       const sizes = [heads, keyHeads, keyHeads].map((count) => count * headSize);

@@ -1,7 +1,7 @@
 /** @file Multiplication by a constant: gemma scales its embeddings by the square root of their size. */
 import * as tf from '@tensorflow/tfjs';
 import {onlyTensor} from '../../../lib/tfjs.js';
-import {shapesOf} from './rms-norm.js';
+import {type CallArgs, shapesOf} from './call.js';
 
 export interface ScaleArgs {
   readonly name?: string;
@@ -23,7 +23,8 @@ export class Scale extends tf.layers.Layer {
     return shapesOf(inputShape)[0];
   }
 
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: CallArgs): tf.Tensor {
+    this.invokeCallHook(inputs, kwargs);
     return tf.mul(onlyTensor(inputs), this.factor);
   }
 

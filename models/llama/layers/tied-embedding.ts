@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../../../lib/errors.js';
 import {onlyTensor, type DenseLayer, type GraphCall, type Layer} from '../../../lib/tfjs.js';
+import type {CallArgs} from './call.js';
 
 /** Name of the Dense layer [H, V] that gives the logits. */
 export const HEAD_NAME = 'lm_head';
@@ -38,8 +39,9 @@ export class TiedEmbedding extends tf.layers.Layer {
   }
 
   /** @throws {ModelError} `no-head` if the layer's graph has no Dense named `lm_head`. */
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: CallArgs): tf.Tensor {
     return tf.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
       const ids = tf.cast(onlyTensor(inputs), 'int32');
       const kernel = this.head().kernel!.read() as tf.Tensor2D; // [H, V]
       const columns = tf.gather(kernel, tf.reshape(ids, [ids.size]), 1); // [H, B * T]
