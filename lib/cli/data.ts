@@ -1,17 +1,31 @@
 /** @file The `--data` option: a file as a data set of batches, as the library takes it. */
+import {readFile} from 'node:fs/promises';
 import {extname} from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import type {Command} from 'commander';
+import {isLanguageModel, languageModelOf} from '../../models/llama/index.js';
 import {Dataset, type Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
 import {readsIds} from '../eval/random-inputs.js';
 import {openDataFile} from '../io/data-files.js';
+import {fileFailure} from '../io/file-failure.js';
 import {countOption, numberOption} from './options.js';
 
+/** How text becomes sequences. */
+export interface TextOptions {
+  readonly sequenceLength?: number;
+  readonly sequences?: number;
+}
+
+/** Text is given in files of these types; their names are in the help of `--data`. */
+const TEXT_FILE = /\.(txt|text|raw|md)$/i;
+const DEFAULT_BATCH_SIZE = 32;
+
 /** What the options of `addDataOptions` give. */
-export interface DataOptions {
+export interface DataOptions extends TextOptions {
   readonly data: string;
-  readonly batchSize: number;
+  /** By default 32 items, or one sequence of text. */
+  readonly batchSize?: number;
   readonly batches?: number;
   readonly scale?: number;
 }
@@ -19,8 +33,16 @@ export interface DataOptions {
 /** Adds `--data` and how to read it. */
 export function addDataOptions(command: Command, what: string): Command {
   return command
-    .requiredOption('-d, --data <FILE>', `${what}: .npy, .npz, .jsonl, or a .mjs that exports a data set`)
-    .addOption(countOption('-b, --batch-size <N>', 'items in a batch; a .mjs makes its own').default(32))
+    .requiredOption(
+      '-d, --data <FILE>',
+      `${what}: .npy, .npz, .jsonl, or a .mjs that exports a data set; for a language model text, .txt or .md`,
+    )
+    .addOption(
+      countOption(
+        '-b, --batch-size <N>',
+        `items in a batch, by default ${DEFAULT_BATCH_SIZE}, or 1 sequence of text; a .mjs makes its own`,
+      ),
+    )
     .addOption(countOption('--batches <N>', 'read no more than this many batches'))
     .addOption(
       numberOption(
@@ -30,11 +52,63 @@ export function addDataOptions(command: Command, what: string): Command {
     );
 }
 
+/** Adds `--sequence-length` and `--sequences`. */
+export function addTextOptions(command: Command, sequenceLength = 256): Command {
+  return command
+    .addOption(
+      countOption('--sequence-length <N>', `tokens of a sequence of text; ${sequenceLength} by default`),
+    )
+    .addOption(countOption('--sequences <N>', 'take the first so many sequences of the text; 64 by default'));
+}
+
 /** The data set that the options name; its batches are freed once they are used. */
-export async function openData(
-  model: tf.LayersModel,
-  {data, batchSize, batches, scale}: DataOptions,
-): Promise<Batches> {
+export async function openData(model: tf.LayersModel, options: DataOptions): Promise<Batches> {
+  const dataset = isTextFile(options.data) ? await openText(model, options) : await openFile(model, options);
+  const {batches} = options;
+  if (batches === undefined) return dataset;
+  return {
+    length: dataset.length === null ? null : Math.min(dataset.length, batches),
+    getInferenceData: () => first(batches, dataset),
+  };
+}
+
+/** Whether a file is text by its name. */
+export function isTextFile(path: string): boolean {
+  return TEXT_FILE.test(path);
+}
+
+/**
+ * Reads a text file.
+ *
+ * @throws {FileError} if it cannot be read.
+ */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw fileFailure(path, cause);
+  }
+}
+
+async function openText(model: tf.LayersModel, options: DataOptions): Promise<Batches> {
+  const {data, batchSize = 1, scale, sequenceLength, sequences} = options;
+  if (scale !== undefined) throw new FileError('bad-option', `--scale does not concern ${data}: it is text`);
+  if (!isLanguageModel(model)) {
+    throw new FileError(
+      'bad-option',
+      `${data} is text, and the model is no language model: give what it takes, as .npy, .npz, .jsonl or .mjs`,
+      {path: data},
+    );
+  }
+  const text = await readText(data);
+  return languageModelOf(model).dataset(text, {batchSize, sequenceLength, sequences});
+}
+
+async function openFile(model: tf.LayersModel, options: DataOptions): Promise<Dataset> {
+  const {data, batchSize = DEFAULT_BATCH_SIZE, scale, sequenceLength, sequences} = options;
+  if (sequenceLength !== undefined || sequences !== undefined) {
+    throw new FileError('bad-option', `--sequence-length and --sequences concern text; ${data} holds items`);
+  }
   if (scale !== undefined && /^\.m?js$/i.test(extname(data))) {
     throw new FileError('bad-option', `--scale does not concern ${data}: scale the batches in the module`);
   }
@@ -50,14 +124,14 @@ export async function openData(
   }
   const items = await file.itemCount();
   const inFile = items === undefined ? undefined : Math.ceil(items / batchSize);
-  const dataset = new Dataset(file, null, {disposeItems: true, length: inFile});
-  if (batches === undefined) return dataset;
-  return {
-    length: inFile === undefined ? null : Math.min(inFile, batches),
-    getInferenceData: () => dataset.getInferenceData(countTo(batches)),
-  };
+  return new Dataset(file, null, {disposeItems: true, length: inFile});
 }
 
-function countTo(end: number): number[] {
-  return Array.from({length: end}, (_, i) => i);
+/** The first batches of a data set; it is read no further. */
+async function* first(count: number, dataset: Batches): AsyncGenerator<unknown> {
+  let left = count;
+  for await (const batch of dataset.getInferenceData()) {
+    yield batch;
+    if (--left === 0) return;
+  }
 }

@@ -4,9 +4,14 @@ import {createRequire} from 'node:module';
 import {Command, CommanderError} from 'commander';
 import {ScopeError, SparsifyError} from '../errors.js';
 import {benchCommand} from './commands/bench.js';
+import {chatCommand} from './commands/chat.js';
 import {doctorCommand} from './commands/doctor.js';
 import {evaluateCommand} from './commands/evaluate.js';
+import {fetchCommand} from './commands/fetch.js';
+import {generateCommand} from './commands/generate.js';
+import {importCommand} from './commands/import.js';
 import {inspectCommand} from './commands/inspect.js';
+import {perplexityCommand} from './commands/perplexity.js';
 import {provisionCommand} from './commands/provision.js';
 import {retargetCommand} from './commands/retarget.js';
 import {sparsifyCommand} from './commands/sparsify.js';
@@ -18,6 +23,11 @@ Example:
   $ tfjs-sparsify inspect model.json
   $ tfjs-sparsify sparsify model.json --data calibration.npy --target '.*=0.5' --out sparse
   $ tfjs-sparsify evaluate sparse --data test.npy --labels test-labels.npy --baseline model.json
+and with a language model:
+  $ tfjs-sparsify import "$(tfjs-sparsify fetch smollm2-135m-instruct)" --out smollm2
+  $ tfjs-sparsify sparsify smollm2 --data calibration.txt --target '@gate_up=0.3' --target '@down=0.5' --out sparse
+  $ tfjs-sparsify perplexity sparse --data test.txt --baseline smollm2
+  $ tfjs-sparsify chat sparse
 
 The backend is the fastest that loads (tfjs-sparsify doctor tells); --backend NAME or SPARSIFY_BACKEND=NAME
 overrides, with node-gpu, node, wasm or cpu.
@@ -30,6 +40,7 @@ const WRONG_USE = 2;
 const WRONG_USE_CODES: ReadonlySet<string> = new Set([
   'unknown-backend',
   'unsupported-format',
+  'unknown-model',
   'unsupported-scheme',
   'bad-option',
 ]);
@@ -49,6 +60,11 @@ function createProgram(): Command {
     evaluateCommand(),
     retargetCommand(),
     benchCommand(),
+    fetchCommand(),
+    importCommand(),
+    generateCommand(),
+    chatCommand(),
+    perplexityCommand(),
     doctorCommand(),
     provisionCommand(),
   ];

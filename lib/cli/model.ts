@@ -1,13 +1,26 @@
 /** @file The `MODEL` argument and `--backend`: the fastest backend that loads, and the model on it. */
 import type * as tf from '@tensorflow/tfjs';
 import {Option} from 'commander';
+import {
+  isCheckpoint,
+  languageModelOf,
+  loadLanguageModel,
+  registerLlamaLayers,
+  type LanguageModel,
+} from '../../models/llama/index.js';
 import {loadBackend} from '../backend/load.js';
 import {BACKENDS} from '../backend/names.js';
 import {loadLayersModel} from '../io/model-files.js';
-import {registerLayers} from '../layers/registry.js';
+import {withProgress} from './progress.js';
 
 /** For the help of a command that takes a model. */
-export const MODEL_ARGUMENT = 'a model.json of a tf.LayersModel, the folder that holds it, or an http(s) URL';
+export const MODEL_ARGUMENT =
+  'a model.json of a tf.LayersModel, the folder that holds it, or an http(s) URL; for a language model also a GGUF file ' +
+  'or a Hugging Face folder';
+
+/** For the help of a command that takes a language model. */
+export const LANGUAGE_MODEL_ARGUMENT =
+  'a language model: a GGUF file, a Hugging Face folder, or a folder that import or sparsify wrote';
 
 /** What `backendOption` gives. */
 export interface BackendOptions {
@@ -23,8 +36,35 @@ export function backendOption(): Option {
 }
 
 /** Loads a backend, once for the process, and the model. */
-export async function openModel(model: string, {backend}: BackendOptions): Promise<tf.LayersModel> {
+export async function openModel(
+  model: string,
+  {backend, signal}: BackendOptions & {readonly signal?: AbortSignal},
+): Promise<tf.LayersModel> {
   await loadBackend({name: backend});
-  registerLayers();
+  if (await isCheckpoint(model)) return (await importModel(model, signal)).model;
+  registerLlamaLayers();
   return loadLayersModel(model);
+}
+
+/**
+ * Loads a backend, once for the process, and a language model.
+ *
+ * @throws {ModelError} `not-a-language-model`.
+ */
+export async function openLanguageModel(
+  model: string,
+  options: BackendOptions & {readonly signal?: AbortSignal},
+): Promise<LanguageModel> {
+  return languageModelOf(await openModel(model, options));
+}
+
+/** Reads a checkpoint with its progress, in millions of weights. */
+function importModel(path: string, signal: AbortSignal | undefined): Promise<LanguageModel> {
+  const millions = (weights: number) => Math.ceil(weights / 1e6);
+  return withProgress(`reading ${path}`, 'million weights', (onProgress) =>
+    loadLanguageModel(path, {
+      signal,
+      onProgress: ({done, total}) => onProgress({done: millions(done), total: millions(total)}),
+    }),
+  );
 }

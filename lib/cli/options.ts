@@ -1,6 +1,7 @@
 /** @file Options that several commands share, parsed into values; wrong ones end the run with exit code 2. */
 import {InvalidArgumentError, Option} from 'commander';
 import {IgnoredScope, TargetScope} from '../scope/target-scope.js';
+import {ROLES_HELP, patternOf} from './roles.js';
 
 /** `PATTERN=TARGET` as a scope and its target. */
 export type TargetOption = readonly [TargetScope, number];
@@ -10,7 +11,7 @@ export function targetOption(): Option {
   return new Option(
     '-t, --target <PATTERN=TARGET>',
     'share of inputs to mask in the layers whose path the pattern matches from its start: ".*up_proj=0.5" or ' +
-      '".*=50%"; repeatable',
+      `".*=50%"; ${ROLES_HELP}: "@down=0.5"; repeatable`,
   )
     .argParser(collectTarget)
     .makeOptionMandatory();
@@ -21,7 +22,7 @@ export function ignoreOption(): Option {
   return new Option(
     '-i, --ignore <PATTERN>',
     'leave the layers that match as they are; repeatable',
-  ).argParser((pattern: string, before: string[] = []) => [...before, pattern]);
+  ).argParser((pattern: string, before: string[] = []) => [...before, patternOf(pattern)]);
 }
 
 /** `--json`. */
@@ -66,5 +67,5 @@ function collectTarget(text: string, before: TargetOption[] = []): TargetOption[
   if (target < 0 || target > 1) {
     throw new InvalidArgumentError(`The target is ${share}; it must lie in [0, 1]: write 0.5 for 50 %.`);
   }
-  return [...before, [new TargetScope({patterns: [pattern]}), target]];
+  return [...before, [new TargetScope({patterns: [patternOf(pattern)]}), target]];
 }

@@ -9,6 +9,7 @@ export type {GenerateOptions, GeneratedToken, Generation} from './generate.js';
 export {buildModel} from './graph.js';
 export {
   LanguageModel,
+  type LanguageModelOptions,
   type Perplexity,
   type PerplexityOptions,
   type Prompt,
@@ -16,6 +17,7 @@ export {
 } from './language-model.js';
 export {registerLlamaLayers} from './layers/registry.js';
 export {loadWeights, type LoadWeightsOptions} from './load-weights.js';
+export type {NativeDecoderOptions, Storage} from './native-decoder.js';
 export {parseConfig} from './parse-config.js';
 export type {PerplexityProtocol, TextWindow} from './perplexity.js';
 export {PROJECTIONS} from './projections.js';

@@ -1,14 +1,20 @@
-/** @file The decoder for a model on the backend in use. */
+/** @file The decoder for a model on the backend in use: the fused one where it exists, else the layers themselves. */
 import type * as tf from '@tensorflow/tfjs';
 import type {LlamaConfig} from './config.js';
 import type {Decoder} from './decoder.js';
 import {createGraphDecoder} from './graph-decoder.js';
+import {createNativeDecoder, type NativeDecoderOptions} from './native-decoder.js';
 
 /**
  * A decoder of the model with its present weights and thresholds.
  *
+ * @param options How the fused decoder stores weights and cache; the layers compute in float32 always.
  * @returns Owned by the caller.
  */
-export function createDecoder(model: tf.LayersModel, config: LlamaConfig): Decoder {
-  return createGraphDecoder(model, config);
+export function createDecoder(
+  model: tf.LayersModel,
+  config: LlamaConfig,
+  options: NativeDecoderOptions = {},
+): Decoder {
+  return createNativeDecoder(model, config, options) ?? createGraphDecoder(model, config);
 }

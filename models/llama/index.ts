@@ -6,4 +6,5 @@ export {
   loadLanguageModel,
   type LoadLanguageModelOptions,
 } from './load-language-model.js';
+export {MODEL_NAMES, fetchModel, type FetchOptions, type FetchProgress} from './import/fetch.js';
 export {openCheckpoint} from './import/open-checkpoint.js';

@@ -18,6 +18,7 @@ import {
   type PerplexityProtocol,
   type TextWindow,
 } from './perplexity.js';
+import type {NativeDecoderOptions} from './native-decoder.js';
 import {metadataOf} from './saved-metadata.js';
 import {sparsityReport, type SparsityReport} from './sparsity-report.js';
 import type {TokenDecoder} from './text-stream.js';
@@ -62,6 +63,13 @@ export type SaveModel = (
   options?: {readonly signal?: AbortSignal},
 ) => Promise<unknown>;
 
+export interface LanguageModelOptions {
+  /** What `save` does; by default `model.save`. */
+  readonly saveModel?: SaveModel;
+  /** How weights and cache are stored while decoding; float32 by default. */
+  readonly decoder?: NativeDecoderOptions;
+}
+
 const DEFAULT_CONTEXT = 2048;
 
 /**
@@ -85,12 +93,11 @@ export class LanguageModel {
   /**
    * @param model int32 ids [B, T] → logits [B, T, vocabulary], with the metadata that loading attaches; owned by this
    *   from now on.
-   * @param saveModel What `save` does; by default `model.save`.
    * @throws {ModelError} `not-a-language-model`, `malformed-metadata`.
    */
   constructor(
     readonly model: tf.LayersModel,
-    private readonly saveModel: SaveModel = (model, target) => model.save(target),
+    private readonly options: LanguageModelOptions = {},
   ) {
     const {config, tokenizer} = metadataOf(model);
     this.config = config;
@@ -105,7 +112,7 @@ export class LanguageModel {
    * const sparse = lm.withModel(await sparsifyActivations(lm.model, lm.dataset(text), {targetSparsityByScope}));
    */
   withModel(model: tf.LayersModel): LanguageModel {
-    return new LanguageModel(model, this.saveModel);
+    return new LanguageModel(model, this.options);
   }
 
   /**
@@ -252,7 +259,7 @@ export class LanguageModel {
 
   /** A decoder of the model as it is now: native where there is one. The caller disposes it. */
   decoder(): Decoder {
-    return createDecoder(this.model, this.config);
+    return createDecoder(this.model, this.config, this.options.decoder);
   }
 
   /**
@@ -262,7 +269,8 @@ export class LanguageModel {
    * @param target A folder, in Node; else a URL as `model.save` takes it.
    */
   async save(target: string, options?: {readonly signal?: AbortSignal}): Promise<void> {
-    await this.saveModel(this.model, target, options);
+    const {saveModel = (model: tf.LayersModel, url: string) => model.save(url)} = this.options;
+    await saveModel(this.model, target, options);
   }
 
   /** Frees the model and the kept cache. */

@@ -8,9 +8,13 @@ import {openCheckpoint} from './import/open-checkpoint.js';
 import {LanguageModel} from './language-model.js';
 import {registerLlamaLayers} from './layers/registry.js';
 import {loadWeights, type LoadWeightsOptions} from './load-weights.js';
+import type {NativeDecoderOptions} from './native-decoder.js';
 import {attachMetadata} from './saved-metadata.js';
 
-export type LoadLanguageModelOptions = LoadWeightsOptions;
+export interface LoadLanguageModelOptions extends LoadWeightsOptions {
+  /** How weights and cache are stored while decoding; float32 by default. */
+  readonly decoder?: NativeDecoderOptions;
+}
 
 /**
  * Loads a language model. Where no backend of TensorFlow.js is in use yet, the fastest that works is loaded first.
@@ -32,7 +36,7 @@ export async function loadLanguageModel(
   registerLlamaLayers();
   const model = await loadLayersModel(path);
   try {
-    return languageModelOf(model);
+    return languageModelOf(model, options);
   } catch (error) {
     model.dispose();
     throw error;
@@ -44,8 +48,11 @@ export async function loadLanguageModel(
  *
  * @throws {ModelError} `not-a-language-model`, `malformed-metadata`.
  */
-export function languageModelOf(model: tf.LayersModel): LanguageModel {
-  return new LanguageModel(model, saveLayersModel);
+export function languageModelOf(
+  model: tf.LayersModel,
+  {decoder}: Pick<LoadLanguageModelOptions, 'decoder'> = {},
+): LanguageModel {
+  return new LanguageModel(model, {saveModel: saveLayersModel, decoder});
 }
 
 /** Whether a path is a checkpoint to import rather than a saved LayersModel: a GGUF file, or a folder without model. */
@@ -68,7 +75,7 @@ async function importCheckpoint(path: string, options: LoadLanguageModelOptions)
     try {
       await loadWeights(model, checkpoint, options);
       attachMetadata(model, checkpoint);
-      return languageModelOf(model);
+      return languageModelOf(model, options);
     } catch (error) {
       model.dispose();
       throw error;

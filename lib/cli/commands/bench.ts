@@ -9,7 +9,7 @@ import {benchModel, type ModelBench} from '../../eval/bench-model.js';
 import type {LayerTimes} from '../../eval/layer-times.js';
 import {randomInputs} from '../../eval/random-inputs.js';
 import {checkModel} from '../../model/dense-layers.js';
-import {openData} from '../data.js';
+import {addTextOptions, isTextFile, openData, type TextOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {countOption, jsonOption, numberOption} from '../options.js';
@@ -23,7 +23,9 @@ Example:
 Each Dense layer is timed in turns, stock and sparsified at 0, 30, 50, 70 and 90 %, on random inputs of the shape that
 a prediction gives it: break-even is the sparsity below which the layer is faster dense. "predicted" is the model's
 latency if all its layers had that sparsity, "measured" that of the model sparsified at 50 %, with thresholds found
-on the data, or on random inputs without any. A model of token ids needs --data.
+on the data, or on random inputs without any. A model of token ids needs --data. A language model on text is timed on
+single tokens, the shape of decoding, unless --sequence-length says otherwise; generate tells the speed of decoding with
+its cache.
 
 Output of --json, one object:
   model, backend, rows
@@ -41,7 +43,10 @@ Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 const CALIBRATION_ITEMS = 256;
 const CALIBRATION_BATCHES = 16;
 
-interface BenchOptions extends BackendOptions {
+/** One token: what decoding gives a layer. */
+const BENCH_SEQUENCE_LENGTH = 1;
+
+interface BenchOptions extends BackendOptions, TextOptions {
   readonly data?: string;
   readonly scale?: number;
   readonly rows: number;
@@ -50,24 +55,27 @@ interface BenchOptions extends BackendOptions {
 
 /** The command, to add to a program. */
 export function benchCommand(): Command {
-  return new Command('bench')
+  const command = new Command('bench')
     .description('which layers of a model get faster on this machine, from which sparsity on')
     .argument('<MODEL>', MODEL_ARGUMENT)
     .option(
       '-d, --data <FILE>',
-      'inputs to time it on: .npy, .npz, .jsonl, or a .mjs that exports a data set; random by default',
+      'inputs to time it on: .npy, .npz, .jsonl, a .mjs that exports a data set, or text, .txt or .md, for a language ' +
+        'model; random by default',
     )
     .addOption(numberOption('--scale <FACTOR>', 'multiply the values of the file by this, as 0.00392'))
     .addOption(countOption('-r, --rows <N>', 'items in one prediction').default(1))
     .addOption(backendOption())
     .addOption(jsonOption())
-    .addHelpText('after', HELP)
-    .action((path: string, options: BenchOptions) => interruptible((signal) => run(path, options, signal)));
+    .addHelpText('after', HELP);
+  return addTextOptions(command, BENCH_SEQUENCE_LENGTH).action((path: string, options: BenchOptions) =>
+    interruptible((signal) => run(path, options, signal)),
+  );
 }
 
 async function run(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {
   const {name: backend} = await loadBackend({name: options.backend}); // before the model, which openModel puts on it
-  const model = await openModel(path, options);
+  const model = await openModel(path, {...options, signal});
   checkModel(model);
   const {rows} = options;
   const inputs = await inputsOf(model, options);
@@ -90,7 +98,8 @@ interface Inputs {
   dispose(): void;
 }
 
-async function inputsOf(model: tf.LayersModel, {data, scale, rows}: BenchOptions): Promise<Inputs> {
+async function inputsOf(model: tf.LayersModel, options: BenchOptions): Promise<Inputs> {
+  const {data, scale, rows} = options;
   if (data === undefined) {
     const tensors = randomInputs(model, rows);
     const calibration = randomInputs(model, CALIBRATION_ITEMS, 1000);
@@ -101,7 +110,16 @@ async function inputsOf(model: tf.LayersModel, {data, scale, rows}: BenchOptions
     };
   }
   const batchSize = Math.max(rows, CALIBRATION_ITEMS / CALIBRATION_BATCHES);
-  const calibration = await openData(model, {data, scale, batchSize, batches: CALIBRATION_BATCHES});
+  const text = isTextFile(data)
+    ? {
+        sequences: CALIBRATION_ITEMS,
+        ...options,
+        sequenceLength: options.sequenceLength ?? BENCH_SEQUENCE_LENGTH,
+      }
+    : options;
+  const {sequenceLength, sequences} = text;
+  const limits = {batches: CALIBRATION_BATCHES, sequenceLength, sequences};
+  const calibration = await openData(model, {data, scale, batchSize, ...limits});
   for await (const batch of calibration.getInferenceData()) {
     const item = toModelInputs(model, batch, 0);
     try {

@@ -1,38 +1,53 @@
-/** @file `tfjs-sparsify evaluate`: quality, actual sparsity and latency of a model, beside a baseline if given. */
+/**
+ * @file `tfjs-sparsify evaluate`: quality, actual sparsity and latency of a model, beside a baseline if given; of a
+ * language model on text, perplexity beside the dense model's.
+ */
 import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
+import {compareWithDense, type LanguageModel} from '../../../models/llama/index.js';
 import {toModelInputs} from '../../calibration/model-inputs.js';
 import type {Batches} from '../../dataset.js';
-import {DatasetError} from '../../errors.js';
+import {DatasetError, SparsifyError} from '../../errors.js';
 import {measureLatency} from '../../eval/latency.js';
 import {measureSparsity, type LayerSparsity} from '../../eval/measure-sparsity.js';
 import {measureQuality, type Quality} from '../../eval/quality.js';
 import {readLabels} from '../../io/labels.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
-import {addDataOptions, openData, type DataOptions} from '../data.js';
+import {addDataOptions, isTextFile, openData, readText, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
-import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
+import {MODEL_ARGUMENT, backendOption, openLanguageModel, openModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../options.js';
 import {withProgress} from '../progress.js';
 import {describeSparsity} from '../report.js';
 import {formatTable, percent} from '../table.js';
+import {WINDOWS_HELP, addWindowOptions, describeComparison, type WindowCommandOptions} from '../windows.js';
 
 const HELP = `
 Example:
   $ tfjs-sparsify evaluate sparse --baseline models/digits/model.json --scale 0.00392156862745098 \\
       --data models/digits/test-images.npy --labels models/digits/test-labels.npy
+  $ tfjs-sparsify evaluate sparse --data wikitext-2-test.txt --protocol token --windows 4
 
 Labels are class indices, one-hot rows (accuracy) or numbers (mean squared error). Latency is the median of one
 prediction of one item, the models run in turns. With --batches the labels of later items are left out.
 
+A sparsified language model is evaluated on text, without labels, against the baseline or against itself with its
+thresholds off. ${WINDOWS_HELP}
+
 Output of --json, one object:
   models    [{model, metric, value, items, latencyMs}], the baseline first if there is one
   sparsity  [{path, target, actual}] of MODEL on the data; empty if it is not sparsified
+and on text:
+  modes       [{mode, sparsity, wordPerplexity, tokenPerplexity}], dense first
+  divergence  mean KL divergence from the dense model, in nats a token
+  agreement   share of tokens with the same likeliest one, in [0, 1]
+  sparsity    {mean, groups: [{group, layers, actual}], layers: [{path, target, actual}]}
+  tokens, words
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
-interface EvaluateOptions extends DataOptions, BackendOptions {
-  readonly labels: string;
+interface EvaluateOptions extends DataOptions, BackendOptions, WindowCommandOptions {
+  readonly labels?: string;
   readonly baseline?: string;
   readonly json?: boolean;
 }
@@ -48,21 +63,29 @@ export function evaluateCommand(): Command {
   const command = new Command('evaluate')
     .description('quality, actual sparsity and latency of a model on labelled data')
     .argument('<MODEL>', MODEL_ARGUMENT)
-    .requiredOption('-l, --labels <FILE>', 'what the model should give: .npy, .npz or .jsonl')
+    .option('-l, --labels <FILE>', 'what the model should give: .npy, .npz or .jsonl; not with text')
     .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
     .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
-  return addDataOptions(command, 'data that calibration never saw').action(
-    (path: string, options: EvaluateOptions) => interruptible((signal) => run(path, options, signal)),
+  return addWindowOptions(addDataOptions(command, 'data that calibration never saw')).action(
+    (path: string, options: EvaluateOptions) =>
+      interruptible((signal) => (isTextFile(options.data) ? runOnText : run)(path, options, signal)),
   );
 }
 
 async function run(path: string, options: EvaluateOptions, signal: AbortSignal): Promise<void> {
   const paths = options.baseline === undefined ? [path] : [options.baseline, path];
+  if (options.labels === undefined) {
+    throw new SparsifyError(
+      'bad-option',
+      `--labels is missing: only text, .txt or .md, is evaluated without`,
+    );
+  }
+  checkNoWindows(options);
   const labels = await readLabels(options.labels);
   const models: tf.LayersModel[] = [];
-  for (const path of paths) models.push(await openModel(path, options));
+  for (const path of paths) models.push(await openModel(path, {...options, signal}));
   const model = models[models.length - 1];
   const data = await openData(model, options);
   const partial = options.batches !== undefined;
@@ -86,6 +109,42 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
   }));
   if (options.json === true) console.log(JSON.stringify({models: evaluations, sparsity}, null, 2));
   else console.log(describe(evaluations, sparsity));
+}
+
+/** A language model: dense and sparse over the same windows. */
+async function runOnText(path: string, options: EvaluateOptions, signal: AbortSignal): Promise<void> {
+  const {data, labels, batches, batchSize, windows, protocol, contextLength, json} = options;
+  if (labels !== undefined || batches !== undefined || batchSize !== undefined) {
+    throw new SparsifyError(
+      'bad-option',
+      '--labels, --batches and --batch-size do not concern text: see --windows',
+    );
+  }
+  const text = await readText(data);
+  const opened: LanguageModel[] = [];
+  try {
+    const open = async (model: string) => {
+      const lm = await openLanguageModel(model, {...options, signal});
+      opened.push(lm);
+      return lm;
+    };
+    const baseline = options.baseline === undefined ? undefined : await open(options.baseline);
+    const lm = await open(path);
+    const comparison = await withProgress(`evaluating ${path}`, 'windows', (onProgress) =>
+      compareWithDense(lm, text, {baseline, windows, protocol, contextLength, onProgress, signal}),
+    );
+    console.log(json === true ? JSON.stringify(comparison, null, 2) : describeComparison(comparison));
+  } finally {
+    for (const lm of opened) lm.dispose();
+  }
+}
+
+function checkNoWindows({data, windows, protocol, contextLength}: EvaluateOptions): void {
+  if (windows === undefined && protocol === undefined && contextLength === undefined) return;
+  throw new SparsifyError(
+    'bad-option',
+    `--windows, --protocol and --context-length concern text; ${data} holds items: see --batches`,
+  );
 }
 
 /** What each sparsified layer masks; nothing for a dense model. */

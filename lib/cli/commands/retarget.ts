@@ -43,7 +43,7 @@ export function retargetCommand(): Command {
 async function run(path: string, options: RetargetCommandOptions, signal: AbortSignal): Promise<void> {
   const {target, ignore, out, json} = options;
   await checkSavePath(out);
-  const model = await openModel(path, options);
+  const model = await openModel(path, {...options, signal});
   const layers = retarget(model, {targetSparsityByScope: target, ignoredScope: ignoredScopeOf(ignore)});
   await saveLayersModel(model, out, {signal});
   model.dispose();

@@ -4,7 +4,7 @@ import type {CalibrationMethod} from '../../calibration/calibrate.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {inspect} from '../../model/inspect.js';
 import {sparsifyActivations} from '../../sparsify.js';
-import {addDataOptions, openData, type DataOptions} from '../data.js';
+import {addDataOptions, addTextOptions, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
@@ -15,6 +15,8 @@ const HELP = `
 Example:
   $ tfjs-sparsify sparsify models/digits/model.json --data models/digits/calibration-images.npy \\
       --scale 0.00392156862745098 --target '.*=0.5' --ignore digits --out sparse
+  $ tfjs-sparsify sparsify SmolLM2-135M-Instruct.Q4_1.gguf --data calibration.txt --calibration nncf \\
+      --target '@gate_up=0.3' --target '@down=0.5' --out sparse
 
 Output of --json, one object:
   out     the folder that holds the sparsified model
@@ -52,7 +54,7 @@ export function sparsifyCommand(): Command {
     .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
-  return addDataOptions(command, 'what the model will see').action(
+  return addTextOptions(addDataOptions(command, 'what the model will see')).action(
     (path: string, options: SparsifyCommandOptions) => interruptible((signal) => run(path, options, signal)),
   );
 }
@@ -60,7 +62,7 @@ export function sparsifyCommand(): Command {
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
   const {target, ignore, calibration, statistics, out, json} = options;
   await checkSavePath(out);
-  const model = await openModel(path, options);
+  const model = await openModel(path, {...options, signal});
   const data = await openData(model, options);
   await withProgress('calibrating', 'batches', (onProgress) =>
     sparsifyActivations(model, data, {

@@ -1,0 +1,87 @@
+/** @file `tfjs-sparsify import`: a published checkpoint becomes a tf.LayersModel on disk. */
+import {Command} from 'commander';
+import {checkSavePath} from '../../io/model-files.js';
+import {inspect} from '../../model/inspect.js';
+import {interruptible} from '../interrupt.js';
+import {backendOption, openLanguageModel, type BackendOptions} from '../model.js';
+import {jsonOption} from '../options.js';
+
+const HELP = `
+Example:
+  $ tfjs-sparsify import SmolLM2-135M-Instruct.Q4_1.gguf --out smollm2
+
+The folder gets a model.json with the weights in float32, the configuration and the tokenizer. Every command takes
+checkpoints directly as well: import saves reading and converting them each time.
+Architectures: llama, mistral, mixtral, qwen2, qwen3, phi3, gemma. Safetensors in F32, F16 or BF16; GGUF in those and
+Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K.
+
+Output of --json, one object:
+  out        the folder
+  config     architecture and sizes
+  tokenizer  whether the checkpoint had one
+  weights    how many numbers the model has
+  dense      how many Dense layers can be sparsified
+
+Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
+
+interface ImportOptions extends BackendOptions {
+  readonly out: string;
+  readonly json?: boolean;
+}
+
+/** The command, to add to a program. */
+export function importCommand(): Command {
+  return new Command('import')
+    .description('make a tf.LayersModel of a Llama-family checkpoint')
+    .argument('<SOURCE>', 'a GGUF file, or a Hugging Face folder with config.json and safetensors')
+    .requiredOption('-o, --out <DIR>', 'folder for the model; an older model in it is replaced')
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', HELP)
+    .action((source: string, options: ImportOptions) =>
+      interruptible((signal) => run(source, options, signal)),
+    );
+}
+
+async function run(source: string, options: ImportOptions, signal: AbortSignal): Promise<void> {
+  const {out, json} = options;
+  await checkSavePath(out);
+  const lm = await openLanguageModel(source, {...options, signal});
+  try {
+    await lm.save(out, {signal});
+    const {config} = lm;
+    const summary = {
+      out,
+      config,
+      tokenizer: lm.tokenizer !== null,
+      weights: lm.model.countParams(),
+      dense: inspect(lm.model).length,
+    };
+    if (json === true) console.log(JSON.stringify(summary, null, 2));
+    else console.log(describe(summary));
+  } finally {
+    lm.dispose();
+  }
+}
+
+function describe({
+  out,
+  config,
+  tokenizer,
+  weights,
+  dense,
+}: {
+  out: string;
+  config: {architecture: string; layers: number; contextLength: number};
+  tokenizer: boolean;
+  weights: number;
+  dense: number;
+}): string {
+  const parts = [
+    `${config.architecture}, ${config.layers} layers, ${weights.toLocaleString('en')} weights`,
+    `context of ${config.contextLength} tokens`,
+    tokenizer ? 'with tokenizer' : 'without tokenizer: prompts are token ids',
+    `${dense} Dense layers`,
+  ];
+  return `${parts.join(', ')}\nsaved to ${out}`;
+}

@@ -1,0 +1,90 @@
+/** @file `tfjs-sparsify perplexity`: how well a language model predicts a text. */
+import {Command} from 'commander';
+import type {Perplexity} from '../../../models/llama/index.js';
+import {readText} from '../data.js';
+import {interruptible} from '../interrupt.js';
+import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';
+import {jsonOption} from '../options.js';
+import {withProgress} from '../progress.js';
+import {formatTable, percent} from '../table.js';
+import {
+  WINDOWS_HELP,
+  addWindowOptions,
+  describeAmount,
+  describeGroups,
+  type WindowCommandOptions,
+} from '../windows.js';
+
+const HELP = `
+Example:
+  $ tfjs-sparsify perplexity sparse --data wikitext-2-test.txt --protocol token --windows 4 --baseline model.gguf
+
+${WINDOWS_HELP}
+
+Output of --json, one object:
+  models  [{model, wordPerplexity, tokenPerplexity, tokens, words, sparsity}], the baseline first if there is one;
+          sparsity is null for a dense model, else {mean, groups: [{group, layers, actual}],
+          layers: [{path, target, actual}]}, in [0, 1], over the tokens that were computed
+
+Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
+
+interface PerplexityCommandOptions extends WindowCommandOptions, BackendOptions {
+  readonly data: string;
+  readonly baseline?: string;
+  readonly json?: boolean;
+}
+
+/** One line of the result. */
+interface ModelPerplexity extends Perplexity {
+  readonly model: string;
+}
+
+/** The command, to add to a program. */
+export function perplexityCommand(): Command {
+  const command = new Command('perplexity')
+    .description('word and token perplexity of a language model on a text')
+    .argument('<MODEL>', LANGUAGE_MODEL_ARGUMENT)
+    .requiredOption('-d, --data <FILE>', 'text that calibration never saw; raw WikiText is detokenised');
+  return addWindowOptions(command)
+    .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', HELP)
+    .action((path: string, options: PerplexityCommandOptions) =>
+      interruptible((signal) => run(path, options, signal)),
+    );
+}
+
+async function run(path: string, options: PerplexityCommandOptions, signal: AbortSignal): Promise<void> {
+  const {data, baseline, windows, protocol, contextLength, json} = options;
+  const text = await readText(data);
+  const models: ModelPerplexity[] = [];
+  for (const model of baseline === undefined ? [path] : [baseline, path]) {
+    const lm = await openLanguageModel(model, {...options, signal});
+    try {
+      const result = await withProgress(`scoring ${model}`, 'windows', (onProgress) =>
+        lm.perplexity(text, {windows, protocol, contextLength, onProgress, signal}),
+      );
+      models.push({model, ...result});
+    } finally {
+      lm.dispose();
+    }
+  }
+  console.log(json === true ? JSON.stringify({models}, null, 2) : describe(models));
+}
+
+function describe(models: readonly ModelPerplexity[]): string {
+  const {tokens, words, sparsity} = models[models.length - 1];
+  const table = formatTable(models, [
+    {title: 'model', cell: ({model}) => model},
+    {
+      title: 'avg. activation sparsity',
+      cell: ({sparsity}) => (sparsity === null ? '-' : percent(sparsity.mean)),
+      align: 'right',
+    },
+    {title: 'word perplexity', cell: ({wordPerplexity}) => wordPerplexity.toFixed(3), align: 'right'},
+    {title: 'token perplexity', cell: ({tokenPerplexity}) => tokenPerplexity.toFixed(3), align: 'right'},
+  ]);
+  const groups = sparsity === null ? '' : `\n\n${describeGroups(sparsity)}`;
+  return `${table}\n\n${describeAmount(tokens, words)}${groups}`;
+}

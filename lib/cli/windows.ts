@@ -1,0 +1,78 @@
+/** @file Options of how an evaluation text is cut into windows, and the report of a language model's quality. */
+import type {Command} from 'commander';
+import {Option} from 'commander';
+import type {Comparison, PerplexityProtocol, SparsityReport} from '../../models/llama/index.js';
+import {countOption} from './options.js';
+import {formatTable, percent} from './table.js';
+
+/** What the options of `addWindowOptions` give. */
+export interface WindowCommandOptions {
+  readonly windows?: number;
+  readonly protocol?: PerplexityProtocol;
+  readonly contextLength?: number;
+}
+
+/** For the help of commands that measure perplexity. */
+export const WINDOWS_HELP = `Perplexity in the protocol "word" is lm-evaluation-harness's: raw WikiText article by article, detokenised, every token
+scored once in windows of 2048. In "token" all text is one row of ids in pieces of 2047 after the beginning-of-text id.
+--windows N takes the first N windows, so the same every time: 4 of the token protocol take a minute or two on a CPU.`;
+
+/** Adds `--windows`, `--protocol` and `--context-length`. */
+export function addWindowOptions(command: Command): Command {
+  return command
+    .addOption(
+      countOption('-w, --windows <N>', 'score the first so many windows of the text; by default all'),
+    )
+    .addOption(
+      new Option('--protocol <NAME>', 'how the text is cut; see below; word by default').choices([
+        'word',
+        'token',
+      ]),
+    )
+    .addOption(
+      countOption(
+        '--context-length <N>',
+        "tokens of a window; 2048 by default, or the model's own if shorter",
+      ),
+    );
+}
+
+/** The table of NNCF's examples, and what it does not show. */
+export function describeComparison({
+  modes,
+  divergence,
+  agreement,
+  sparsity,
+  tokens,
+  words,
+}: Comparison): string {
+  const table = formatTable(modes, [
+    {title: 'mode', cell: ({mode}) => mode},
+    {
+      title: 'avg. activation sparsity',
+      cell: ({mode, sparsity}) => (mode === 'dense' ? '-' : percent(sparsity)),
+      align: 'right',
+    },
+    {title: 'word perplexity', cell: ({wordPerplexity}) => wordPerplexity.toFixed(3), align: 'right'},
+    {title: 'token perplexity', cell: ({tokenPerplexity}) => tokenPerplexity.toFixed(3), align: 'right'},
+  ]);
+  const against =
+    `KL divergence from the dense model ${divergence.toPrecision(3)} nats a token, the same likeliest token for ` +
+    percent(agreement);
+  return `${table}\n\n${against}\n${describeAmount(tokens, words)}\n\n${describeGroups(sparsity)}`;
+}
+
+/** How much text a perplexity is of. */
+export function describeAmount(tokens: number, words: number): string {
+  return `${tokens.toLocaleString('en')} tokens, ${Math.round(words).toLocaleString('en')} words`;
+}
+
+/** Actual sparsity by groups of layers. */
+export function describeGroups({groups, mean, layers}: SparsityReport): string {
+  const rows = [...groups, {group: 'mean', layers: layers.length, actual: mean}];
+  return formatTable(rows, [
+    {title: 'layers', cell: ({group}) => group},
+    {title: 'count', cell: ({layers}) => String(layers), align: 'right'},
+    {title: 'actual sparsity', cell: ({actual}) => percent(actual), align: 'right'},
+  ]);
+}
