@@ -22,8 +22,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // As in loops.cc; 256 columns of bfloat16 are its 512 bytes.
 constexpr size_t kAheadNarrow = 256;
-constexpr size_t kRowsDense = 4;
-constexpr size_t kRowsSkipping = 8;
+constexpr size_t kRowsAPass = 8;
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
@@ -135,8 +134,9 @@ void SumNarrowRowsLoop(const NarrowPanel& panel, const uint32_t* index, const fl
                        bool skipping, float* sum) {
   bool started = false;
   size_t done = 0;
-  if (skipping) done += AddNarrowParts<kRowsSkipping, true>(panel, index, done, count - done, value, started, sum);
-  done += AddNarrowParts<kRowsDense, false>(panel, index, done, count - done, value, started, sum);
+  if (skipping) done += AddNarrowParts<kRowsAPass, true>(panel, index, done, count - done, value, started, sum);
+  done += AddNarrowParts<kRowsAPass, false>(panel, index, done, count - done, value, started, sum);
+  done += AddNarrowParts<4, false>(panel, index, done, count - done, value, started, sum);
   done += AddNarrowParts<2, false>(panel, index, done, count - done, value, started, sum);
   AddNarrowParts<1, false>(panel, index, done, count - done, value, started, sum);
   if (!started) hwy::ZeroBytes(sum, panel.columns * sizeof(float));

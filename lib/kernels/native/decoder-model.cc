@@ -22,13 +22,11 @@ bool IsEmpty(const DecoderTensor& tensor) {
 // Large enough for a task, small enough that all threads get some.
 constexpr size_t kFloatsATask = 256 * 1024;
 
-std::unique_ptr<BFloat16[]> NarrowAll(const float* data, size_t size) {
-  std::unique_ptr<BFloat16[]> narrow(new BFloat16[size]);
+void NarrowAll(const float* data, size_t size, BFloat16* narrow) {
   Pool::Get().ForEach(static_cast<uint32_t>((size + kFloatsATask - 1) / kFloatsATask), true, [&](size_t task) {
     const size_t first = task * kFloatsATask;
-    Narrow(data + first, std::min(kFloatsATask, size - first), narrow.get() + first);
+    Narrow(data + first, std::min(kFloatsATask, size - first), narrow + first);
   });
-  return narrow;
 }
 
 DecoderNumbers NumbersOf(const DecoderTensor& tensor) {
@@ -95,10 +93,12 @@ class DecoderModel::Reader {
     dense.units = units;
     dense.id = model_.dense_count++;
     if (model_.numbers.narrow) {
-      model_.narrowed_.push_back(NarrowAll(dense.kernel, inputs * units));
+      const size_t size = inputs * units;
+      auto* const narrow = static_cast<BFloat16*>(model_.narrowed_.Allocate(size * sizeof(BFloat16)));
+      NarrowAll(dense.kernel, size, narrow);
       model_.owners_[kernel_owner].reset();
       dense.kernel = nullptr;
-      dense.narrow = model_.narrowed_.back().get();
+      dense.narrow = narrow;
     }
     return dense;
   }

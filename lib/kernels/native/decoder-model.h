@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "decoder-loops.h"
+#include "page-arena.h"
 
 namespace sparsify {
 
@@ -88,7 +89,7 @@ class DecoderModel {
  private:
   class Reader;
   std::vector<std::shared_ptr<void>> owners_;
-  std::vector<std::unique_ptr<BFloat16[]>> narrowed_;
+  PageArena narrowed_;
 };
 
 }  // namespace sparsify

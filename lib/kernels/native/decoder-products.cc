@@ -23,8 +23,8 @@ constexpr size_t kRowsAPart = 8;
 // With more kept than this, rows are read as one dense stream.
 constexpr float kDenseShare = 0.9f;
 
-// Columns of the head that a task takes: their sums stay in the L1 cache.
-constexpr size_t kWideColumns = 4096;
+// Columns of the head that a task takes: their sums stay in the L1 cache, and pieces of rows are long enough to read.
+constexpr size_t kWideColumns = 8192;
 
 // A kernel in bfloat16 is widened for many rows, up to this many floats at a time.
 constexpr size_t kWidenedFloats = 4 << 20;
