@@ -29,8 +29,8 @@ const units = 515;
 const x = tf.ones([1, inputs]).mul(tf.range(0, inputs).greater(0));
 const kernel = tf.concat([tf.fill([1, units], NaN), tf.ones([inputs - 1, units])]);
 const y = backend.executeSingleOutput(
-  'SparsifiedMatMul',
-  [{name: 'B', type: backend.binding.TF_ATTR_INT, value: 1}, attribute],
+  'SparsifiedMatMulWithBias',
+  [attribute],
   [x.toFloat(), kernel, tf.scalar(0.5), tf.ones([units])],
 );
 const wrong = y.dataSync().find((/** @type {number} */ value) => value !== inputs);

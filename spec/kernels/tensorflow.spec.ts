@@ -96,14 +96,10 @@ const tf = require2('@tensorflow/tfjs');
 require2(workerData.main);
 require2(workerData.addon).register();
 const backend = tf.backend();
-const attrs = [
-  {name: 'B', type: backend.binding.TF_ATTR_INT, value: 0},
-  {name: 'activation', type: backend.binding.TF_ATTR_STRING, value: 'linear'},
-];
 const [x, kernel, threshold] = workerData.inputs.map(({values, shape}) => tf.tensor(values, shape));
 let worst = 0;
 for (let i = 0; i < 200; i++) {
-  const y = backend.executeSingleOutput('SparsifiedMatMul', attrs, [x, kernel, threshold]);
+  const y = backend.executeSingleOutput('SparsifiedMatMul', [], [x, kernel, threshold]);
   y.dataSync().forEach((value, n) => (worst = Math.max(worst, Math.abs(value - workerData.expected[n]))));
   y.dispose();
 }

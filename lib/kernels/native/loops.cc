@@ -113,6 +113,18 @@ struct RowList {
   const float* Row(size_t i) const { return origin + (index ? index[i] : i) * stride; }
 };
 
+// Fetches what these rows hold kAhead columns after n, or beyond their end what the next rows begin with.
+template <size_t kRows>
+HWY_INLINE void PrefetchAhead(const float* const* HWY_RESTRICT row, const float* const* HWY_RESTRICT next, size_t n,
+                              size_t columns) {
+  const size_t ahead = n + kAhead;
+  if (ahead < columns) {
+    for (size_t u = 0; u < kRows; u++) hwy::Prefetch(row[u] + ahead);
+  } else if (ahead - columns < columns) {
+    for (size_t u = 0; u < kRows; u++) hwy::Prefetch(next[u] + (ahead - columns));
+  }
+}
+
 // sum[n] += value[u] * row[u][n] over kRows rows; kFirst: sum[n] = instead. Prefetches `next` if kSkipping.
 template <size_t kRows, bool kFirst, bool kSkipping>
 HWY_INLINE void AddRows(const float* const* HWY_RESTRICT row, const float* const* HWY_RESTRICT next,
@@ -126,14 +138,7 @@ HWY_INLINE void AddRows(const float* const* HWY_RESTRICT row, const float* const
   size_t n = 0;
   // Two vectors at a time: two chains of additions hide their latency, and on AVX2 it is one cache line.
   for (; n + 2 * lanes <= columns; n += 2 * lanes) {
-    if constexpr (kSkipping) {
-      const size_t ahead = n + kAhead;
-      if (ahead < columns) {
-        for (size_t u = 0; u < kRows; u++) hwy::Prefetch(row[u] + ahead);
-      } else if (ahead - columns < columns) {
-        for (size_t u = 0; u < kRows; u++) hwy::Prefetch(next[u] + (ahead - columns));
-      }
-    }
+    if constexpr (kSkipping) PrefetchAhead<kRows>(row, next, n, columns);
     V a = kFirst ? hn::Zero(d) : hn::LoadU(d, sum + n);
     V b = kFirst ? hn::Zero(d) : hn::LoadU(d, sum + n + lanes);
     for (size_t u = 0; u < kRows; u++) {
@@ -234,14 +239,7 @@ HWY_INLINE void AddRowsBatch(const float* const* HWY_RESTRICT row, const float* 
   const size_t tiles = (batch + 3) / 4;
   size_t n = 0;
   for (; n + 2 * lanes <= columns; n += 2 * lanes) {
-    if constexpr (kSkipping) {
-      const size_t ahead = n + kAhead;
-      if (ahead < columns) {
-        for (size_t u = 0; u < kRows; u++) hwy::Prefetch(row[u] + ahead);
-      } else if (ahead - columns < columns) {
-        for (size_t u = 0; u < kRows; u++) hwy::Prefetch(next[u] + (ahead - columns));
-      }
-    }
+    if constexpr (kSkipping) PrefetchAhead<kRows>(row, next, n, columns);
     size_t r = 0;
     for (size_t left = tiles; left > 0; left--) {
       const size_t tile = (batch - r + left - 1) / left;
