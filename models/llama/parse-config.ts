@@ -66,11 +66,9 @@ export function parseConfig(json: unknown, {contextLength}: ParseConfigOptions =
   const hiddenSize = fields.integer('hidden_size', SIZE);
   const heads = fields.integer('num_attention_heads', COUNT);
   const keyHeads = fields.integer('num_key_value_heads', COUNT, defaults.keyHeads || heads);
-  const headSize = fields.integer(
-    'head_dim',
-    {least: 2, most: 4096},
-    defaults.headSize || hiddenSize / heads,
-  );
+  const headSize = fields.has('head_dim')
+    ? fields.integer('head_dim', {least: 2, most: 4096})
+    : defaults.headSize || hiddenSize / heads; // checkConfig refuses fractions
   const layers = fields.integer('num_hidden_layers', COUNT);
   const maxPositions = fields.integer('max_position_embeddings', LENGTH, defaults.contextLength);
   const rope = parseRope(fields, {headSize, theta: defaults.theta, maxPositions, wanted: contextLength});
