@@ -10,6 +10,10 @@ const WORDS: Readonly<Record<string, readonly [code: string, text: string]>> = {
   EPERM: ['no-permission', 'may not be used by this user: check its permissions'],
   EROFS: ['no-permission', 'lies on a read-only file system: choose another place'],
   ENOSPC: ['disk-full', 'does not fit on the disk: free some space and try again'],
+  EFBIG: [
+    'file-too-large',
+    'would have a file larger than this process or disk allows: raise `ulimit -f`, or save in smaller shards',
+  ],
   EDQUOT: ['disk-full', 'does not fit in the disk quota: free some space and try again'],
 };
 

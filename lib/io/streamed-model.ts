@@ -31,9 +31,6 @@ const STREAMED_DTYPES: ReadonlySet<string> = new Set(['float32', 'int32', 'bool'
 export async function streamedModel(source: ModelSource): Promise<tf.LayersModel> {
   const {json} = source;
   const specs = json.weightsManifest.flatMap(({weights}) => weights);
-  if (!specs.every(({dtype}) => STREAMED_DTYPES.has(dtype))) {
-    return tf.loadLayersModel(tf.io.fromMemory(await modelArtifacts(source)));
-  }
   const unfilled = await UnfilledModel.build(json.modelTopology);
   const {model} = unfilled;
   const optimizerWeights: {name: string; tensor: tf.Tensor}[] = [];
@@ -42,6 +39,10 @@ export async function streamedModel(source: ModelSource): Promise<tf.LayersModel
     if (trainingConfig) model.loadTrainingConfig(trainingConfig as LayersTrainingConfig);
     if (userDefinedMetadata) model.setUserDefinedMetadata(userDefinedMetadata);
     const variables = unfilled.match(specs.filter(({group}) => group !== 'optimizer'));
+    if (!specs.every(({dtype}) => STREAMED_DTYPES.has(dtype))) {
+      unfilled.dispose(); // strings have no length beforehand: all at once, as TensorFlow.js does it
+      return await tf.loadLayersModel(tf.io.fromMemory(await modelArtifacts(source)));
+    }
     for (const spec of specs) checkFits(spec, variables.get(spec.name), source.name);
 
     await readWeights(source, (spec, tensor) => {

@@ -1,7 +1,6 @@
-import {spawn} from 'node:child_process';
+import {spawn, spawnSync} from 'node:child_process';
 import {once} from 'node:events';
 import {existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, utimesSync} from 'node:fs';
-import {setTimeout as sleep} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
@@ -10,11 +9,34 @@ import {expect} from 'chai';
 import {fileSystem} from '../../lib/io/file-system.js';
 import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
 import {checkForLeaks} from '../backends.js';
+import {finished} from '../child.js';
 import {constantModel, distinctWeights} from './constant-model.js';
 import {failure, temporaryFolder, write} from './files.js';
+import {SHARDS_OF_OLD, type FullDiskResult} from './full-disk-result.js';
+import {killDuringSaves} from './kills.js';
 
-/** The delays before them, 0 to 250 ms, fall on every part of a save, which takes some 10 ms. */
-const KILLS = 12;
+/** `npm run bench -- killed-saves` does 200. */
+const KILLS = 30;
+
+/** How a process gets mounts of its own, where it may: as root, or in a user namespace. */
+const OWN_MOUNTS =
+  [
+    ['unshare', '-m'],
+    ['unshare', '-rm'],
+  ].find(
+    ([head, ...args]) => spawnSync(head, [...args, 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0,
+  ) ?? [];
+
+/** Places that are too small for the model: by a limit on files, and where that is allowed, a disk of 4 MB. */
+const FULL_DISKS = [
+  // In blocks of 512 bytes: the old model's shards fit, the new one's do not.
+  {what: 'a limit on the size of files', shell: () => 'ulimit -f 4000', code: 'file-too-large'},
+  {
+    what: 'a disk that is full',
+    shell: (folder: string) => `mount -t tmpfs -o size=4m tmpfs '${folder}'`,
+    code: 'disk-full',
+  },
+].filter(({code}) => code !== 'disk-full' || OWN_MOUNTS.length > 0);
 
 /** A text that is a model.json with one Dense layer, with `change` made to its JSON. */
 function modelJson(change: (json: Record<string, unknown>) => void = () => undefined): string {
@@ -178,27 +200,27 @@ describe('fileSystem', () => {
 
     it('leaves the old or the new model, whole, wherever it is killed', async function () {
       this.timeout(120_000);
-      const program = fileURLToPath(new URL('killed-save.ts', import.meta.url));
-      const seen = new Set<number>();
-      let last = 0;
-      for (let round = 0; round < KILLS; round++) {
-        const child = spawn(process.execPath, ['--import', 'tsx', program, at('m'), String(last + 1)], {
-          stdio: ['ignore', 'pipe', 'inherit'],
-        });
-        await once(child.stdout, 'data');
-        await sleep(23 * round);
-        child.kill('SIGKILL');
-        await once(child, 'exit');
-        if (!existsSync(at('m/model.json'))) continue; // killed before its first save
-        const {weightData} = await fileSystem(at('m')).load();
-        const weights = new Float32Array(tf.io.CompositeArrayBuffer.join(weightData));
-        const values = new Set(weights.filter((_, i) => i % 25_000 !== 0));
-        expect([...values], `after kill ${round}`).to.have.length(1);
-        expect(weights[1]).to.be.at.least(last);
-        last = weights[1];
-        seen.add(last);
-      }
-      expect(seen.size, 'kills during different saves').to.be.greaterThan(3);
+      const {failures, saves} = await killDuringSaves(at('m'), {kills: KILLS, seed: 7});
+      expect(failures).to.deep.equal([]);
+      expect(saves, 'kills during different saves').to.be.greaterThan(3);
     });
+
+    for (const {what, shell, code} of FULL_DISKS) {
+      it(`leaves the old model on ${what}`, async function () {
+        this.timeout(60_000);
+        mkdirSync(at('disk'));
+        const program = fileURLToPath(new URL('full-disk.ts', import.meta.url));
+        const command = `${shell(at('disk'))} && exec "$0" --import tsx "$1" "$2"`;
+        const [head, ...args] = code === 'disk-full' ? [...OWN_MOUNTS, 'sh'] : ['sh'];
+        const child = spawn(head, [...args, '-c', command, process.execPath, program, at('disk/m')]);
+        const {stdout, stderr} = await finished(child);
+        expect(stderr).to.equal('');
+        const {errors, found, files} = JSON.parse(stdout) as FullDiskResult;
+        expect(errors.map((error) => error.code)).to.deep.equal([code, code]);
+        expect(errors[0].message).to.include(at('disk/m/model.json'));
+        expect(found, 'the value of all weights').to.deep.equal([1]);
+        expect(files, 'nothing but the old model').to.have.length(1 + SHARDS_OF_OLD);
+      });
+    }
   });
 });
