@@ -2,6 +2,22 @@
  * @file Activation sparsity for TensorFlow.js: the public API, on any backend, in browsers and Node.
  */
 export {sparsifyActivations, retarget, type SparsifyOptions, type SparsifyScopes} from './sparsify.js';
+export {
+  compressWeights,
+  decompressWeights,
+  inspectWeights,
+  type CompressOptions,
+  type DecompressOptions,
+} from './compress.js';
+export type {WeightFormat, WeightReport} from './model/compressible.js';
+export {
+  dequantizeInt8,
+  quantizeInt8,
+  type ChannelAxis,
+  type Int8Mode,
+  type Int8Values,
+  type MatrixShape,
+} from './quantization/int8.js';
 export {measureSparsity, type LayerSparsity} from './eval/measure-sparsity.js';
 export {inspect, type DenseReport} from './model/inspect.js';
 export {
@@ -37,5 +53,6 @@ export {
   sparsifiedMatMul,
   type SparsifiedMatMulOptions,
 } from './kernels/sparsified-matmul.js';
+export type {Int8Matrix} from './kernels/int8-contract.js';
 export type {FusedActivation} from './kernels/activations.js';
 export {BackendError, DatasetError, FileError, ModelError, ScopeError, SparsifyError} from './errors.js';

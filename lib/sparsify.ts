@@ -14,7 +14,7 @@ import {
   checkModel,
   graphOf,
   makeSparsifying,
-  sparsifyingLayers,
+  sparsifyingForms,
 } from './model/dense-layers.js';
 import {inspect, type DenseReport} from './model/inspect.js';
 import {selectTargets} from './scope/select.js';
@@ -96,7 +96,7 @@ export async function sparsifyActivations(
   const before = snapshot(sparse);
   const undo = makeSparsifying(sparse, new Set(targets.keys()));
   try {
-    const layers = sparsifyingLayers(sparse);
+    const layers = sparsifyingForms(sparse);
     for (const [path, target] of targets) layers.get(path)!.targetSparsity = target;
     const calibrated = new Map([...layers].filter(([, {targetSparsity}]) => targetSparsity !== null));
     const statistics = await calibrate(sparse, calibrated, batches, {
@@ -136,7 +136,7 @@ export function retarget(
     : {targetSparsityByScope: scopes, ignoredScope: null};
   const targets = selectTargets(graphOf(model), targetSparsityByScope, ignoredScope, SPARSIFIABLE_TYPES);
   const statistics = statisticsOf(model);
-  const layers = sparsifyingLayers(model);
+  const layers = sparsifyingForms(model);
   const missing = [...targets.keys()].filter((path) => !layers.has(path) || !statistics.layers.has(path));
   if (missing.length > 0) {
     throw new ModelError(
@@ -184,7 +184,7 @@ type Snapshot = ReadonlyMap<string, {readonly target: number | null; readonly th
 
 function snapshot(model: tf.LayersModel): Snapshot {
   return new Map(
-    [...sparsifyingLayers(model)].map(([path, layer]) => [
+    [...sparsifyingForms(model)].map(([path, layer]) => [
       path,
       {target: layer.targetSparsity, threshold: layer.threshold!.read().dataSync()[0]},
     ]),
@@ -192,7 +192,7 @@ function snapshot(model: tf.LayersModel): Snapshot {
 }
 
 function restore(model: tf.LayersModel, before: Snapshot): void {
-  for (const [path, layer] of sparsifyingLayers(model)) {
+  for (const [path, layer] of sparsifyingForms(model)) {
     const {target, threshold} = before.get(path)!;
     layer.targetSparsity = target;
     layer.setThreshold(threshold);

@@ -77,6 +77,11 @@ export function ownNonTrainableWeights(layer: Layer): LayerVariable[] {
   return (layer as unknown as {_nonTrainableWeights: LayerVariable[]})._nonTrainableWeights;
 }
 
+/** The list that holds a layer's trainable weights, in the order in which it made them. */
+export function ownTrainableWeights(layer: Layer): LayerVariable[] {
+  return (layer as unknown as {_trainableWeights: LayerVariable[]})._trainableWeights;
+}
+
 /** Sets how many calls of `dispose` it takes until a layer's weights are disposed. */
 export function setReferenceCount(layer: Layer, count: number): void {
   (layer as unknown as {_refCount: number})._refCount = count;

@@ -83,6 +83,12 @@ export function attachStatistics(
   model.setUserDefinedMetadata({...metadata, ...ours});
 }
 
+/** Gives a copy of a model the statistics that its original holds in memory. */
+export function copyStatistics(model: tf.LayersModel, copy: tf.LayersModel): void {
+  const statistics = attached.get(model);
+  if (statistics !== undefined) attached.set(copy, statistics);
+}
+
 /**
  * The statistics of a model that was calibrated in this process, or was loaded with them.
  *

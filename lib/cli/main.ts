@@ -4,6 +4,7 @@ import {createRequire} from 'node:module';
 import {Command, CommanderError} from 'commander';
 import {ScopeError, SparsifyError} from '../errors.js';
 import {benchCommand} from './commands/bench.js';
+import {compressCommand} from './commands/compress.js';
 import {chatCommand} from './commands/chat.js';
 import {doctorCommand} from './commands/doctor.js';
 import {evaluateCommand} from './commands/evaluate.js';
@@ -57,6 +58,7 @@ function createProgram(): Command {
   const commands = [
     inspectCommand(),
     sparsifyCommand(),
+    compressCommand(),
     evaluateCommand(),
     retargetCommand(),
     benchCommand(),

@@ -1,5 +1,6 @@
 /** @file Options that several commands share, parsed into values; wrong ones end the run with exit code 2. */
 import {InvalidArgumentError, Option} from 'commander';
+import {INT8_MODES} from '../quantization/int8.js';
 import {IgnoredScope, TargetScope} from '../scope/target-scope.js';
 import {ROLES_HELP, patternOf} from './roles.js';
 
@@ -23,6 +24,11 @@ export function ignoreOption(): Option {
     '-i, --ignore <PATTERN>',
     'leave the layers that match as they are; repeatable',
   ).argParser((pattern: string, before: string[] = []) => [...before, patternOf(pattern)]);
+}
+
+/** An option of how weights are quantized. */
+export function int8ModeOption(flags: string, description: string): Option {
+  return new Option(flags, description).choices(INT8_MODES);
 }
 
 /** `--json`. */

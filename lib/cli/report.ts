@@ -1,5 +1,6 @@
 /** @file Reports of layers as text, the same in every command. */
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
+import type {WeightReport} from '../model/compressible.js';
 import type {DenseReport} from '../model/inspect.js';
 import {formatTable, percent} from './table.js';
 
@@ -10,9 +11,33 @@ export function describeLayers(layers: readonly DenseReport[]): string {
     {title: 'inputs', cell: ({inputSize}) => String(inputSize), align: 'right'},
     {title: 'units', cell: ({units}) => String(units), align: 'right'},
     {title: 'weights', cell: ({weightShare}) => percent(weightShare), align: 'right'},
+    {title: 'format', cell: ({format}) => format},
+    {title: 'size', cell: ({bytes}) => describeBytes(bytes), align: 'right'},
     {title: 'target', cell: ({target}) => (target === null ? '-' : percent(target)), align: 'right'},
     {title: 'threshold', cell: ({threshold}) => threshold?.toPrecision(5) ?? '-', align: 'right'},
   ]);
+}
+
+/** The table of `inspectWeights`, and their size in all. */
+export function describeWeights(weights: readonly WeightReport[]): string {
+  const table = formatTable(weights, [
+    {title: 'layer', cell: ({path}) => path},
+    {title: 'type', cell: ({type}) => type},
+    {title: 'weight', cell: ({weight}) => weight},
+    {title: 'shape', cell: ({shape}) => shape.join(' x '), align: 'right'},
+    {title: 'format', cell: ({format}) => format},
+    {title: 'size', cell: ({bytes}) => describeBytes(bytes), align: 'right'},
+  ]);
+  const stored = weights.reduce((sum, {bytes}) => sum + bytes, 0);
+  const float = weights.reduce((sum, {shape}) => sum + 4 * shape.reduce((size, n) => size * n, 1), 0);
+  return `${table}\n\n${describeBytes(stored)} in all, ${describeBytes(float)} as float32`;
+}
+
+/** `12.3 KB`, in powers of 1,000. */
+function describeBytes(bytes: number): string {
+  const units = ['B', 'KB', 'MB', 'GB'];
+  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }
 
 /** The table of `measureSparsity`. */

@@ -6,7 +6,8 @@ import {SPARSIFIED_MATMUL} from '../kernels/contract.js';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {release} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
-import {sparsifyingLayers} from '../model/dense-layers.js';
+import {sparsifyingForms} from '../model/dense-layers.js';
+import {dequantizeLayers} from '../model/int8-layers.js';
 import {sparsifyActivations} from '../sparsify.js';
 import {fallingCurve, predictLatency} from './break-even.js';
 import {measureLayerTimes, type LayerTimes} from './layer-times.js';
@@ -46,7 +47,7 @@ export interface ModelBenchOptions {
 /**
  * Times a model and its Dense layers on the current backend.
  *
- * @param model Left as it is; if it is sparsified, its layers count as dense.
+ * @param model Left as it is; if it is sparsified or compressed, its layers count as dense and float32.
  * @param inputs Of one prediction, in the order of the model's inputs; left to the caller.
  * @param calibration Data that thresholds are found on, as for `sparsifyActivations`.
  * @throws {ModelError} if the model cannot be sparsified; {DatasetError}; the signal's reason if it is aborted.
@@ -63,7 +64,8 @@ export async function benchModel(
   try {
     const dense = cloneModel(model);
     models.push(dense);
-    for (const layer of sparsifyingLayers(dense).values()) release(layer);
+    dequantizeLayers(dense);
+    for (const layer of sparsifyingForms(dense).values()) release(layer);
     const batches = toBatches(calibration);
     for (const sparsity of measureAt) {
       models.push(

@@ -9,6 +9,8 @@ import {activationGradient, type FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs} from './contract.js';
 import {cpuKernelConfig} from './cpu.js';
 import {sparsifiedMatMulFallback} from './fallback.js';
+import {isInt8Matrix, type Int8Matrix} from './int8-contract.js';
+import {registerInt8Kernels, sparsifiedMatMulInt8} from './int8-matmul.js';
 import {maskActivations} from './mask.js';
 
 export interface SparsifiedMatMulOptions {
@@ -20,25 +22,29 @@ export interface SparsifiedMatMulOptions {
 
 /**
  * `activation(masked(x) * kernel + bias)`, where entries with `|x| <= threshold` count as 0 and NaN is kept.
- * Gradients pass to x where it was kept, to the kernel and to the bias; the threshold has none.
+ * Gradients pass to x where it was kept, to the kernel if it is float32, and to the bias; the threshold has none.
  *
  * Where rows are skipped, an Inf or NaN in a row of the kernel whose input is masked has no effect; where the
  * fallback multiplies by 0 it gives NaN.
  *
  * @param x float32, [..., K], rank 1 or more.
- * @param kernel float32, [K, N].
+ * @param kernel float32, [K, N]; or INT8, packed, with a scale and a zero point a column.
  * @param threshold float32, a scalar or [K]; -Infinity keeps everything.
  * @returns float32, [..., N]; the caller disposes it.
  * @throws {SparsifyError} `shape-mismatch` if the shapes do not fit.
  */
 export function sparsifiedMatMul(
   x: tf.Tensor,
-  kernel: tf.Tensor2D,
+  kernel: tf.Tensor2D | Int8Matrix,
   threshold: tf.Tensor,
   {bias, activation = 'linear'}: SparsifiedMatMulOptions = {},
 ): tf.Tensor {
-  checkShapes(x, kernel, threshold, bias);
   registerSparsifiedMatMul();
+  if (isInt8Matrix(kernel)) {
+    checkShapes(x, [kernel.values.shape[0], kernel.scale.size], threshold, bias);
+    return sparsifiedMatMulInt8({x, kernel, threshold, bias, activation});
+  }
+  checkShapes(x, kernel.shape, threshold, bias);
   const attrs: SparsifiedMatMulAttrs = {activation};
   const hasKernel = tf.getKernel(SPARSIFIED_MATMUL, tf.getBackend()) !== undefined;
   // Outside of gradients nobody asks for one, and customGrad takes 12 us of the 27 us of a small call.
@@ -71,6 +77,7 @@ export function registerSparsifiedMatMul(): void {
   if (registered) return;
   registered = true;
   tf.registerKernel(cpuKernelConfig);
+  registerInt8Kernels();
   tf.registerGradient({
     kernelName: SPARSIFIED_MATMUL,
     inputsToSave: ['x', 'kernel', 'threshold', 'bias'],
@@ -103,17 +110,17 @@ function gradientsOf(dy: tf.Tensor, saved: tf.Tensor[], activation: FusedActivat
   };
 }
 
-function checkShapes(x: tf.Tensor, kernel: tf.Tensor, threshold: tf.Tensor, bias?: tf.Tensor): void {
-  const [inputSize, units] = kernel.shape;
+function checkShapes(x: tf.Tensor, kernel: readonly number[], threshold: tf.Tensor, bias?: tf.Tensor): void {
+  const [inputSize, units] = kernel;
   const fail = (what: string) => {
     throw new SparsifyError('shape-mismatch', `sparsifiedMatMul: ${what}`, {
       x: x.shape,
-      kernel: kernel.shape,
+      kernel,
       threshold: threshold.shape,
       bias: bias?.shape,
     });
   };
-  if (kernel.rank !== 2) fail(`the kernel has shape [${kernel.shape}]; it must be [inputs, units]`);
+  if (kernel.length !== 2) fail(`the kernel has shape [${kernel}]; it must be [inputs, units]`);
   if (x.rank === 0 || x.shape[x.rank - 1] !== inputSize) {
     fail(`x has shape [${x.shape}]; its last dimension must be ${inputSize}, the kernel's first`);
   }

@@ -5,16 +5,20 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
+import {COMPRESSIBLE_CLASSES} from './int8-layers.js';
 import {SparsifyingDense} from './sparsifying-dense.js';
 
 /** A layer class as TensorFlow.js registers it. */
 export type SerializableClass = Parameters<typeof tf.serialization.registerClass>[0];
 
 /** The layer classes of this package. */
-const LAYERS: readonly SerializableClass[] = [SparsifyingDense as unknown as SerializableClass];
+const LAYERS: readonly SerializableClass[] = [
+  SparsifyingDense,
+  ...COMPRESSIBLE_CLASSES.map(({int8}) => int8),
+] as unknown as readonly SerializableClass[];
 
 /**
- * Makes `tf.loadLayersModel` understand sparsified models. Call it once before loading; again changes nothing.
+ * Makes `tf.loadLayersModel` understand sparsified and compressed models. Call it once before loading; again changes nothing.
  *
  * @example
  * registerLayers();

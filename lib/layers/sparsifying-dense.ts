@@ -1,6 +1,7 @@
 /**
- * @file The Dense layer that masks its input by magnitude before it multiplies. Threshold and target are part of
- * the layer, so that a sparsified model saves, loads and serves like any other.
+ * @file The Dense layer that masks its input by magnitude before it multiplies, by a kernel in float32 or INT8.
+ * Threshold, target and quantized weights are part of the layer, so that a sparsified or compressed model saves, loads
+ * and serves like any other.
  */
 import * as tf from '@tensorflow/tfjs';
 import {fusedActivationOf} from '../kernels/activations.js';
@@ -13,11 +14,16 @@ import {
   type DenseLayer,
   type DenseLayerArgs,
   type LayerVariable,
+  type Layer,
 } from '../tfjs.js';
+import {DENSE_KERNEL, addInt8Weight, type Int8Kind} from './int8-layers.js';
+import {asInt8} from './int8-weight.js';
 
 export type SparsifyingDenseArgs = DenseLayerArgs & {
   /** Share of the inputs that calibration is to mask, in [0, 1]; kept for reports, not used to compute. */
   targetSparsity?: number | null;
+  /** Whether the kernel is INT8, and how it is quantized; float32 by default. */
+  int8?: Int8Kind | null;
 };
 
 /** The weight that holds the threshold; its name ends like this after the layer's own prefix. */
@@ -27,7 +33,8 @@ const THRESHOLD = 'threshold';
  * Dense whose inputs count as 0 where `|x| <= threshold`: `activation(masked(x) * kernel + bias)`.
  *
  * Input float32 [..., K], output float32 [..., units]. The threshold is a scalar layer weight, -Infinity until it
- * is calibrated, which keeps everything. Computes with one operation on inputs of any rank.
+ * is calibrated, which keeps everything: a compressed layer that is not sparsified is one of those. Computes with one
+ * operation on inputs of any rank.
  *
  * @example
  * const layer = new SparsifyingDense({units: 8, activation: 'relu', targetSparsity: 0.5});
@@ -39,11 +46,19 @@ export class SparsifyingDense extends Dense {
   declare threshold: LayerVariable | null;
   /** Share of the inputs that calibration was asked to mask, in [0, 1], or null. */
   declare targetSparsity: number | null;
+  /** How the kernel is quantized, or null if it is float32. */
+  declare int8: Int8Kind | null;
 
   constructor(args: SparsifyingDenseArgs) {
     super(args);
     this.threshold ??= null;
     this.targetSparsity = args.targetSparsity ?? null;
+    this.int8 = args.int8 ?? null;
+  }
+
+  protected override addWeight(...args: Parameters<Layer['addWeight']>): LayerVariable {
+    const add = super.addWeight.bind(this);
+    return this.int8 === null ? add(...args) : addInt8Weight(add, [DENSE_KERNEL], this.int8)(...args);
   }
 
   override build(inputShape: tf.Shape | tf.Shape[]): void {
@@ -64,7 +79,7 @@ export class SparsifyingDense extends Dense {
       const fused = fusedActivationOf(this.activation?.getClassName() ?? 'linear');
       const output = sparsifiedMatMul(
         onlyTensor(inputs),
-        this.kernel!.read() as tf.Tensor2D,
+        asInt8(this.kernel)?.matrix() ?? (this.kernel!.read() as tf.Tensor2D),
         this.threshold!.read(),
         {bias: this.bias?.read() as tf.Tensor1D | undefined, activation: fused ?? 'linear'},
       );
@@ -73,7 +88,8 @@ export class SparsifyingDense extends Dense {
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    return {...super.getConfig(), targetSparsity: this.targetSparsity};
+    const config = {...super.getConfig(), targetSparsity: this.targetSparsity};
+    return this.int8 === null ? config : {...config, int8: this.int8};
   }
 
   /** Sets the threshold: `|x| <= threshold` is masked. -Infinity keeps everything. */
@@ -105,17 +121,19 @@ export function adopt(layer: DenseLayer): SparsifyingDense {
   initial.dispose();
   sparsifying.threshold = threshold;
   sparsifying.targetSparsity = null;
+  sparsifying.int8 = null;
   ownNonTrainableWeights(sparsifying).push(threshold);
   return sparsifying;
 }
 
-/** Undoes `adopt`: the layer is the Dense that it was, and the threshold's memory is free. */
+/** Undoes `adopt`: the layer is the Dense that it was, and the threshold's memory is free. Its kernel must be float32. */
 export function release(layer: SparsifyingDense): DenseLayer {
   const weights = ownNonTrainableWeights(layer);
   weights.splice(weights.indexOf(layer.threshold!), 1);
   layer.threshold!.dispose();
-  const fields = layer as Partial<Pick<SparsifyingDense, 'threshold' | 'targetSparsity'>>;
+  const fields = layer as Partial<Pick<SparsifyingDense, 'threshold' | 'targetSparsity' | 'int8'>>;
   delete fields.threshold;
   delete fields.targetSparsity;
+  delete fields.int8;
   return Object.setPrototypeOf(layer, Dense.prototype) as DenseLayer;
 }

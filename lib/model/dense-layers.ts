@@ -13,6 +13,7 @@ import {
 } from '../layers/sparsifying-dense.js';
 import type {ModelGraph} from '../scope/model-graph.js';
 import {asContainer, isContainer, rawValue, type DenseLayer, type Layer} from '../tfjs.js';
+import {stockTypeOf} from './compressible.js';
 import {walkModel, type PlacedLayer} from './walk.js';
 
 /** Class names of the layers that can be sparsified, as a scope's `types` names them. */
@@ -28,20 +29,35 @@ export function denseLayers(model: tf.LayersModel): PlacedDense[] {
   return walkModel(asContainer(model)).layers.filter(isPlacedDense);
 }
 
-/** All `SparsifyingDense` layers of a model, by path, in the order of the graph. */
+/**
+ * The layers of a model that mask their inputs or were made to, by path, in the order of the graph: not those whose
+ * weights are compressed and no more.
+ */
 export function sparsifyingLayers(model: tf.LayersModel): Map<string, SparsifyingDense> {
+  return new Map([...sparsifyingForms(model)].filter(([, layer]) => isSparsified(layer)));
+}
+
+/** All `SparsifyingDense` layers of a model, by path, in the order of the graph: those with INT8 kernels are too. */
+export function sparsifyingForms(model: tf.LayersModel): Map<string, SparsifyingDense> {
   const found = new Map<string, SparsifyingDense>();
   for (const {path, layer} of denseLayers(model)) if (isSparsifying(layer)) found.set(path, layer);
   return found;
 }
 
+/** Whether a Dense layer masks its inputs, or was made to. */
+export function isSparsified(layer: DenseLayer): layer is SparsifyingDense {
+  if (!isSparsifying(layer)) return false;
+  return (
+    layer.int8 === null ||
+    layer.targetSparsity !== null ||
+    layer.threshold!.read().dataSync()[0] !== -Infinity
+  );
+}
+
 /** The model as scopes see it: one node a layer, named by its path; a sparsified Dense is still a `Dense`. */
 export function graphOf(model: tf.LayersModel): ModelGraph {
   const {layers, edges} = walkModel(asContainer(model));
-  const nodes = layers.map(({path, type, layer}) => ({
-    name: path,
-    type: isSparsifying(layer) ? 'Dense' : type,
-  }));
+  const nodes = layers.map(({path, layer}) => ({name: path, type: stockTypeOf(layer)}));
   return {nodes, edges};
 }
 

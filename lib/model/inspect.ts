@@ -1,7 +1,8 @@
 /** @file What a user needs to know of a model's Dense layers: sizes, targets, thresholds. */
 import type * as tf from '@tensorflow/tfjs';
-import {isSparsifying} from '../layers/sparsifying-dense.js';
-import {checkModel, denseLayers} from './dense-layers.js';
+import {asInt8} from '../layers/int8-weight.js';
+import {bytesOf, compressibleWeights, formatOf, sizeOf, type WeightFormat} from './compressible.js';
+import {checkModel, denseLayers, isSparsified} from './dense-layers.js';
 
 /** One Dense layer of a model. */
 export interface DenseReport {
@@ -12,6 +13,10 @@ export interface DenseReport {
   readonly units: number;
   /** Share of the model's weights that its kernel holds, in [0, 1]. */
   readonly weightShare: number;
+  /** How its kernel is stored. */
+  readonly format: WeightFormat;
+  /** Of its kernel in memory and on disk, with the scales and zero points of INT8. */
+  readonly bytes: number;
   readonly sparsified: boolean;
   /** Share of its inputs that calibration was asked to mask, in [0, 1]; null if it was not. */
   readonly target: number | null;
@@ -28,18 +33,35 @@ export interface DenseReport {
  */
 export function inspect(model: tf.LayersModel): DenseReport[] {
   checkModel(model);
-  const total = model.countParams();
+  const total = countWeights(model);
   return denseLayers(model).map(({path, layer}) => {
     const [inputSize, units] = layer.kernel!.shape as [number, number];
-    const sparsified = isSparsifying(layer);
+    const sparsified = isSparsified(layer);
     return {
       path,
       inputSize,
       units,
       weightShare: (inputSize * units) / total,
+      format: formatOf(layer.kernel!),
+      bytes: bytesOf(layer.kernel!),
       sparsified,
       target: sparsified ? layer.targetSparsity : null,
       threshold: sparsified ? layer.threshold!.read().dataSync()[0] : null,
     };
   });
+}
+
+/** All weights of a model, an INT8 one counted as the float32 one that it stands for. */
+function countWeights(model: tf.LayersModel): number {
+  const int8 = new Set(
+    compressibleWeights(model).flatMap(({variable}) => (asInt8(variable) === undefined ? [] : [variable])),
+  );
+  const differences = [...int8].map(
+    (variable) =>
+      sizeOf(variable) -
+      asInt8(variable)!
+        .list()
+        .reduce((sum, part) => sum + sizeOf(part), 0),
+  );
+  return differences.reduce((total, difference) => total + difference, model.countParams());
 }

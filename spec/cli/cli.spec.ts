@@ -104,7 +104,10 @@ describe('the command line', () => {
     expect(sparsified.stderr).to.match(/^calibrating: 3 batches, [\d.]+ a second\n$/);
     expect(out).to.equal(at('sparse'));
     expect(layers.map((layer) => Object.keys(layer).sort())[0]).to.deep.equal(
-      ['path', 'inputSize', 'units', 'weightShare', 'sparsified', 'target', 'threshold'].sort(),
+      [
+        ...['path', 'inputSize', 'units', 'weightShare', 'format', 'bytes'],
+        ...['sparsified', 'target', 'threshold'],
+      ].sort(),
     );
 
     expect(json(await cli(['inspect', at('sparse'), '--json']))).to.deep.equal({layers});

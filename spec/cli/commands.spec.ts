@@ -1,5 +1,6 @@
 import {expect} from 'chai';
 import type {Command} from 'commander';
+import {compressCommand} from '../../lib/cli/commands/compress.js';
 import {doctorCommand} from '../../lib/cli/commands/doctor.js';
 import {evaluateCommand} from '../../lib/cli/commands/evaluate.js';
 import {inspectCommand} from '../../lib/cli/commands/inspect.js';
@@ -17,7 +18,7 @@ function helpOf(command: Command): string {
 describe('--help', () => {
   const commands = [
     ...[inspectCommand(), sparsifyCommand(), evaluateCommand(), retargetCommand()],
-    ...[doctorCommand(), provisionCommand()],
+    ...[compressCommand(), doctorCommand(), provisionCommand()],
   ];
   for (const command of commands) {
     it(`of ${command.name()} gives an example, the shape of --json and the exit codes`, () => {

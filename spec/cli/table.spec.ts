@@ -37,14 +37,21 @@ describe('percent', () => {
 });
 
 describe('reports of layers', () => {
-  const layer = {path: 'a/b', inputSize: 4, units: 2, weightShare: 0.25};
+  const layer = {
+    path: 'a/b',
+    inputSize: 4,
+    units: 2,
+    weightShare: 0.25,
+    format: 'float32',
+    bytes: 1250,
+  } as const;
   const dense = {...layer, sparsified: false, target: null, threshold: null};
   const sparse = {...layer, sparsified: true, target: 0.5, threshold: 0.123456};
   const open = {...layer, sparsified: true, target: null, threshold: -Infinity};
 
   it('show a dash where a layer is not sparsified', () => {
     const [, first, second, third] = describeLayers([dense, sparse, open]).split('\n');
-    expect(first).to.match(/^a\/b +4 +2 +25\.0 % +- +-$/);
+    expect(first).to.match(/^a\/b +4 +2 +25\.0 % +float32 +1\.3 KB +- +-$/);
     expect(second).to.match(/50\.0 % +0\.12346$/);
     expect(third).to.match(/- +-Infinity$/);
     expect(describeSparsity([{path: 'a', target: null, actual: 0.25}])).to.match(/\na +- +25\.0 %$/);

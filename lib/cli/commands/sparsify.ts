@@ -1,13 +1,22 @@
 /** @file `tfjs-sparsify sparsify`: calibrates a model on data and saves it sparsified. */
 import {Command, Option} from 'commander';
 import type {CalibrationMethod} from '../../calibration/calibrate.js';
+import {compressWeights} from '../../compress.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {inspect} from '../../model/inspect.js';
+import type {Int8Mode} from '../../quantization/int8.js';
 import {sparsifyActivations} from '../../sparsify.js';
 import {addDataOptions, addTextOptions, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
-import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
+import {
+  ignoreOption,
+  ignoredScopeOf,
+  int8ModeOption,
+  jsonOption,
+  targetOption,
+  type TargetOption,
+} from '../options.js';
 import {withProgress} from '../progress.js';
 import {describeLayers, layersJson} from '../report.js';
 
@@ -29,6 +38,7 @@ interface SparsifyCommandOptions extends DataOptions, BackendOptions {
   readonly target: readonly TargetOption[];
   readonly ignore?: readonly string[];
   readonly calibration: CalibrationMethod;
+  readonly compress?: Int8Mode;
   readonly statistics: boolean;
   readonly out: string;
   readonly json?: boolean;
@@ -49,6 +59,7 @@ export function sparsifyCommand(): Command {
         .choices(['pooled', 'nncf'])
         .default('pooled'),
     )
+    .addOption(int8ModeOption('--compress <MODE>', 'make all weights INT8 first, as compress does'))
     .requiredOption('-o, --out <DIR>', 'folder for the sparsified model; an older model in it is replaced')
     .option('--no-statistics', 'do not save the statistics that retarget needs')
     .addOption(backendOption())
@@ -60,10 +71,15 @@ export function sparsifyCommand(): Command {
 }
 
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
-  const {target, ignore, calibration, statistics, out, json} = options;
+  const {target, ignore, calibration, compress, statistics, out, json} = options;
   await checkSavePath(out);
   const model = await openModel(path, {...options, signal});
   const data = await openData(model, options);
+  if (compress !== undefined) {
+    await withProgress('compressing', 'weights', (onProgress) =>
+      compressWeights(model, {mode: compress, inPlace: true, onProgress, signal}),
+    );
+  }
   await withProgress('calibrating', 'batches', (onProgress) =>
     sparsifyActivations(model, data, {
       targetSparsityByScope: target,

@@ -1,0 +1,86 @@
+/** @file Turning layers into their INT8 forms and back, in place: names, calls and what refers to them stay. */
+import type * as tf from '@tensorflow/tfjs';
+import {COMPRESSIBLE_CLASSES, kindOf, type CompressibleClass, type Int8Layer} from '../layers/int8-layers.js';
+import {asInt8, standIn, type Int8Weight} from '../layers/int8-weight.js';
+import {adopt, isPlainDense, isSparsifying, release} from '../layers/sparsifying-dense.js';
+import {
+  makeLayerVariable,
+  ownNonTrainableWeights,
+  ownTrainableWeights,
+  rawValue,
+  type Layer,
+  type LayerVariable,
+} from '../tfjs.js';
+import {compressibleWeights, type PlacedWeight} from './compressible.js';
+import {isSparsified} from './dense-layers.js';
+
+/**
+ * Puts an INT8 weight in the place of a layer's float32 one, whose memory is free then.
+ *
+ * @param placed Not compressed.
+ */
+export function replaceByInt8({layer, weight, variable}: PlacedWeight, int8: Int8Weight): void {
+  if (isPlainDense(layer)) adopt(layer);
+  const form = formOf(layer);
+  if (form !== undefined) Object.setPrototypeOf(layer, form.int8.prototype);
+  const target = layer as unknown as Int8Layer;
+  target.int8 = kindOf(int8.mode);
+  target[weight.field] = standIn(int8);
+  for (const list of [ownTrainableWeights(layer), ownNonTrainableWeights(layer)]) {
+    const index = list.indexOf(variable);
+    if (index >= 0) list.splice(index, 1);
+  }
+  ownNonTrainableWeights(layer).unshift(...int8.list());
+  dropRegularizer(layer, weight.field);
+  if (!rawValue(variable).isDisposed) variable.dispose();
+}
+
+/** Makes all INT8 layers of a model float32: stock layers, and `SparsifyingDense` where a layer masks. */
+export function dequantizeLayers(model: tf.LayersModel): void {
+  const made = new Map<Int8Weight, LayerVariable>();
+  const placed = compressibleWeights(model).filter(({variable}) => asInt8(variable) !== undefined);
+  for (const [i, {layer, weight, variable}] of placed.entries()) {
+    const int8 = asInt8(variable)!;
+    const float = made.get(int8) ?? floatVariable(int8, layer);
+    made.set(int8, float);
+    (layer as unknown as Int8Layer)[weight.field] = float;
+    const others = ownNonTrainableWeights(layer);
+    for (const part of int8.list()) others.splice(others.indexOf(part), 1);
+    const position = placed.slice(0, i).filter((before) => before.layer === layer).length;
+    ownTrainableWeights(layer).splice(position, 0, float);
+  }
+  for (const int8 of made.keys()) for (const part of int8.list()) part.dispose();
+  for (const {layer} of placed) {
+    if (isSparsifying(layer)) {
+      const masks = isSparsified(layer); // a compressed one need not
+      layer.int8 = null;
+      if (!masks) release(layer);
+    }
+    const form = formOf(layer);
+    if (form === undefined) continue;
+    delete (layer as unknown as Int8Layer).int8;
+    Object.setPrototypeOf(layer, form.stock.prototype);
+  }
+}
+
+function floatVariable(int8: Int8Weight, layer: Layer): LayerVariable {
+  const value = int8.read();
+  const variable = makeLayerVariable(value, int8.originalName, layer.trainable);
+  value.dispose();
+  return variable;
+}
+
+/** The class of an embedding or convolution and its INT8 form; undefined for Dense. */
+function formOf(layer: Layer): CompressibleClass | undefined {
+  const prototype: unknown = Object.getPrototypeOf(layer);
+  return COMPRESSIBLE_CLASSES.find(
+    ({stock, int8}) => prototype === stock.prototype || prototype === int8.prototype,
+  );
+}
+
+/** The penalty on a weight is a closure over its variable, which is gone: as a constant it has no gradient anyway. */
+function dropRegularizer(layer: Layer, field: string): void {
+  const {_losses: losses} = layer as unknown as {_losses: unknown[]};
+  const regularizer = `${field.replace(/Kernel$/, '')}Regularizer`;
+  if ((layer as unknown as Int8Layer)[regularizer]) losses.shift();
+}

@@ -1,0 +1,166 @@
+/**
+ * @file INT8 quantization of a weight matrix per output channel, with the arithmetic of NNCF's `compress_weights`
+ * (nncf/quantization/algorithms/weight_compression/weight_lowering.py, in the form that widens the asymmetric range to
+ * hold 0; held by spec/fixtures/nncf). Typed arrays only; knows nothing of TensorFlow.js.
+ *
+ * A weight is what NNCF's decompression gives, `float16(float16(scale) * (q - zeroPoint))`, the product rounded to
+ * float16. Storage differs from NNCF in one point: asymmetric values and zero points are kept less 128, so that both
+ * modes are signed bytes and one kernel reads both; their difference is the same.
+ */
+import {FLOAT16_MIN_NORMAL, FLOAT16_SPLITTER, roundToFloat16} from './float16.js';
+
+/** How weights are quantized: 256 steps over [min, max] with 0 among them, or over [-m, m] without a zero point. */
+export type Int8Mode = 'int8_asym' | 'int8_sym';
+
+export const INT8_MODES: readonly Int8Mode[] = ['int8_asym', 'int8_sym'];
+
+/** Which dimension of the matrix has a scale of its own: columns for a kernel [K, N], rows for an embedding [V, H]. */
+export type ChannelAxis = 'columns' | 'rows';
+
+/** Four bytes are one int32 of the stored tensor. */
+export const BYTES_PER_WORD = 4;
+
+/** What asymmetric values and zero points are stored less of. */
+export const STORED_OFFSET = 128;
+
+/** float32's epsilon: the least magnitude of a scale. */
+const MIN_SCALE = 2 ** -23;
+
+/** Adding and subtracting it rounds a float64 below 2^51 to an integer, ties to even. */
+const INTEGER_SHIFT = 1.5 * 2 ** 52;
+
+/** The extent of a matrix and which of its dimensions are channels. */
+export interface MatrixShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly channels: ChannelAxis;
+}
+
+/** A quantized matrix. */
+export interface Int8Values extends MatrixShape {
+  /** [rows, stride], row-major; the columns up to the stride are 0. Asymmetric values are stored less 128. */
+  readonly values: Int8Array;
+  /** Bytes of a row: `columns` rounded up to a multiple of 4. */
+  readonly stride: number;
+  /** One a channel; float16 numbers. Can be negative if symmetric. */
+  readonly scale: Float32Array;
+  /** One a channel, integers in [-128, 127]; 0 if symmetric. */
+  readonly zeroPoint: Float32Array;
+}
+
+/** Bytes of a stored row of so many columns. */
+export function strideOf(columns: number): number {
+  return Math.ceil(columns / BYTES_PER_WORD) * BYTES_PER_WORD;
+}
+
+/**
+ * Quantizes a matrix per channel.
+ *
+ * @param weights float32 [rows, columns], row-major, finite.
+ */
+export function quantizeInt8(weights: Float32Array, shape: MatrixShape, mode: Int8Mode): Int8Values {
+  const {rows, columns, channels} = shape;
+  const stride = strideOf(columns);
+  const byRow = channels === 'rows';
+  const {least, greatest} = extremes(weights, shape);
+  const exact = new Float32Array(least.length);
+  const zeroPoint = new Float32Array(least.length);
+  for (let channel = 0; channel < exact.length; channel++) {
+    if (mode === 'int8_sym') {
+      exact[channel] = symmetricScale(least[channel], greatest[channel]);
+    } else {
+      const low = Math.min(least[channel], 0);
+      const high = Math.max(greatest[channel], 0);
+      exact[channel] = Math.max(Math.fround(high - low) / 255, MIN_SCALE);
+      zeroPoint[channel] = clamp(-round(Math.fround(low / exact[channel])), 0, 255);
+    }
+  }
+  const values = new Int8Array(rows * stride);
+  const offset = mode === 'int8_sym' ? 0 : STORED_OFFSET;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const channel = byRow ? row : column;
+      const steps = Math.fround(weights[row * columns + column] / exact[channel]);
+      const q = round(Math.fround(steps + zeroPoint[channel]));
+      values[row * stride + column] = clamp(q - offset, -128, 127);
+    }
+  }
+  return {
+    ...shape,
+    values,
+    stride,
+    scale: exact.map(roundToFloat16),
+    zeroPoint: offset === 0 ? zeroPoint : zeroPoint.map((point) => point - offset),
+  };
+}
+
+/** The weights that a quantized matrix stands for: float32 [rows, columns], row-major. */
+export function dequantizeInt8(matrix: Int8Values): Float32Array {
+  const {rows, columns, channels, values, stride, scale, zeroPoint} = matrix;
+  const weights = new Float32Array(rows * columns);
+  if (channels === 'columns') {
+    const dequantize = rowDequantizer(scale, zeroPoint);
+    for (let row = 0; row < rows; row++) dequantize(values, row * stride, weights, row * columns);
+    return weights;
+  }
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const q = values[row * stride + column];
+      weights[row * columns + column] = roundToFloat16(scale[row] * (q - zeroPoint[row]));
+    }
+  }
+  return weights;
+}
+
+/**
+ * A function that dequantizes a stored row with a scale a column: `(values, offset, weights, weightsOffset)`. Scales
+ * are looked at once, since float16 products that are all normal round in four operations.
+ */
+export function rowDequantizer(scale: Float32Array, zeroPoint: Float32Array) {
+  const columns = scale.length;
+  if (scale.every((value) => Math.abs(value) >= FLOAT16_MIN_NORMAL)) {
+    return (values: Int8Array, offset: number, weights: Float32Array, weightsOffset: number): void => {
+      for (let column = 0; column < columns; column++) {
+        const product = scale[column] * (values[offset + column] - zeroPoint[column]);
+        const c = product * FLOAT16_SPLITTER;
+        weights[weightsOffset + column] = c - (c - product);
+      }
+    };
+  }
+  return (values: Int8Array, offset: number, weights: Float32Array, weightsOffset: number): void => {
+    for (let column = 0; column < columns; column++) {
+      const product = scale[column] * (values[offset + column] - zeroPoint[column]);
+      weights[weightsOffset + column] = roundToFloat16(product);
+    }
+  };
+}
+
+/** The least and the greatest weight of each channel. */
+function extremes(weights: Float32Array, {rows, columns, channels}: MatrixShape) {
+  const count = channels === 'rows' ? rows : columns;
+  const least = new Float32Array(count).fill(Infinity);
+  const greatest = new Float32Array(count).fill(-Infinity);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const channel = channels === 'rows' ? row : column;
+      const weight = weights[row * columns + column];
+      if (weight < least[channel]) least[channel] = weight;
+      if (weight > greatest[channel]) greatest[channel] = weight;
+    }
+  }
+  return {least, greatest};
+}
+
+/** The side of the range that reaches further takes -128, so that the scale is negative where that is the upper one. */
+function symmetricScale(least: number, greatest: number): number {
+  const scale = Math.fround((Math.abs(least) >= greatest ? Math.abs(least) : -greatest) / 128);
+  return Math.abs(scale) < MIN_SCALE ? MIN_SCALE : scale;
+}
+
+function round(value: number): number {
+  return value + INTEGER_SHIFT - INTEGER_SHIFT;
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return value < low ? low : value > high ? high : value;
+}
