@@ -108,6 +108,7 @@ struct OpDefinition {
   void* (*create)(TF_OpKernelConstruction*);
   void (*compute)(void*, TF_OpKernelContext*);
   void (*destroy)(void*);
+  const char* device = "CPU";
 };
 
 inline void Register(const OpDefinition& op) {
@@ -123,7 +124,7 @@ inline void Register(const OpDefinition& op) {
   tensorflow.TF_RegisterOpDefinition(builder, status);  // takes the builder
   status.Check();
   TF_KernelBuilder* const kernel =
-      tensorflow.TF_NewKernelBuilder(op.name, "CPU", op.create, op.compute, op.destroy);
+      tensorflow.TF_NewKernelBuilder(op.name, op.device, op.create, op.compute, op.destroy);
   tensorflow.TF_RegisterKernelBuilder(op.name, kernel, status);  // takes the builder
   status.Check();
 }

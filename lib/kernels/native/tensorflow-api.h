@@ -20,6 +20,11 @@ struct TF_OpKernelConstruction;
 struct TF_OpKernelContext;
 struct TF_ShapeInferenceContext;
 
+struct TF_AllocatorAttributes {
+  size_t struct_size;
+  unsigned char on_host;
+};
+
 constexpr int TF_OK = 0;
 constexpr int TF_INVALID_ARGUMENT = 3;
 constexpr int TF_INTERNAL = 13;
@@ -53,13 +58,17 @@ constexpr int TF_FLOAT = 1;
     (TF_OpKernelConstruction*, const char* name, int32_t* list_size, int32_t* total_size, TF_Status*))            \
   F(TF_OpKernelConstruction_GetAttrString, void,                                                                  \
     (TF_OpKernelConstruction*, const char* name, char* value, size_t size, TF_Status*))                           \
+  F(TF_OpKernelConstruction_GetAttrInt64, void,                                                                   \
+    (TF_OpKernelConstruction*, const char* name, int64_t* value, TF_Status*))                                     \
   F(TF_OpKernelConstruction_Failure, void, (TF_OpKernelConstruction*, TF_Status*))                                \
   F(TF_OpKernelContext_Failure, void, (TF_OpKernelContext*, TF_Status*))                                          \
   F(TF_NumInputs, int, (TF_OpKernelContext*))                                                                     \
   F(TF_GetInput, void, (TF_OpKernelContext*, int, TF_Tensor**, TF_Status*))                                       \
   F(TF_SetOutput, void, (TF_OpKernelContext*, int, const TF_Tensor*, TF_Status*))                                 \
   F(TF_AllocateOutput, TF_Tensor*,                                                                                \
-    (TF_OpKernelContext*, int index, int dtype, const int64_t* dims, int rank, size_t bytes, TF_Status*))
+    (TF_OpKernelContext*, int index, int dtype, const int64_t* dims, int rank, size_t bytes, TF_Status*))         \
+  F(TF_AllocateTemp, TF_Tensor*,                                                                                  \
+    (TF_OpKernelContext*, int dtype, const int64_t* dims, int rank, TF_AllocatorAttributes*, TF_Status*))
 
 struct TensorFlowApi {
 #define SPARSIFY_DECLARE(name, result, arguments) result(*name) arguments;
