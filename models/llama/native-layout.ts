@@ -2,6 +2,7 @@
  * @file Where the native decoder finds a model's weights, and in which order the op that prepares them takes them
  * (lib/kernels/native/decoder-model.h).
  */
+import {asInt8} from '../../lib/layers/int8-weight.js';
 import {isPlainDense, isSparsifying} from '../../lib/layers/sparsifying-dense.js';
 import {walkModel} from '../../lib/model/walk.js';
 import {asContainer, rawValue, type DenseLayer, type Layer, type LayerVariable} from '../../lib/tfjs.js';
@@ -121,7 +122,9 @@ function numbersOf(config: LlamaConfig): number[] {
 function linearDense(layer: Layer | undefined, path: string): DenseLayer {
   if (layer === undefined || !(isPlainDense(layer) || isSparsifying(layer))) throw new Unfit(path);
   const activation = layer.activation?.getClassName() ?? 'linear';
-  if (layer.kernel === null || activation !== 'linear' || rawValue(layer.kernel).dtype !== 'float32') {
+  const {kernel} = layer;
+  const isFloat = kernel !== null && asInt8(kernel) === undefined && rawValue(kernel).dtype === 'float32';
+  if (!isFloat || activation !== 'linear') {
     throw new Unfit(path);
   }
   return layer;

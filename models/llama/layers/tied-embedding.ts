@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../../../lib/errors.js';
+import {asInt8} from '../../../lib/layers/int8-weight.js';
 import {onlyTensor, type DenseLayer, type GraphCall, type Layer} from '../../../lib/tfjs.js';
 import type {CallArgs} from './call.js';
 
@@ -43,9 +44,9 @@ export class TiedEmbedding extends tf.layers.Layer {
     return tf.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
       const ids = tf.cast(onlyTensor(inputs), 'int32');
-      const kernel = this.head().kernel!.read() as tf.Tensor2D; // [H, V]
-      const columns = tf.gather(kernel, tf.reshape(ids, [ids.size]), 1); // [H, B * T]
-      const rows = ids.size === 1 ? columns : tf.transpose(columns);
+      const {kernel} = this.head(); // [H, V]
+      const flat = tf.reshape<tf.Rank.R1>(ids, [ids.size]);
+      const rows = asInt8(kernel)?.lookUp(flat) ?? columns(kernel!.read() as tf.Tensor2D, flat); // [B * T, H]
       return tf.reshape(rows, [...ids.shape, this.hiddenSize]);
     });
   }
@@ -69,6 +70,12 @@ export class TiedEmbedding extends tf.layers.Layer {
     heads.set(this, found);
     return found;
   }
+}
+
+/** Columns of a kernel [H, V], one a row: [n, H], or [H, 1] for one, which is the same in memory. */
+function columns(kernel: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor {
+  const gathered = tf.gather(kernel, ids, 1); // [H, n]
+  return ids.size === 1 ? gathered : tf.transpose(gathered);
 }
 
 /** All layers that `layer`'s output reaches. */
