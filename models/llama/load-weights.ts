@@ -137,6 +137,20 @@ function fill(variable: LayerVariable, planned: PlannedWeight, values: Float32Ar
   const tensor = tf.tensor(laidOut, variable.shape as number[], 'float32');
   variable.write(tensor);
   tensor.dispose();
+  handOver(variable);
+}
+
+/**
+ * Makes the backend take the values now rather than when the model first runs, so that the array can be collected
+ * before the next is read: tfjs-node copies it at its first use, and would hold every weight twice.
+ */
+function handOver(variable: LayerVariable): void {
+  const value = variable.read();
+  tf.slice(
+    value,
+    value.shape.map(() => 0),
+    value.shape.map(() => 1),
+  ).dispose();
 }
 
 function sizeOf(shape: readonly number[]): number {
