@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * @file Builds the tests of the native kernels (lib/kernels/native/test) with the sanitizers of the C++ compiler and runs
- * them: the kernel under AddressSanitizer and UndefinedBehaviorSanitizer, the pool under ThreadSanitizer, and both
- * without, once for each instruction set that this machine has.
+ * them: the kernel and the decoder under AddressSanitizer and UndefinedBehaviorSanitizer, the pool too under ThreadSanitizer, and kernel and
+ * decoder without, once for each instruction set that this machine has.
  *
  * Usage: npm run sanitize
  */
@@ -15,6 +15,11 @@ import {fileURLToPath} from 'node:url';
 const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kernels', 'native');
 const KERNEL = ['test/sparsified-matmul-test.cc', 'sparsified-matmul.cc', 'loops.cc', 'pool.cc'];
 const HIGHWAY = ['third_party/highway/hwy/targets.cc', 'third_party/highway/hwy/abort.cc'];
+const DECODER = [
+  'test/decoder-test.cc',
+  ...['session', 'products', 'model', 'cache', 'loops'].map((part) => `decoder-${part}.cc`),
+  ...['sparsified-matmul.cc', 'loops.cc', 'pool.cc'],
+];
 const POOL = ['test/pool-test.cc', 'pool.cc'];
 const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];
 
@@ -29,10 +34,14 @@ const RUNS = [
   {name: 'pool, AddressSanitizer', units: POOL, flags: ['-O1', ...ADDRESS]},
   {name: 'kernel, AddressSanitizer', units: [...KERNEL, ...HIGHWAY], flags: ['-O1', ...ADDRESS]},
   {name: 'kernel, ThreadSanitizer', units: [...KERNEL, ...HIGHWAY], flags: ['-O1', '-fsanitize=thread']},
+  {name: 'decoder, AddressSanitizer', units: [...DECODER, ...HIGHWAY], flags: ['-O1', ...ADDRESS]},
+  {name: 'decoder, ThreadSanitizer', units: [...DECODER, ...HIGHWAY], flags: ['-O1', '-fsanitize=thread']},
+  {name: 'decoder, as shipped', units: [...DECODER, ...HIGHWAY], flags: ['-O3']},
   {name: 'kernel, as shipped', units: [...KERNEL, ...HIGHWAY], flags: ['-O3']},
   ...(process.arch === 'x64'
     ? [
         {name: 'kernel, SSE4', units: [...KERNEL, ...HIGHWAY], flags: ['-O2', ...without(BELOW_AVX2)]},
+        {name: 'decoder, SSE2', units: [...DECODER, ...HIGHWAY], flags: ['-O2', ...without(BELOW_SSE4)]},
         {name: 'kernel, SSE2', units: [...KERNEL, ...HIGHWAY], flags: ['-O2', ...without(BELOW_SSE4)]},
       ]
     : []),

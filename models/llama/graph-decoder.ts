@@ -3,9 +3,10 @@
  * fallback where there is no fused one.
  */
 import * as tf from '@tensorflow/tfjs';
-import {ModelError, SparsifyError} from '../../lib/errors.js';
+import {ModelError} from '../../lib/errors.js';
 import {asContainer, belongsTo, callsOf, type Layer} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
+import {checkedIds, checkIdle, checkTargets, checkTruncation, type DecoderState} from './decoder-checks.js';
 import type {AppendOptions, Decoder, MaskedCount} from './decoder.js';
 import {FINAL_NORM_NAME} from './graph.js';
 import {KeyValueCache} from './key-value-cache.js';
@@ -50,7 +51,7 @@ class GraphDecoder implements Decoder {
   private readonly cache = new KeyValueCache();
   private readonly maskedInputs: MaskedInputs;
   private readonly counting: boolean;
-  private state: 'idle' | 'busy' | 'disposed' = 'idle';
+  private state: DecoderState = 'idle';
 
   constructor(
     model: tf.LayersModel,
@@ -68,7 +69,7 @@ class GraphDecoder implements Decoder {
   }
 
   async append(tokens: ArrayLike<number>, options: AppendOptions = {}): Promise<Float32Array> {
-    const ids = this.checkedIds(tokens, 'tokens');
+    const ids = checkedIds(tokens, 'tokens', this.config.vocabularySize);
     return this.exclusively(async () => {
       const [last] = await this.inPasses(ids, options, (hidden, start, count) =>
         start + count === ids.length ? [this.logits(hidden, count - 1, 1, options)] : [],
@@ -78,7 +79,7 @@ class GraphDecoder implements Decoder {
   }
 
   async appendAll(tokens: ArrayLike<number>, options: AppendOptions = {}): Promise<Float32Array> {
-    const ids = this.checkedIds(tokens, 'tokens');
+    const ids = checkedIds(tokens, 'tokens', this.config.vocabularySize);
     return this.exclusively(async () => {
       const parts = await this.inPasses(ids, options, (hidden, _start, count) =>
         this.inChunks(count, (at, rows) => this.logits(hidden, at, rows, options)),
@@ -99,15 +100,9 @@ class GraphDecoder implements Decoder {
     targets: ArrayLike<number>,
     options: AppendOptions = {},
   ): Promise<Float32Array> {
-    const ids = this.checkedIds(tokens, 'tokens');
-    const next = this.checkedIds(targets, 'targets');
-    if (next.length !== ids.length) {
-      throw new SparsifyError(
-        'wrong-length',
-        `score got ${ids.length} tokens and ${next.length} targets; give one target a token: what follows it`,
-        {tokens: ids.length, targets: next.length},
-      );
-    }
+    const ids = checkedIds(tokens, 'tokens', this.config.vocabularySize);
+    const next = checkedIds(targets, 'targets', this.config.vocabularySize);
+    checkTargets(ids, next);
     return this.exclusively(async () => {
       const parts = await this.inPasses(ids, options, (hidden, start, count) =>
         this.inChunks(count, (at, rows) => {
@@ -122,14 +117,8 @@ class GraphDecoder implements Decoder {
   }
 
   truncate(length: number): void {
-    this.checkIdle();
-    if (!Number.isInteger(length) || length < 0 || length > this.cache.length) {
-      throw new SparsifyError(
-        'wrong-length',
-        `cannot truncate to ${length} tokens; the decoder holds ${this.cache.length}: give an integer from 0 to that`,
-        {got: length, held: this.cache.length},
-      );
-    }
+    checkIdle(this.state);
+    checkTruncation(length, this.cache.length);
     this.cache.length = length;
   }
 
@@ -164,7 +153,7 @@ class GraphDecoder implements Decoder {
     try {
       for (let start = 0; start < ids.length; start += TOKENS_A_PASS) {
         if (start > 0) await new Promise((resolve) => setTimeout(resolve));
-        if (this.state === 'disposed') this.checkIdle();
+        if (this.state === 'disposed') checkIdle(this.state);
         const part = ids.slice(start, start + TOKENS_A_PASS);
         const wanted = this.cache.extendBy(part.length, (pass) => {
           const input = tf.tensor2d(part, [1, part.length], 'int32');
@@ -203,40 +192,13 @@ class GraphDecoder implements Decoder {
   }
 
   private async exclusively<T>(work: () => Promise<T>): Promise<T> {
-    this.checkIdle();
+    checkIdle(this.state);
     this.state = 'busy';
     try {
       return await work();
     } finally {
       if (this.state === 'busy') this.state = 'idle'; // it may have been disposed meanwhile
     }
-  }
-
-  private checkIdle(): void {
-    if (this.state === 'idle') return;
-    throw this.state === 'busy'
-      ? new SparsifyError(
-          'decoder-busy',
-          'the decoder is still computing; await its last call before the next',
-        )
-      : new SparsifyError('decoder-disposed', 'the decoder is disposed; make a new one for the model');
-  }
-
-  private checkedIds(tokens: ArrayLike<number>, what: string): Int32Array {
-    if (tokens.length === 0) {
-      throw new SparsifyError('empty-input', `the list of ${what} is empty; give at least one id`);
-    }
-    const {vocabularySize} = this.config;
-    for (let i = 0; i < tokens.length; i++) {
-      const id = tokens[i];
-      if (Number.isInteger(id) && id >= 0 && id < vocabularySize) continue;
-      throw new SparsifyError(
-        'unknown-token',
-        `${what}[${i}] is ${id}; an id must be an integer from 0 to ${vocabularySize - 1}, the model's vocabulary`,
-        {index: i, got: id, vocabularySize},
-      );
-    }
-    return Int32Array.from(tokens);
   }
 }
 

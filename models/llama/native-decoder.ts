@@ -4,7 +4,6 @@
  * weights are read where TensorFlow has them. The layers stay the definition: graph-decoder.ts computes the same.
  */
 import * as tf from '@tensorflow/tfjs';
-import {ModelError} from '../../lib/errors.js';
 import {
   DECODER_OUTPUT,
   type DecoderModelHandle,
@@ -14,6 +13,7 @@ import {prepareDecoder, registeredKernels, type NativeKernels} from '../../lib/k
 import {isSparsifying} from '../../lib/layers/sparsifying-dense.js';
 import {rawValue} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
+import {checkedIds, checkIdle, checkTargets, checkTruncation, type DecoderState} from './decoder-checks.js';
 import type {AppendOptions, Decoder, MaskedCount} from './decoder.js';
 import {nativeLayout, type NativeLayout} from './native-layout.js';
 
@@ -37,8 +37,10 @@ const CHUNK = 512;
  * Makes a decoder for a model, if this process can run it natively.
  *
  * @param model Built by `buildModel` with this configuration, or a copy, sparsified or not. Weights and thresholds that
- *   are replaced later are noticed. Must not be disposed before the decoder.
- * @returns Null if backend `tensorflow` with the native kernels is not the current one, or a layer of the model is
+ *   are replaced later are noticed; layers that are sparsified later are masked too but not counted. It must outlive the
+ *   decoder.
+ * @returns The caller disposes it. It throws the errors of `createGraphDecoder`'s. Decoders may be used at the same time: they
+ *   compute one after another. Null if backend `tensorflow` with the native kernels is not the current one, or a layer of the model is
  *   another than `buildModel` makes.
  */
 export function createNativeDecoder(
@@ -68,11 +70,11 @@ let lastAppend: Promise<unknown> = Promise.resolve();
 
 class NativeDecoder implements Decoder {
   length = 0;
-  private running = 0;
-  /** Ends when the last append of this decoder has ended. */
-  private last: Promise<unknown> = Promise.resolve();
+  private state: DecoderState = 'idle';
   private prepared: Prepared;
-  private session: DecoderSessionHandle | null;
+  private readonly session: DecoderSessionHandle;
+  /** Places of the layers that are sparsified, in `layout.denses`. */
+  private readonly counted: readonly number[];
   private readonly logits: Float32Array;
   private readonly thresholds: Float32Array;
   /** Of the threshold that stands in `thresholds`, by Dense. */
@@ -91,16 +93,17 @@ class NativeDecoder implements Decoder {
     this.logits = new Float32Array(vocabulary);
     this.thresholds = new Float32Array(layout.denses.length).fill(-Infinity);
     this.thresholdIds = layout.denses.map(() => null);
+    this.counted = layout.denses.flatMap(({layer}, i) => (isSparsifying(layer) ? [i] : []));
   }
 
   async append(tokens: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array> {
-    const ids = this.parseIds(tokens, 'token');
+    const ids = checkedIds(tokens, 'tokens', this.vocabulary);
     await this.run(ids, options, DECODER_OUTPUT.last, () => this.logits);
     return this.logits;
   }
 
   async appendAll(tokens: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array> {
-    const ids = this.parseIds(tokens, 'token');
+    const ids = checkedIds(tokens, 'tokens', this.vocabulary);
     const all = new Float32Array(ids.length * this.vocabulary);
     await this.run(ids, options, DECODER_OUTPUT.all, (start, end) =>
       all.subarray(start * this.vocabulary, end * this.vocabulary),
@@ -113,15 +116,9 @@ class NativeDecoder implements Decoder {
     targets: ArrayLike<number>,
     options?: AppendOptions,
   ): Promise<Float32Array> {
-    const ids = this.parseIds(tokens, 'token');
-    const wanted = this.parseIds(targets, 'target');
-    if (wanted.length !== ids.length) {
-      throw new ModelError(
-        'shape-mismatch',
-        `${ids.length} tokens and ${wanted.length} targets; give for each token the one that follows it`,
-        {tokens: ids.length, targets: wanted.length},
-      );
-    }
+    const ids = checkedIds(tokens, 'tokens', this.vocabulary);
+    const wanted = checkedIds(targets, 'targets', this.vocabulary);
+    checkTargets(ids, wanted);
     const scores = new Float32Array(ids.length);
     await this.run(
       ids,
@@ -134,69 +131,62 @@ class NativeDecoder implements Decoder {
   }
 
   truncate(length: number): void {
-    const session = this.open();
-    if (!Number.isInteger(length) || length < 0 || length > this.length) {
-      throw new ModelError(
-        'length-out-of-range',
-        `cannot truncate to ${length} tokens; there are ${this.length}: give a whole number from 0 to ${this.length}`,
-        {length, tokens: this.length},
-      );
-    }
-    if (this.running > 0) {
-      throw new ModelError('decoder-busy', 'tokens are being appended; await that before you truncate');
-    }
-    this.native.decoderTruncate(session, length);
+    checkIdle(this.state);
+    checkTruncation(length, this.length);
+    this.native.decoderTruncate(this.session, length);
     this.length = length;
   }
 
   counts(): ReadonlyMap<string, MaskedCount> {
-    const counts = this.native.decoderCounts(this.open());
+    if (this.isDisposed()) checkIdle('disposed');
+    const counts = this.native.decoderCounts(this.session);
     return new Map(
-      this.layout.denses.map(({path}, i) => [path, {masked: counts[2 * i], total: counts[2 * i + 1]}]),
+      this.counted.map((i) => [
+        this.layout.denses[i].path,
+        {masked: counts[2 * i], total: counts[2 * i + 1]},
+      ]),
     );
   }
 
   resetCounts(): void {
-    this.native.decoderResetCounts(this.open());
+    if (this.isDisposed()) checkIdle('disposed');
+    this.native.decoderResetCounts(this.session);
   }
 
   dispose(): void {
-    if (this.session === null) return;
+    if (this.state === 'disposed') return;
+    // What is still being computed keeps its memory until it is done.
     this.native.decoderRelease(this.session);
-    this.session = null;
+    this.state = 'disposed';
     this.release(this.prepared);
   }
 
-  /** Appends in chunks, behind the appends that were asked for before; on an error the sequence is as it was. */
-  private run(
+  /** Appends in chunks, behind what other decoders were asked for before; on an error the sequence is as it was. */
+  private async run(
     ids: Int32Array,
     options: AppendOptions | undefined,
     output: number,
     result: (start: number, end: number) => Float32Array,
     targets: (start: number, end: number) => Int32Array | undefined = () => undefined,
   ): Promise<void> {
-    this.open();
-    this.running++;
-    const work = this.last.then(async () => {
-      const before = this.length;
-      try {
-        for (let start = 0; start < ids.length; start += CHUNK) {
-          const end = Math.min(start + CHUNK, ids.length);
-          const [part, into, wanted] = [ids.subarray(start, end), result(start, end), targets(start, end)];
-          const turn = lastAppend.then(() => this.appendChunk(part, options, output, into, wanted));
-          lastAppend = turn.catch(() => {});
-          await turn;
-        }
-      } catch (error) {
-        if (this.session !== null) this.native.decoderTruncate(this.session, before);
-        this.length = before;
-        throw error;
-      } finally {
-        this.running--;
+    checkIdle(this.state);
+    this.state = 'busy';
+    const before = this.length;
+    try {
+      for (let start = 0; start < ids.length; start += CHUNK) {
+        const end = Math.min(start + CHUNK, ids.length);
+        const [part, into, wanted] = [ids.subarray(start, end), result(start, end), targets(start, end)];
+        const turn = lastAppend.then(() => this.appendChunk(part, options, output, into, wanted));
+        lastAppend = turn.catch(() => {});
+        await turn;
       }
-    });
-    this.last = work.catch(() => {});
-    return work;
+    } catch (error) {
+      if (!this.isDisposed()) this.native.decoderTruncate(this.session, before);
+      this.length = before;
+      throw error;
+    } finally {
+      if (!this.isDisposed()) this.state = 'idle';
+    }
   }
 
   private async appendChunk(
@@ -206,19 +196,24 @@ class NativeDecoder implements Decoder {
     result: Float32Array,
     targets: Int32Array | undefined,
   ): Promise<void> {
-    const session = this.open();
-    this.update(session);
+    if (this.isDisposed()) checkIdle('disposed');
+    this.update();
     const thresholds = dense ? undefined : this.thresholds.slice();
-    await this.native.decoderAppend(session, ids, output, result, targets, thresholds);
+    await this.native.decoderAppend(this.session, ids, output, result, targets, thresholds);
     this.length += ids.length;
   }
 
+  /** It may have been while a call ran. */
+  private isDisposed(): boolean {
+    return this.state === 'disposed';
+  }
+
   /** Takes over weights and thresholds that were replaced since the last append. */
-  private update(session: DecoderSessionHandle): void {
+  private update(): void {
     if (!isCurrent(this.prepared, this.layout)) {
       const old = this.prepared;
       this.prepared = this.prepare();
-      this.native.decoderSetModel(session, this.prepared.handle);
+      this.native.decoderSetModel(this.session, this.prepared.handle);
       this.release(old);
     }
     this.layout.denses.forEach(({layer}, i) => {
@@ -256,29 +251,6 @@ class NativeDecoder implements Decoder {
     this.native.decoderRelease(prepared.handle);
     const byStorage = preparedModels.get(this.model);
     if (byStorage?.get(this.weights) === prepared) byStorage.delete(this.weights);
-  }
-
-  private open(): DecoderSessionHandle {
-    if (this.session === null) {
-      throw new ModelError('disposed', 'the decoder has been disposed; make a new one');
-    }
-    return this.session;
-  }
-
-  private parseIds(ids: ArrayLike<number>, what: string): Int32Array {
-    if (ids.length === 0) {
-      throw new ModelError('no-tokens', `got no ${what}s; give at least one`, {});
-    }
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i];
-      if (Number.isInteger(id) && id >= 0 && id < this.vocabulary) continue;
-      throw new ModelError(
-        'id-out-of-range',
-        `${what} ${i} is ${id}; ids of this model are whole numbers from 0 to ${this.vocabulary - 1}`,
-        {index: i, id, vocabulary: this.vocabulary},
-      );
-    }
-    return Int32Array.from(ids);
   }
 }
 

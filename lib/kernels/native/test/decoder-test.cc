@@ -1,0 +1,636 @@
+// Holds the decoder against plain loops in double, without TensorFlow: its vectorised loops one by one, and whole models of
+// every kind. Run by scripts/sanitize.mjs. Arrays end where their allocation ends, so that a read or a write beyond them is
+// seen.
+#include "../decoder-session.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "../loops.h"
+
+namespace sparsify {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+std::mt19937 generator(1);
+
+void Require(bool holds, const char* what, size_t a = 0, size_t b = 0) {
+  if (holds) return;
+  std::fprintf(stderr, "%s (%zu, %zu)\n", what, a, b);
+  std::exit(1);
+}
+
+std::vector<float> Normals(size_t n, double scale = 1, double mean = 0) {
+  std::normal_distribution<double> normal(mean, scale);
+  std::vector<float> values(n);
+  for (float& value : values) value = static_cast<float>(normal(generator));
+  return values;
+}
+
+bool Near(double got, double wanted, double tolerance) {
+  return (std::isnan(got) && std::isnan(wanted)) || std::fabs(got - wanted) <= tolerance;
+}
+
+float WideOf(BFloat16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof wide);
+  return wide;
+}
+
+// The nearest bfloat16, ties to even, by comparing both neighbours.
+float RoundedPlainly(float x) {
+  if (std::isnan(x) || std::isinf(x)) return x;
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const auto low = static_cast<BFloat16>(bits >> 16);
+  const auto high = static_cast<BFloat16>(low + 1);
+  const double below = std::fabs(static_cast<double>(x) - WideOf(low));
+  // Beyond the largest number the next one would be 2^128, which stands for infinity.
+  const double next = std::isinf(WideOf(high)) ? std::copysign(std::ldexp(1.0, 128), x) : WideOf(high);
+  const double above = std::fabs(static_cast<double>(x) - next);
+  if (below != above) return WideOf(below < above ? low : high);
+  return WideOf(low % 2 == 0 ? low : high);
+}
+
+void CheckNarrow() {
+  std::uniform_int_distribution<uint32_t> any;
+  for (const size_t n : {1, 2, 7, 8, 9, 33, 1000}) {
+    std::vector<float> x(n), wide(n);
+    for (size_t i = 0; i < n; i++) {
+      // Every third is a tie, and of the others all kinds.
+      const uint32_t bits = i % 3 == 0 ? (any(generator) & 0xffff0000) | 0x8000 : any(generator);
+      std::memcpy(&x[i], &bits, sizeof bits);
+    }
+    x[n - 1] = n % 2 ? kNaN : -kInfinity;
+    std::vector<BFloat16> narrow(n);
+    Narrow(x.data(), n, narrow.data());
+    Widen(narrow.data(), n, wide.data());
+    for (size_t i = 0; i < n; i++) {
+      Require(std::isnan(x[i]) ? std::isnan(wide[i]) : wide[i] == RoundedPlainly(x[i]), "bfloat16", n, i);
+    }
+  }
+}
+
+void CheckSumNarrowRows() {
+  for (const size_t rows : {1, 2, 5, 8, 9, 17, 40, 131}) {
+    for (const size_t columns : {1, 3, 8, 16, 31, 32, 65, 300}) {
+      const size_t stride = columns + 3;
+      const std::vector<float> x = Normals(rows), wide = Normals(rows * stride);
+      std::vector<BFloat16> kernel(wide.size());
+      Narrow(wide.data(), wide.size(), kernel.data());
+      for (size_t n = 0; n < stride; n++) kernel[n] = 0x7fc0;  // NaN in a row that only some lists hold
+      for (const int kind : {0, 1, 2}) {  // all rows but the first; every second; none
+        std::vector<uint32_t> index;
+        std::vector<float> value;
+        for (size_t k = 1; kind != 2 && k < rows; k += kind == 0 ? 1 : 2) {
+          index.push_back(static_cast<uint32_t>(k));
+          value.push_back(x[k]);
+        }
+        std::vector<float> sum(columns, 7);
+        SumNarrowRows({kernel.data(), stride, 2, columns}, index.data(), value.data(), index.size(), kind == 1, sum.data());
+        for (size_t n = 0; n < columns; n++) {
+          double wanted = 0, magnitude = 0;
+          for (size_t i = 0; i < index.size(); i++) {
+            const double product = static_cast<double>(value[i]) * WideOf(kernel[index[i] * stride + 2 + n]);
+            wanted += product;
+            magnitude += std::fabs(product);
+          }
+          Require(Near(sum[n], wanted, std::ldexp(magnitude * static_cast<double>(rows), -24)), "rows of bfloat16", rows, n);
+        }
+      }
+    }
+  }
+}
+
+double Activated(GateActivation activation, double z) {
+  switch (activation) {
+    case GateActivation::kSilu:
+      return z / (1 + std::exp(-z));
+    case GateActivation::kGelu:
+      return 0.5 * z * std::erfc(-z / std::sqrt(2.0));
+    case GateActivation::kGeluTanh:
+      return 0.5 * z * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (z + 0.044715 * z * z * z)));
+  }
+  std::abort();
+}
+
+void CheckRowLoops() {
+  for (const size_t n : {1, 2, 3, 7, 8, 15, 16, 17, 33, 100, 576, 1003}) {
+    const std::vector<float> x = Normals(n, 3), weight = Normals(n), parts = Normals(3 * (n + 1)), bias = Normals(n);
+    std::vector<float> y(n);
+    double squares = 0;
+    for (const float value : x) squares += static_cast<double>(value) * value;
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(n) + 0.25);
+    Normalize(x.data(), weight.data(), n, 0.25f, y.data());
+    for (size_t i = 0; i < n; i++) {
+      Require(Near(y[i], x[i] * scale * weight[i], 1e-5 * std::fabs(x[i] * scale * weight[i])), "norm", n, i);
+    }
+    y = x;
+    AddParts(parts.data(), 3, n + 1, n % 2 ? bias.data() : nullptr, 0.5f, n, y.data());
+    for (size_t i = 0; i < n; i++) {
+      double sum = n % 2 ? bias[i] : 0;
+      for (size_t p = 0; p < 3; p++) sum += parts[p * (n + 1) + i];
+      Require(Near(y[i], x[i] + 0.5 * sum, 1e-5), "sum of parts", n, i);
+    }
+    for (const auto activation : {GateActivation::kSilu, GateActivation::kGelu, GateActivation::kGeluTanh}) {
+      Gate(activation, x.data(), weight.data(), n, y.data());
+      for (size_t i = 0; i < n; i++) {
+        Require(Near(y[i], Activated(activation, x[i]) * weight[i], 1e-5 * (1 + std::fabs(x[i] * weight[i]))), "gate",
+                static_cast<size_t>(activation), i);
+      }
+    }
+    std::vector<float> turned = Normals(2 * n);
+    const std::vector<float> before = turned;
+    std::vector<float> cos(n), sin(n);
+    for (size_t i = 0; i < n; i++) {
+      cos[i] = std::cos(x[i]);
+      sin[i] = std::sin(x[i]);
+    }
+    Rotate(cos.data(), sin.data(), n, turned.data());
+    for (size_t i = 0; i < n; i++) {
+      const double a = before[i], b = before[n + i];
+      Require(Near(turned[i], a * cos[i] - b * sin[i], 1e-5), "rotation", n, i);
+      Require(Near(turned[n + i], b * cos[i] + a * sin[i], 1e-5), "rotation", n, n + i);
+    }
+    size_t masked = 0;
+    std::vector<float> some = x;
+    some[0] = kNaN;
+    if (n > 1) some[n - 1] = -2;
+    for (const float value : some) masked += std::fabs(value) <= 2;
+    Require(CountMasked(some.data(), n, 2) == masked, "count of masked", n);
+    double total = 0;
+    for (const float value : x) total += std::exp(static_cast<double>(value) + 600 - (x[0] + 600.0));
+    std::vector<float> shifted = x;
+    for (float& value : shifted) value += 600;  // exp of it overflows
+    Require(Near(LogLikelihood(shifted.data(), n, 0), -std::log(total), 1e-3), "log likelihood", n);
+  }
+}
+
+// Weights in memory of their own, in the order of DecoderModel.
+struct Weights {
+  std::vector<DecoderTensor> tensors;
+  void Add(std::vector<int64_t> shape, double scale, double mean = 0) {
+    size_t size = 1;
+    for (const int64_t dim : shape) size *= static_cast<size_t>(dim);
+    auto values = std::make_shared<std::vector<float>>(Normals(size, scale, mean));
+    tensors.push_back({values->data(), shape, values});
+  }
+  void AddNone() { tensors.push_back({nullptr, {0}, nullptr}); }
+};
+
+struct Kind {
+  const char* name;
+  size_t heads, key_heads, head_size, window;
+  GateActivation activation;
+  float embedding_scale;
+  bool tied, fused, bias, norms;
+  size_t experts, per_token;
+};
+
+constexpr size_t kHidden = 20, kLayers = 2, kVocabulary = 67, kIntermediate = 36;
+
+struct Model {
+  Kind kind;
+  std::vector<float> numbers;
+  Weights weights;
+  std::vector<float> thresholds;
+  std::shared_ptr<DecoderModel> made;
+
+  Model(const Kind& k, bool narrow) : kind(k) {
+    numbers = {kHidden, kLayers, static_cast<float>(k.heads), static_cast<float>(k.key_heads),
+               static_cast<float>(k.head_size), kVocabulary, kIntermediate, static_cast<float>(k.window),
+               static_cast<float>(k.activation), 1e-5f, k.embedding_scale, 1, static_cast<float>(k.tied),
+               static_cast<float>(k.fused), static_cast<float>(k.experts), static_cast<float>(k.per_token),
+               static_cast<float>(narrow)};
+    for (size_t i = 0; i < k.head_size / 2; i++) numbers.push_back(std::pow(0.1f, static_cast<float>(i)));
+    const auto dense = [&](size_t inputs, size_t units) {
+      weights.Add({static_cast<int64_t>(inputs), static_cast<int64_t>(units)}, 1 / std::sqrt(static_cast<double>(inputs)));
+      if (k.bias) {
+        weights.Add({static_cast<int64_t>(units)}, 0.2);
+      } else {
+        weights.AddNone();
+      }
+      thresholds.push_back(thresholds.size() % 4 == 3 ? -kInfinity : 0.1f * static_cast<float>(thresholds.size() % 5));
+    };
+    const auto norm = [&](size_t size) { weights.Add({static_cast<int64_t>(size)}, 0.1, 1); };
+    const auto group = [&](std::vector<size_t> units) {
+      if (k.fused) units = {std::accumulate(units.begin(), units.end(), size_t{0})};
+      for (const size_t count : units) dense(kHidden, count);
+    };
+    if (k.tied) {
+      weights.AddNone();
+    } else {
+      weights.Add({kVocabulary, kHidden}, 1);
+    }
+    norm(kHidden);
+    for (size_t l = 0; l < kLayers; l++) {
+      norm(kHidden);
+      group({k.heads * k.head_size, k.key_heads * k.head_size, k.key_heads * k.head_size});
+      for (int i = 0; i < 2; i++) {
+        if (k.norms) {
+          norm(k.head_size);
+        } else {
+          weights.AddNone();
+        }
+      }
+      dense(k.heads * k.head_size, kHidden);
+      norm(kHidden);
+      if (k.experts != 0) dense(kHidden, k.experts);
+      for (size_t e = 0; e < std::max<size_t>(1, k.experts); e++) {
+        group({kIntermediate, kIntermediate});
+        dense(kIntermediate, kHidden);
+      }
+    }
+    dense(kHidden, kVocabulary);
+    made = std::make_shared<DecoderModel>(
+        DecoderTensor{numbers.data(), {static_cast<int64_t>(numbers.size())}, nullptr}, weights.tensors);
+    Require(made->dense_count == thresholds.size(), "number of Dense layers");
+  }
+};
+
+using Row = std::vector<double>;
+
+// The whole model on a whole sequence in double, by the book.
+class Plain {
+ public:
+  Plain(const Model& model, bool sparse) : m_(model), k_(model.kind), sparse_(sparse) {}
+
+  std::vector<Row> Logits(const std::vector<int32_t>& ids) {
+    at_ = 0;
+    dense_ = 0;
+    const DecoderTensor& embedding = Next();
+    const DecoderTensor& final_norm = Next();
+    const DecoderTensor& head = m_.weights.tensors[m_.weights.tensors.size() - 2];
+    std::vector<Row> x;
+    for (const int32_t id : ids) {
+      Row row(kHidden);
+      for (size_t i = 0; i < kHidden; i++) {
+        const auto column = static_cast<size_t>(id);
+        row[i] = k_.embedding_scale * (k_.tied ? head.data[i * kVocabulary + column] : embedding.data[column * kHidden + i]);
+      }
+      x.push_back(row);
+    }
+    for (size_t l = 0; l < kLayers; l++) Layer(x);
+    for (Row& row : x) row = Norm(row, final_norm.data);
+    return Dense(x);
+  }
+
+ private:
+  const DecoderTensor& Next() { return m_.weights.tensors[at_++]; }
+
+  Row Norm(const Row& x, const float* weight) const {
+    double squares = 0;
+    for (const double value : x) squares += value * value;
+    Row y(x.size());
+    for (size_t i = 0; i < x.size(); i++) {
+      y[i] = x[i] / std::sqrt(squares / static_cast<double>(x.size()) + 1e-5) * weight[i];
+    }
+    return y;
+  }
+
+  std::vector<Row> Dense(const std::vector<Row>& x) {
+    const DecoderTensor& kernel = Next();
+    const DecoderTensor& bias = Next();
+    const float threshold = sparse_ ? m_.thresholds[dense_] : -kInfinity;
+    dense_++;
+    const auto units = static_cast<size_t>(kernel.shape[1]);
+    std::vector<Row> y;
+    for (const Row& row : x) {
+      Row sums(units, 0);
+      for (size_t k = 0; k < row.size(); k++) {
+        if (std::fabs(row[k]) <= threshold) continue;
+        for (size_t n = 0; n < units; n++) sums[n] += row[k] * kernel.data[k * units + n];
+      }
+      if (bias.data) {
+        for (size_t n = 0; n < units; n++) sums[n] += bias.data[n];
+      }
+      y.push_back(sums);
+    }
+    return y;
+  }
+
+  // The outputs of several Dense layers, or of the one that stands for them, cut into `sizes`.
+  std::vector<std::vector<Row>> Group(const std::vector<Row>& x, const std::vector<size_t>& sizes) {
+    std::vector<std::vector<Row>> cut;
+    if (!k_.fused) {
+      for (size_t i = 0; i < sizes.size(); i++) cut.push_back(Dense(x));
+      return cut;
+    }
+    const std::vector<Row> all = Dense(x);
+    size_t first = 0;
+    for (const size_t size : sizes) {
+      std::vector<Row> part;
+      for (const Row& row : all) {
+        part.emplace_back(row.begin() + static_cast<long>(first), row.begin() + static_cast<long>(first + size));
+      }
+      cut.push_back(part);
+      first += size;
+    }
+    return cut;
+  }
+
+  void Turn(Row& x, const DecoderTensor& norm, size_t position) const {
+    const size_t size = k_.head_size, half = size / 2;
+    for (size_t h = 0; h * size < x.size(); h++) {
+      Row head(x.begin() + static_cast<long>(h * size), x.begin() + static_cast<long>((h + 1) * size));
+      if (norm.data) head = Norm(head, norm.data);
+      for (size_t i = 0; i < half; i++) {
+        const double angle = static_cast<double>(position) * m_.numbers[DecoderNumbers::kCount + i];
+        x[h * size + i] = head[i] * std::cos(angle) - head[half + i] * std::sin(angle);
+        x[h * size + half + i] = head[half + i] * std::cos(angle) + head[i] * std::sin(angle);
+      }
+    }
+  }
+
+  std::vector<Row> Feed(const std::vector<Row>& x) {
+    const auto parts = Group(x, {kIntermediate, kIntermediate});
+    std::vector<Row> gated = parts[0];
+    for (size_t t = 0; t < x.size(); t++) {
+      for (size_t i = 0; i < kIntermediate; i++) gated[t][i] = Activated(k_.activation, parts[0][t][i]) * parts[1][t][i];
+    }
+    return Dense(gated);
+  }
+
+  void Layer(std::vector<Row>& x) {
+    const size_t size = k_.head_size, group = k_.heads / k_.key_heads;
+    const DecoderTensor& input_norm = Next();
+    std::vector<Row> normed;
+    for (const Row& row : x) normed.push_back(Norm(row, input_norm.data));
+    auto qkv = Group(normed, {k_.heads * size, k_.key_heads * size, k_.key_heads * size});
+    const DecoderTensor& query_norm = Next();
+    const DecoderTensor& key_norm = Next();
+    for (size_t t = 0; t < x.size(); t++) {
+      Turn(qkv[0][t], query_norm, t);
+      Turn(qkv[1][t], key_norm, t);
+    }
+    std::vector<Row> attended(x.size(), Row(k_.heads * size, 0));
+    for (size_t t = 0; t < x.size(); t++) {
+      for (size_t h = 0; h < k_.heads; h++) {
+        const size_t first = k_.window != 0 && t + 1 > k_.window ? t + 1 - k_.window : 0;
+        Row weights;
+        double total = 0;
+        for (size_t s = first; s <= t; s++) {
+          double score = 0;
+          for (size_t i = 0; i < size; i++) score += qkv[0][t][h * size + i] * qkv[1][s][h / group * size + i];
+          weights.push_back(std::exp(score / std::sqrt(static_cast<double>(size))));
+          total += weights.back();
+        }
+        for (size_t s = first; s <= t; s++) {
+          for (size_t i = 0; i < size; i++) {
+            attended[t][h * size + i] += weights[s - first] / total * qkv[2][s][h / group * size + i];
+          }
+        }
+      }
+    }
+    Add(x, Dense(attended), Row(x.size(), 1));
+    const DecoderTensor& feed_norm = Next();
+    for (size_t t = 0; t < x.size(); t++) normed[t] = Norm(x[t], feed_norm.data);
+    if (k_.experts == 0) return Add(x, Feed(normed), Row(x.size(), 1));
+    const std::vector<Row> logits = Dense(normed);
+    std::vector<Row> weights(k_.experts, Row(x.size(), 0));
+    for (size_t t = 0; t < x.size(); t++) {
+      std::vector<size_t> order(k_.experts);
+      std::iota(order.begin(), order.end(), size_t{0});
+      std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return logits[t][a] > logits[t][b]; });
+      double total = 0;
+      for (size_t i = 0; i < k_.per_token; i++) total += std::exp(logits[t][order[i]]);
+      for (size_t i = 0; i < k_.per_token; i++) weights[order[i]][t] = std::exp(logits[t][order[i]]) / total;
+    }
+    for (size_t e = 0; e < k_.experts; e++) Add(x, Feed(normed), weights[e]);
+  }
+
+  static void Add(std::vector<Row>& x, const std::vector<Row>& y, const Row& weights) {
+    for (size_t t = 0; t < x.size(); t++) {
+      for (size_t i = 0; i < kHidden; i++) x[t][i] += weights[t] * y[t][i];
+    }
+  }
+
+  const Model& m_;
+  const Kind& k_;
+  const bool sparse_;
+  size_t at_ = 0, dense_ = 0;
+};
+
+constexpr Kind kKinds[] = {
+    {"plain", 4, 4, 6, 0, GateActivation::kSilu, 1, true, false, false, false, 0, 0},
+    {"grouped, untied", 6, 2, 10, 0, GateActivation::kSilu, 1, false, false, false, false, 0, 0},
+    {"window, biases", 14, 2, 8, 9, GateActivation::kGelu, 1, true, false, true, false, 0, 0},
+    {"norms of heads, scaled", 3, 1, 34, 70, GateActivation::kGeluTanh, 4.5f, true, false, false, true, 0, 0},
+    {"fused", 4, 2, 4, 0, GateActivation::kSilu, 1, false, true, true, false, 0, 0},
+    {"experts", 2, 1, 12, 0, GateActivation::kSilu, 1, false, false, false, false, 5, 2},
+};
+
+// `chunks` tokens at a time, the last of them again and again.
+std::vector<float> Decode(Model& model, bool narrow_cache, bool sparse, const std::vector<int32_t>& ids,
+                          const std::vector<size_t>& chunks) {
+  DecoderSession session(model.made, narrow_cache);
+  std::vector<float> logits(ids.size() * kVocabulary);
+  size_t done = 0;
+  for (size_t i = 0; done < ids.size(); i++) {
+    const size_t count = std::min(chunks[std::min(i, chunks.size() - 1)], ids.size() - done);
+    session.Append(ids.data() + done, count, sparse ? model.thresholds.data() : nullptr, DecoderOutput::kAll, nullptr,
+                   logits.data() + done * kVocabulary);
+    done += count;
+  }
+  uint64_t masked = 0, total = 0;
+  for (const MaskedInputs& count : session.Counts()) {
+    masked += count.masked;
+    total += count.total;
+  }
+  Require(masked < total && (masked > 0) == sparse, "masked inputs", masked, total);
+  return logits;
+}
+
+void CheckModels() {
+  std::vector<int32_t> ids(150);
+  for (size_t i = 0; i < ids.size(); i++) ids[i] = static_cast<int32_t>((i * i * 7 + i * 3) % kVocabulary);
+  const std::vector<std::vector<size_t>> chunkings = {{150}, {1}, {70, 1, 2, 13}, {3}};
+  for (const Kind& kind : kKinds) {
+    Model model(kind, false);
+    for (const bool sparse : {false, true}) {
+      const std::vector<Row> wanted = Plain(model, sparse).Logits(ids);
+      double largest = 0;
+      for (const Row& row : wanted) {
+        for (const double value : row) largest = std::fmax(largest, std::fabs(value));
+      }
+      for (size_t c = 0; c < chunkings.size(); c++) {
+        Pool::Get().SetThreads(static_cast<unsigned>(1 + c * 2));
+        const std::vector<float> got = Decode(model, false, sparse, ids, chunkings[c]);
+        size_t off = 0;
+        for (size_t i = 0; i < got.size(); i++) {
+          // Float sums over 2 layers of up to 112 products. Masked, an input that lies within rounding of its threshold may
+          // fall on the other side, which moves all positions behind it: those few are allowed to differ.
+          off += !Near(got[i], wanted[i / kVocabulary][i % kVocabulary], 2e-5 * largest);
+        }
+        if (off > (sparse ? got.size() / 20 : 0)) {
+          std::fprintf(stderr, "%s, chunking %zu, sparse %d: %zu of %zu logits are off\n", kind.name, c, sparse, off,
+                       got.size());
+          std::exit(1);
+        }
+      }
+    }
+    // bfloat16 has 8 bits: what it changes is small beside the logits, and is there.
+    Model narrow(kind, true);
+    const std::vector<float> got = Decode(narrow, true, false, ids, {100, 1});
+    const std::vector<Row> wanted = Plain(narrow, false).Logits(ids);
+    double error = 0, size = 0;
+    for (size_t i = 0; i < got.size(); i++) {
+      const double w = wanted[i / kVocabulary][i % kVocabulary];
+      error += (got[i] - w) * (got[i] - w);
+      size += w * w;
+    }
+    const double relative = std::sqrt(error / size);
+    std::printf("%s: bfloat16 moves the logits by %.2g\n", kind.name, relative);
+    Require(relative > 1e-5 && relative < (kind.experts ? 0.2 : 0.03), "bfloat16", static_cast<size_t>(relative * 1e6));
+  }
+}
+
+void CheckSessions() {
+  Model model(kKinds[1], false);
+  const std::vector<int32_t> ids = {5, 1, 60, 3, 3, 8, 44, 2, 9, 10};
+  const auto last = [&](DecoderSession& session, size_t first, size_t count) {
+    std::vector<float> logits(kVocabulary);
+    session.Append(ids.data() + first, count, nullptr, DecoderOutput::kLast, nullptr, logits.data());
+    return logits;
+  };
+  DecoderSession a(model.made, false), b(model.made, false);
+  const std::vector<float> wanted = last(a, 0, 10);
+  last(b, 0, 4);
+  last(b, 7, 3);
+  b.Truncate(4);
+  last(b, 4, 5);
+  const std::vector<float> again = last(b, 9, 1);
+  for (size_t i = 0; i < kVocabulary; i++) Require(Near(again[i], wanted[i], 1e-5), "after truncating", i);
+  // Scores are the log softmax of the logits, alone or in rows.
+  for (const size_t rows : {1, 9}) {
+    DecoderSession c(model.made, false), d(model.made, false);
+    std::vector<float> logits(rows * kVocabulary), scores(rows);
+    c.Append(ids.data(), rows, nullptr, DecoderOutput::kAll, nullptr, logits.data());
+    d.Append(ids.data(), rows, nullptr, DecoderOutput::kScores, ids.data() + 1, scores.data());
+    for (size_t r = 0; r < rows; r++) {
+      double total = 0;
+      for (size_t i = 0; i < kVocabulary; i++) total += std::exp(static_cast<double>(logits[r * kVocabulary + i]));
+      const double score = logits[r * kVocabulary + static_cast<size_t>(ids[r + 1])] - std::log(total);
+      Require(Near(scores[r], score, 1e-5), "scores", rows, r);
+    }
+  }
+  // From several threads at once: each as if alone.
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; t++) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 20; round++) {
+        DecoderSession session(model.made, false);
+        last(session, 0, 9);
+        const std::vector<float> got = last(session, 9, 1);
+        for (size_t i = 0; i < kVocabulary; i++) Require(Near(got[i], wanted[i], 1e-5), "from several threads", i);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// Sums cut into parts for several threads, and blocks of columns.
+void CheckProducts() {
+  for (const bool narrow : {false, true}) {
+    for (const size_t inputs : {1, 9, 130, 700}) {
+      for (const size_t units : {1, 200, 9000}) {
+        const std::vector<float> x = Normals(inputs), bias = Normals(units);
+        std::vector<float> kernel = Normals(inputs * units);
+        std::vector<BFloat16> kernel16(narrow ? kernel.size() : 0);
+        if (narrow) {
+          Narrow(kernel.data(), kernel.size(), kernel16.data());
+          Widen(kernel16.data(), kernel.size(), kernel.data());
+        }
+        DecoderDense dense;
+        dense.kernel = narrow ? nullptr : kernel.data();
+        dense.narrow = narrow ? kernel16.data() : nullptr;
+        dense.bias = bias.data();
+        dense.inputs = inputs;
+        dense.units = units;
+        for (const float threshold : {-kInfinity, 0.5f, 9.0f}) {
+          for (const unsigned threads : {1u, 3u}) {
+            Pool::Get().SetThreads(threads);
+            MaskedInputs counts;
+            const Masking masking{&threshold, &counts};
+            RowProducts products;
+            products.Add(dense, x.data(), masking);
+            products.Run(Pool::Get());
+            std::vector<float> y(units), wide(units), added(units, 1);
+            products.Finish(0, y.data());
+            products.AddTo(0, 2, added.data());
+            MultiplyWide(dense, x.data(), masking, products, wide.data(), Pool::Get());
+            std::vector<float> rows(3 * inputs), many(3 * units);
+            for (size_t i = 0; i < rows.size(); i++) rows[i] = x[i % inputs];
+            MultiplyRows({dense}, rows.data(), 3, masking, {many.data()}, Pool::Get());
+            for (size_t n = 0; n < units; n++) {
+              double sum = bias[n], magnitude = std::fabs(bias[n]);
+              for (size_t k = 0; k < inputs; k++) {
+                if (std::fabs(x[k]) <= threshold) continue;
+                sum += static_cast<double>(x[k]) * kernel[k * units + n];
+                magnitude += std::fabs(static_cast<double>(x[k]) * kernel[k * units + n]);
+              }
+              const double limit = std::ldexp(magnitude * static_cast<double>(inputs + 4), -24);
+              Require(Near(y[n], sum, limit) && Near(wide[n], sum, limit), "product", inputs, n);
+              Require(Near(added[n], 1 + 2 * sum, 2 * limit + 1e-6), "product added", inputs, n);
+              for (size_t r = 0; r < 3; r++) Require(Near(many[r * units + n], sum, limit), "product of rows", inputs, n);
+            }
+            Require(counts.total == 5 * inputs, "count of inputs", inputs);
+          }
+        }
+      }
+    }
+  }
+}
+
+void CheckProblems() {
+  Model model(kKinds[0], false);
+  const DecoderTensor numbers{model.numbers.data(), {static_cast<int64_t>(model.numbers.size())}, nullptr};
+  const auto refuses = [&](const DecoderTensor& description, const std::vector<DecoderTensor>& tensors, const char* what) {
+    try {
+      const DecoderModel made(description, tensors);
+    } catch (const DecoderProblem&) {
+      return;
+    }
+    Require(false, what);
+  };
+  std::vector<DecoderTensor> fewer = model.weights.tensors, more = fewer, other = fewer;
+  fewer.pop_back();
+  more.push_back(more.back());
+  other[1].shape = {kHidden + 1};
+  refuses(numbers, fewer, "takes too few tensors");
+  refuses(numbers, more, "takes too many tensors");
+  refuses(numbers, other, "takes a tensor of another shape");
+  for (const size_t i : {size_t{0}, size_t{2}, size_t{4}}) {
+    std::vector<float> wrong = model.numbers;
+    for (const float value : {-1.0f, 0.0f, 1e9f, kNaN}) {
+      wrong[i] = value;
+      refuses({wrong.data(), numbers.shape, nullptr}, model.weights.tensors, "takes senseless numbers");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sparsify
+
+int main() {
+  using namespace sparsify;
+  std::printf("loops for %s\n", LoopTarget());
+  CheckNarrow();
+  CheckSumNarrowRows();
+  CheckRowLoops();
+  CheckProducts();
+  CheckModels();
+  CheckSessions();
+  CheckProblems();
+  std::puts("the decoder holds");
+}
