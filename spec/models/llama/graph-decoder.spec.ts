@@ -8,7 +8,7 @@ import {buildModel} from '../../../models/llama/graph.js';
 import {createGraphDecoder} from '../../../models/llama/graph-decoder.js';
 import {openHuggingFaceFolder} from '../../../models/llama/import/huggingface-folder.js';
 import {loadWeights} from '../../../models/llama/load-weights.js';
-import {disposeModels, onEveryBackend} from '../../backends.js';
+import {BACKENDS, disposeModels, onEveryBackend, withoutLeaks} from '../../backends.js';
 import {checkpointOf, randomIds, randomWeights, smallConfigs} from './random-checkpoint.js';
 import {argmax, expectedOf, relativeError, TINY_CHECKPOINTS, tinyFolder} from './tiny-checkpoints.js';
 
@@ -188,6 +188,42 @@ describe('createGraphDecoder', () => {
       decoder.dispose();
       expect((await rejection(decoder.append([1]))).code).to.equal('decoder-disposed');
       disposeModels(model);
+    });
+  });
+
+  describe(`on ${BACKENDS[BACKENDS.length - 1]}`, () => {
+    before(async () => {
+      await tf.setBackend(BACKENDS[BACKENDS.length - 1]);
+    });
+    withoutLeaks(() => {
+      for (const title of ['qwen2', 'mistral']) {
+        it(`cuts long inputs of ${title} into passes, with and without a cache`, async () => {
+          const config = smallConfigs().get(title)!;
+          const model = await randomModel(config);
+          const ids = randomIds(600, config.vocabularySize, 12);
+          const full = fullForward(model, ids); // 512 queries and 88
+          const decoder = createGraphDecoder(model, config);
+          expect(relativeError(await decoder.appendAll(ids), full)).to.be.below(TOLERANCE); // 512 tokens and 88
+          decoder.truncate(0);
+          const halves = [
+            ...(await decoder.appendAll(ids.slice(0, 300))),
+            ...(await decoder.appendAll(ids.slice(300))),
+          ];
+          expect(relativeError(halves, full)).to.be.below(TOLERANCE);
+          decoder.dispose();
+          disposeModels(model);
+        });
+      }
+
+      it('frees everything if it is disposed between two passes', async () => {
+        const config = smallConfigs().get('llama')!;
+        const model = await randomModel(config);
+        const decoder = createGraphDecoder(model, config);
+        const call = decoder.append(randomIds(600, config.vocabularySize, 13));
+        decoder.dispose();
+        expect((await rejection(call)).code).to.equal('decoder-disposed');
+        disposeModels(model);
+      });
     });
   });
 
