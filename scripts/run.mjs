@@ -22,9 +22,14 @@ import {build, check, coverage, docs, runScript, test, testNodes} from './set-up
 const TASKS = {
   test: {summary: 'the specs', needs: ['packages', 'backend', 'dist', 'smollm2'], run: test},
   demo: {
+    summary: 'sparsify a real language model',
+    needs: ['packages', 'backend', 'smollm2'],
+    run: (args) => runScript('demo', args),
+  },
+  'demo-digits': {
     summary: 'sparsify the digits model on real images',
     needs: ['packages', 'backend'],
-    run: (args) => runScript('demo', args),
+    run: (args) => runScript('demo-digits', args),
   },
   bench: {
     summary: 'all speed benchmarks, or one: bench NAME',
