@@ -1,0 +1,359 @@
+import {expect} from 'chai';
+import * as tf from '@tensorflow/tfjs';
+import {loadNativeKernels} from '../../../lib/backend/native.js';
+import {registeredKernels} from '../../../lib/kernels/tensorflow.js';
+import {makeSparsifying, sparsifyingLayers} from '../../../lib/model/dense-layers.js';
+import {walkModel} from '../../../lib/model/walk.js';
+import {asContainer} from '../../../lib/tfjs.js';
+import type {LlamaConfig} from '../../../models/llama/config.js';
+import type {Decoder} from '../../../models/llama/decoder.js';
+import {buildModel} from '../../../models/llama/graph.js';
+import {createGraphDecoder} from '../../../models/llama/graph-decoder.js';
+import {openHuggingFaceFolder} from '../../../models/llama/import/huggingface-folder.js';
+import {loadWeights} from '../../../models/llama/load-weights.js';
+import {createNativeDecoder, type NativeDecoderOptions} from '../../../models/llama/native-decoder.js';
+import {packageFolderOf} from '../../../scripts/provision/index.mjs';
+import {provisionNative} from '../../../scripts/provision/native.mjs';
+import {BACKENDS, disposeModels, withoutLeaks} from '../../backends.js';
+import {checkpointOf, randomIds, randomWeights, smallConfigs} from './random-checkpoint.js';
+import {rejection} from './rejection.js';
+import {argmax, expectedOf, relativeError, TINY_CHECKPOINTS, tinyFolder} from './tiny-checkpoints.js';
+
+/** Of the largest logit: float32 sums in another order, over the depth of a model. */
+const TOLERANCE = 1e-5;
+
+/**
+ * Root mean square of the error over that of the logits, for numbers rounded to bfloat16: each by at most 2^-9 of
+ * itself. Some ten roundings in a row on the way to a logit add up to 2^-9 * sqrt(10) = 0.6 %; models that are small and
+ * random average little, and may amplify it.
+ */
+const BFLOAT16_TOLERANCE = 0.03;
+
+async function randomModel(config: LlamaConfig, seed = 3): Promise<tf.LayersModel> {
+  const model = buildModel(config);
+  await loadWeights(model, checkpointOf(config, randomWeights(config, seed)));
+  return model;
+}
+
+function native(model: tf.LayersModel, config: LlamaConfig, options?: NativeDecoderOptions): Decoder {
+  const decoder = createNativeDecoder(model, config, options);
+  if (decoder === null) throw new Error('there is no native decoder');
+  return decoder;
+}
+
+/** The model with every Dense layer, those of experts too, sparsified at a threshold of its own. */
+function sparsify(model: tf.LayersModel): void {
+  makeSparsifying(model, new Set(walkModel(asContainer(model)).layers.map(({path}) => path)));
+  [...sparsifyingLayers(model).values()].forEach((layer, i) =>
+    // Some alike, some dense.
+    layer.setThreshold(i % 7 === 6 ? -Infinity : 0.05 + (i % 3) * 0.07),
+  );
+}
+
+/** Logits after each token, [tokens, vocabulary], appended in parts of these lengths, the last of them repeated. */
+async function decoded(decoder: Decoder, ids: number[], lengths: number[]): Promise<number[]> {
+  const logits: number[] = [];
+  for (let start = 0, i = 0; start < ids.length; i++) {
+    const end = Math.min(ids.length, start + lengths[Math.min(i, lengths.length - 1)]);
+    for (const value of await decoder.appendAll(ids.slice(start, end))) logits.push(value);
+    start = end;
+  }
+  return logits;
+}
+
+/** Root mean square of the difference over that of `expected`. */
+function meanError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    difference += (got[i] - expected[i]) ** 2;
+    size += expected[i] ** 2;
+  }
+  return Math.sqrt(difference / size);
+}
+
+/** Bytes in memory that belong to this process. */
+function residentBytes(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().rss;
+}
+
+describe('createNativeDecoder', () => {
+  before(async function () {
+    if (!BACKENDS.includes('tensorflow')) this.skip();
+    this.timeout(300_000); // built here if it is not yet
+    const tfjsNodeDir = packageFolderOf('@tensorflow/tfjs-node', [import.meta.dirname])!;
+    const built = await provisionNative({tfjsNodeDir});
+    if ('reason' in built) {
+      if (built.reason.includes('no C++ compiler') || process.env.SPARSIFY_NATIVE === 'off') this.skip();
+      throw new Error(built.reason);
+    }
+    loadNativeKernels(built.path);
+    await tf.setBackend('tensorflow');
+  });
+
+  withoutLeaks(() => {
+    for (const name of TINY_CHECKPOINTS) {
+      it(`continues ${name} as the reference does, token for token`, async () => {
+        const checkpoint = await openHuggingFaceFolder(tinyFolder(name));
+        const model = buildModel(checkpoint.config);
+        await loadWeights(model, checkpoint);
+        await checkpoint.close();
+        const {input_ids, logits_last, greedy_ids} = expectedOf(name);
+        const decoder = native(model, checkpoint.config);
+        let logits = await decoder.append(input_ids[0]);
+        expect(relativeError(logits, logits_last[0])).to.be.below(2e-5);
+        const continuation: number[] = [];
+        while (continuation.length < greedy_ids.length) {
+          continuation.push(argmax(logits));
+          logits = await decoder.append(continuation.slice(-1));
+        }
+        expect(continuation).to.deep.equal(greedy_ids);
+        decoder.dispose();
+        disposeModels(model);
+      });
+    }
+
+    for (const [title, config] of smallConfigs()) {
+      describe(title, () => {
+        const ids = randomIds(90, config.vocabularySize, 5);
+        for (const sparse of [false, true]) {
+          it(`gives what the layers give, ${sparse ? 'masked' : 'dense'}, in parts of any length`, async () => {
+            const model = await randomModel(config);
+            if (sparse) sparsify(model);
+            const graph = createGraphDecoder(model, config);
+            const expected = await decoded(graph, ids, [40, 1]);
+            for (const lengths of [[90], [1], [70, 1, 2, 13, 1], [3, 30]]) {
+              const decoder = native(model, config);
+              expect(relativeError(await decoded(decoder, ids, lengths), expected)).to.be.below(TOLERANCE);
+              expect(decoder.length).to.equal(90);
+              expect(decoder.counts()).to.deep.equal(graph.counts());
+              decoder.dispose();
+            }
+            graph.dispose();
+            disposeModels(model);
+          });
+        }
+
+        it('stays near with bfloat16 weights and cache', async () => {
+          const model = await randomModel(config);
+          const graph = createGraphDecoder(model, config);
+          const expected = await decoded(graph, ids, [90]);
+          for (const options of [
+            {weights: 'bfloat16', cache: 'float32'},
+            {weights: 'float32', cache: 'bfloat16'},
+            {weights: 'bfloat16', cache: 'bfloat16'},
+          ] as const) {
+            const decoder = native(model, config, options);
+            const logits = await decoded(decoder, ids, [60, 1]);
+            // The median, since a token that is rounded to another expert is moved by far more.
+            const errors = ids.map((_, i) => {
+              const row = [i * config.vocabularySize, (i + 1) * config.vocabularySize];
+              return meanError(logits.slice(...row), expected.slice(...row));
+            });
+            const median = errors.sort((a, b) => a - b)[ids.length >> 1];
+            expect(median, JSON.stringify(options)).to.be.within(1e-6, BFLOAT16_TOLERANCE);
+            decoder.dispose();
+          }
+          graph.dispose();
+          disposeModels(model);
+        });
+      });
+    }
+
+    describe('with a random llama', () => {
+      const config = smallConfigs().get('llama with llama3 scaling')!;
+      const ids = randomIds(40, config.vocabularySize, 9);
+      let model: tf.LayersModel;
+      beforeEach(async () => {
+        model = await randomModel(config);
+      });
+      afterEach(() => {
+        disposeModels(model);
+      });
+
+      it('scores as the layers do, one by one and in rows', async () => {
+        const graph = createGraphDecoder(model, config);
+        const decoder = native(model, config);
+        const expected = await graph.score(ids.slice(0, -1), ids.slice(1));
+        expect(relativeError(await decoder.score(ids.slice(0, -1), ids.slice(1)), expected)).to.be.below(
+          TOLERANCE,
+        );
+        decoder.truncate(0);
+        const single: number[] = [];
+        for (let i = 0; i + 1 < ids.length; i++)
+          single.push(...(await decoder.score([ids[i]], [ids[i + 1]])));
+        expect(relativeError(single, expected)).to.be.below(TOLERANCE);
+        graph.dispose();
+        decoder.dispose();
+      });
+
+      it('computes dense what is to be dense, and counts it as not masked', async () => {
+        const whenDense = native(model, config);
+        const expected = [...(await whenDense.append(ids))];
+        whenDense.dispose();
+        sparsify(model);
+        const decoder = native(model, config);
+        expect(relativeError(await decoder.append(ids, {dense: true}), expected)).to.be.below(TOLERANCE);
+        const graph = createGraphDecoder(model, config);
+        await graph.append(ids, {dense: true});
+        expect(decoder.counts()).to.deep.equal(graph.counts());
+        decoder.resetCounts();
+        expect([...decoder.counts().values()].every(({total}) => total === 0)).to.equal(true);
+        decoder.truncate(0);
+        expect(relativeError(await decoder.append(ids), expected)).to.be.above(TOLERANCE);
+        graph.dispose();
+        decoder.dispose();
+      });
+
+      it('goes on from where it was truncated, over and over', async () => {
+        const decoder = native(model, config, {cache: 'bfloat16'});
+        const whole = [...(await decoder.append(ids))];
+        for (const length of [39, 12, 1, 0]) {
+          decoder.truncate(length);
+          await decoder.append([1, 2, 3, 4, 5, 6, 7]);
+          decoder.truncate(length);
+          // Beyond rounding to bfloat16, which falls one way or the other.
+          expect(meanError(await decoder.append(ids.slice(length)), whole)).to.be.below(BFLOAT16_TOLERANCE);
+        }
+        decoder.dispose();
+      });
+
+      it('keeps decoders of one model apart, also when they are asked at the same time', async () => {
+        const other = ids.map((id) => (id + 1) % config.vocabularySize);
+        const alone = native(model, config);
+        const first = [...(await alone.append(ids))];
+        alone.truncate(0);
+        const second = [...(await alone.append(other))];
+        const [a, b] = [native(model, config), native(model, config)];
+        for (let i = 0; i + 1 < ids.length; i++)
+          await Promise.all([a.append([ids[i]]), b.append([other[i]])]);
+        const [gotA, gotB] = await Promise.all([a.append(ids.slice(-1)), b.append(other.slice(-1))]);
+        expect(relativeError(gotA, first)).to.be.below(TOLERANCE);
+        expect(relativeError(gotB, second)).to.be.below(TOLERANCE);
+        for (const decoder of [alone, a, b]) decoder.dispose();
+      });
+
+      it('leaves the event loop free while it computes', async () => {
+        const decoder = native(model, config);
+        let turns = 0;
+        const timer = setInterval(() => turns++, 0);
+        const many = randomIds(1500, config.vocabularySize, 4);
+        await decoder.append(many);
+        clearInterval(timer);
+        expect(turns).to.be.above(2);
+        expect(decoder.length).to.equal(1500);
+        decoder.dispose();
+      });
+
+      for (const weights of ['float32', 'bfloat16'] as const) {
+        it(`takes over ${weights} weights and thresholds that are replaced`, async () => {
+          const decoder = native(model, config, {weights});
+          const neighbour = native(model, config, {weights});
+          await decoder.append(ids.slice(0, 10));
+          const layers = ['model.layers.1.mlp.up_proj', 'lm_head', 'model.norm'].map((name) =>
+            model.getLayer(name),
+          );
+          for (const layer of layers)
+            tf.tidy(() => void layer.weights[0].write(tf.mul(layer.weights[0].read(), 0.5)));
+          decoder.truncate(0);
+          const [replaced] = await Promise.all([decoder.append(ids), neighbour.append(ids)]);
+          const graph = createGraphDecoder(model, config);
+          const limit = weights === 'float32' ? TOLERANCE : 10 * BFLOAT16_TOLERANCE;
+          expect(relativeError(replaced, await graph.append(ids))).to.be.below(limit);
+          graph.dispose();
+
+          sparsify(model);
+          decoder.truncate(0);
+          const masked = createGraphDecoder(model, config);
+          expect(relativeError(await decoder.append(ids), await masked.append(ids))).to.be.below(limit);
+          for (const layer of sparsifyingLayers(model).values()) layer.setThreshold(0.2);
+          decoder.truncate(0);
+          masked.truncate(0);
+          expect(relativeError(await decoder.append(ids), await masked.append(ids))).to.be.below(limit);
+          for (const made of [masked, decoder, neighbour]) made.dispose();
+        });
+      }
+
+      it('refuses wrong use and stays usable', async () => {
+        const decoder = native(model, config);
+        for (const wrong of [[config.vocabularySize], [-1], [1.5], [NaN]]) {
+          await rejection(() => decoder.append(wrong), 'unknown-token');
+        }
+        await rejection(() => decoder.append([]), 'empty-input');
+        await rejection(() => decoder.score([1, 2], [1]), 'wrong-length');
+        const first = decoder.append([1]);
+        await rejection(() => decoder.append([2]), 'decoder-busy');
+        await first;
+        expect(decoder.length).to.equal(1);
+        for (const length of [2, -1, 0.5]) expect(() => decoder.truncate(length)).to.throw(/holds 1/);
+        decoder.dispose();
+        decoder.dispose();
+        await rejection(() => decoder.append([1]), 'decoder-disposed');
+        expect(() => decoder.counts()).to.throw(/disposed/);
+      });
+
+      it('ends between two chunks when it is disposed meanwhile', async () => {
+        const decoder = native(model, config);
+        const running = decoder.append(randomIds(5000, config.vocabularySize, 4));
+        decoder.dispose();
+        await rejection(() => running, 'decoder-disposed');
+      });
+    });
+
+    it('keeps NaN, and leaves out what a masked weight row holds', async () => {
+      const config = smallConfigs().get('qwen2')!;
+      const model = await randomModel(config);
+      makeSparsifying(model, new Set(['model.layers.0.mlp.down_proj']));
+      const [layer] = sparsifyingLayers(model).values();
+      const kernel = layer.kernel!;
+      const decoder = native(model, config);
+      layer.setThreshold(1e9);
+      const everythingMasked = [...(await decoder.append([1]))];
+      tf.tidy(() => void kernel.write(tf.fill(kernel.shape as [number, number], NaN)));
+      decoder.truncate(0);
+      expect([...(await decoder.append([1]))]).to.deep.equal(everythingMasked);
+      layer.setThreshold(-Infinity);
+      decoder.truncate(0);
+      expect(Number.isNaN((await decoder.append([1]))[0])).to.equal(true);
+      decoder.dispose();
+      disposeModels(model);
+    });
+
+    it('frees what decoders and their tokens took', async () => {
+      const config = smallConfigs().get('mixtral')!;
+      const model = await randomModel(config);
+      const ids = randomIds(600, config.vocabularySize, 4);
+      const round = async (): Promise<void> => {
+        for (const weights of ['float32', 'bfloat16'] as const) {
+          const decoder = native(model, config, {weights});
+          await decoder.append(ids);
+          decoder.dispose();
+        }
+      };
+      for (let i = 0; i < 20; i++) await round();
+      const before = residentBytes();
+      for (let i = 0; i < 60; i++) await round();
+      // One round takes 3 MB and more; the allocator's own play is far less than 60 of them.
+      expect(residentBytes() - before).to.be.below(40e6);
+      disposeModels(model);
+    });
+
+    it('is none for a model that is another than its layers say', async () => {
+      const config = smallConfigs().get('llama')!;
+      const model = await randomModel(config);
+      expect(createNativeDecoder(model, {...config, layers: 3})).to.equal(null);
+      expect(createNativeDecoder(model, {...config, tiedEmbedding: true})).to.equal(null);
+      disposeModels(model);
+    });
+  });
+
+  it('is none on another backend', async () => {
+    expect(registeredKernels()).to.not.equal(undefined);
+    await tf.setBackend('cpu');
+    const config = smallConfigs().get('llama')!;
+    const model = await randomModel(config);
+    expect(createNativeDecoder(model, config)).to.equal(null);
+    disposeModels(model);
+    await tf.setBackend('tensorflow');
+  });
+});
