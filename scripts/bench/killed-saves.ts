@@ -13,8 +13,7 @@ import {killDuringSaves} from '../../spec/io/kills.js';
 
 const HELP = `Usage: npm run bench -- killed-saves [--kills 200] [--seed 1]
 
-Kills (SIGKILL) a process that saves a model over and over, at a random moment of its first 150 ms of saving, one kill
-about every half second. Prints how many different saves it hit and what was left. Ends with 1 if a model was not whole.`;
+Kills (SIGKILL) a process that saves a model over and over, at a moment during its first four saves, spread evenly. Prints how many different saves it hit and what was left. Ends with 1 if a model was not whole.`;
 
 const {values: options} = parseArgs({
   options: {

@@ -26,6 +26,7 @@ async function saveForever(): Promise<never> {
       },
       SHARD_BYTES,
     );
+    process.stdout.write('saved\n');
   }
 }
 
