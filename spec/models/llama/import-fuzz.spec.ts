@@ -120,7 +120,7 @@ describe('damaged checkpoints', function () {
     const header = original.length - (await dataBytes(join(TINY, 'qwen2-bias', 'model-q8_0.gguf'))) + 16;
     await fc.assert(
       fc.asyncProperty(several(changes(header)), async (list) => {
-        const bytes = list.reduce(
+        const bytes = list.reduce<Uint8Array>(
           (changed, change) => (changed.length >= header ? change(changed) : changed),
           original,
         );
@@ -138,7 +138,7 @@ describe('damaged checkpoints', function () {
     const header = 8 + Number(new DataView(original.buffer).getBigUint64(0, true));
     await fc.assert(
       fc.asyncProperty(several(changes(header)), async (list) => {
-        const bytes = list.reduce(
+        const bytes = list.reduce<Uint8Array>(
           (changed, change) => (changed.length >= header ? change(changed) : changed),
           original,
         );
