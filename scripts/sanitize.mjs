@@ -18,7 +18,7 @@ const HIGHWAY = ['third_party/highway/hwy/targets.cc', 'third_party/highway/hwy/
 const DECODER = [
   'test/decoder-test.cc',
   ...['session', 'products', 'model', 'cache', 'loops'].map((part) => `decoder-${part}.cc`),
-  ...['sparsified-matmul.cc', 'loops.cc', 'pool.cc'],
+  ...['large-pages.cc', 'sparsified-matmul.cc', 'loops.cc', 'pool.cc'],
 ];
 const POOL = ['test/pool-test.cc', 'pool.cc'];
 const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];

@@ -14,9 +14,6 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 // Tiles of queries that one task takes in turn.
 constexpr size_t kTilesATask = 8;
 
-// A task of one token reads this many blocks at least: handing over costs as much as reading one.
-constexpr size_t kBlocksATask = 2;
-
 size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 
 void WriteAverage(const Attending& row, size_t head_size, float* output) {
@@ -94,7 +91,7 @@ void DecoderCache::AttendOne(size_t layer, size_t position, const float* queries
   const size_t first = n_.window != 0 && position + 1 > n_.window ? (position + 1 - n_.window) / kCacheBlock : 0;
   const size_t blocks = position / kCacheBlock + 1 - first;
   const size_t wanted = CeilDiv(2 * pool.threads(), n_.key_heads);
-  const size_t splits = std::max<size_t>(1, std::min(wanted, blocks / kBlocksATask));
+  const size_t splits = std::max<size_t>(1, std::min(wanted, blocks));
   sums_.resize(n_.heads * splits * size);
   parts_.resize(n_.heads * splits);
   const auto attend = [&](size_t task) {

@@ -198,7 +198,9 @@ HWY_INLINE void GateBy(const F& activate, const float* gate, const float* up, si
   for (; i + lanes <= n; i += lanes) {
     hn::StoreU(hn::Mul(activate(d, hn::LoadU(d, gate + i)), hn::LoadU(d, up + i)), d, y + i);
   }
-  if (i < n) hn::StoreN(hn::Mul(activate(d, hn::LoadN(d, gate + i, n - i)), hn::LoadN(d, up + i, n - i)), d, y + i, n - i);
+  if (i == n) return;
+  const auto last = hn::Mul(activate(d, hn::LoadN(d, gate + i, n - i)), hn::LoadN(d, up + i, n - i));
+  hn::StoreN(last, d, y + i, n - i);
 }
 
 void GateLoop(GateActivation activation, const float* gate, const float* up, size_t n, float* y) {

@@ -164,4 +164,23 @@ DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<D
   reader.CheckEnd();
 }
 
+std::vector<MemoryRange> DecoderModel::InPlace() const {
+  std::vector<MemoryRange> ranges;
+  const auto add = [&ranges](const DecoderDense& dense) {
+    if (dense.kernel == nullptr) return;
+    const auto first = reinterpret_cast<uintptr_t>(dense.kernel);
+    ranges.push_back({first, first + dense.bytes()});
+  };
+  for (const DecoderLayer& layer : layers) {
+    for (const DecoderDense& dense : layer.qkv) add(dense);
+    add(layer.output);
+    for (const FeedForward& feed : layer.feeds) {
+      for (const DecoderDense& dense : feed.gate_up) add(dense);
+      add(feed.down);
+    }
+  }
+  add(head);
+  return ranges;
+}
+
 }  // namespace sparsify

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "decoder-loops.h"
+#include "large-pages.h"
 #include "page-arena.h"
 
 namespace sparsify {
@@ -73,6 +74,9 @@ class DecoderModel {
   // experts those of the router and of w1, w3, w2 of each expert; kernel and bias of the head. Dense layers have their
   // ids in this order, from 0. What is used in place is owned as long as the model lives.
   DecoderModel(const DecoderTensor& numbers, const std::vector<DecoderTensor>& tensors);
+
+  // The kernels that are used where they were.
+  std::vector<MemoryRange> InPlace() const;
 
   DecoderNumbers numbers;
   std::vector<float> frequencies;  // [head_size / 2]

@@ -619,6 +619,26 @@ void CheckProblems() {
   }
 }
 
+void CheckLargePages() {
+  constexpr uintptr_t kPage = 2 << 20;
+  // Two that lie next to each other have a page between them in common; a third is too far.
+  const std::vector<uintptr_t> pages = LargePagesWithin({{9 * kPage + 1, 10 * kPage + 5},
+                                                         {kPage, 2 * kPage + 100},
+                                                         {2 * kPage + 4196, 3 * kPage + 9},
+                                                         {5 * kPage + 64, 5 * kPage + 128}});
+  Require(pages == std::vector<uintptr_t>{kPage, 2 * kPage}, "large pages", pages.size());
+  // While it moves them, memory stays what it is; and it ends with its owner.
+  for (const bool short_lived : {false, true}) {
+    auto values = std::make_shared<std::vector<float>>(24 << 20 >> 2);
+    std::iota(values->begin(), values->end(), 0.0f);
+    const auto first = reinterpret_cast<uintptr_t>(values->data());
+    UseLargePages({{first, first + values->size() * sizeof(float)}}, values);
+    for (int round = 0; !short_lived && round < 50; round++) {
+      for (size_t i = 0; i < values->size(); i++) Require((*values)[i] == static_cast<float>(i), "memory that moves", i);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sparsify
 
@@ -632,5 +652,6 @@ int main() {
   CheckModels();
   CheckSessions();
   CheckProblems();
+  CheckLargePages();
   std::puts("the decoder holds");
 }
