@@ -1,6 +1,7 @@
 /** @file `tfjs-sparsify generate`: what a language model writes after a prompt, as it comes. */
-import {Command, InvalidArgumentError} from 'commander';
+import {Command} from 'commander';
 import type {GeneratedToken, Prompt} from '../../../models/llama/index.js';
+import {SparsifyError} from '../../errors.js';
 import {
   addGenerationOptions,
   describeGeneration,
@@ -78,7 +79,10 @@ function promptOf(text: string, {chat, ids}: GenerateCommandOptions): Prompt {
       .filter((part) => part !== '')
       .map(Number);
     if (chat === true || numbers.some(Number.isNaN)) {
-      throw new InvalidArgumentError('With --ids, PROMPT is token ids, as 1,5,20, and --chat has no place.');
+      throw new SparsifyError(
+        'bad-option',
+        `PROMPT is ${JSON.stringify(text)}; with --ids it must be token ids, as 1,5,20, and --chat has no place`,
+      );
     }
     return numbers;
   }
