@@ -83,13 +83,17 @@ function unpack(values: tf.Tensor2D, columns: number): tf.Tensor2D {
   }
   const [rows, words] = values.shape;
   const int = (value: number) => tf.scalar(value, 'int32');
-  const top = tf.floorDiv(values, int(2 ** 24)); // signed
-  const low24 = tf.cast(tf.sub(values, tf.mul(top, int(2 ** 24))), 'float32'); // in [0, 2^24): exact
+  const quotient = tf.floorDiv(values, int(2 ** 24)); // signed
+  const remainder = tf.cast(tf.sub(values, tf.mul(quotient, int(2 ** 24))), 'float32'); // below 2^24: exact
+  // The wasm backend divides in float32, which rounds what is just below a multiple of 2^24 up to it.
+  const excess = tf.cast(tf.less(remainder, 0), 'float32');
+  const top = tf.sub(tf.cast(quotient, 'float32'), excess);
+  const low24 = tf.add(remainder, tf.mul(excess, 2 ** 24)); // in [0, 2^24)
   const third = tf.floor(tf.div(low24, 2 ** 16));
   const low16 = tf.sub(low24, tf.mul(third, 2 ** 16));
   const second = tf.floor(tf.div(low16, 2 ** 8));
   const first = tf.sub(low16, tf.mul(second, 2 ** 8));
-  const bytes = tf.stack([first, second, third, tf.cast(top, 'float32')], 2); // [R, C / 4, 4]
+  const bytes = tf.stack([first, second, third, top], 2); // [R, C / 4, 4]
   const all = tf.reshape<tf.Rank.R2>(bytes, [rows, words * BYTES_PER_WORD]);
   const unsigned = columns === words * BYTES_PER_WORD ? all : tf.slice(all, [0, 0], [rows, columns]);
   return tf.sub(unsigned, tf.mul(tf.cast(tf.greaterEqual(unsigned, 128), 'float32'), 256));

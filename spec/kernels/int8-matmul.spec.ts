@@ -1,0 +1,257 @@
+/** @file `sparsifiedMatMul` with INT8 kernels on every backend, against the definition over dequantized weights. */
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import fc from 'fast-check';
+import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
+import {columnBlocks} from '../../lib/kernels/int8-fallback.js';
+import type {Int8Matrix} from '../../lib/kernels/int8-contract.js';
+import {dequantizeColumns, dequantizeRows, dequantizeSomeColumns} from '../../lib/kernels/int8-dequantize.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
+import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
+import {
+  INT8_MODES,
+  dequantizeInt8,
+  quantizeInt8,
+  type Int8Mode,
+  type Int8Values,
+  type MatrixShape,
+} from '../../lib/quantization/int8.js';
+import {normals, onEveryBackend, seeded} from '../backends.js';
+
+interface Case {
+  rows: number;
+  inputSize: number;
+  units: number;
+  sparsity: number;
+  perInput?: boolean;
+  bias?: boolean;
+  activation?: FusedActivation;
+  mode?: Int8Mode;
+  /** Of the weights; small ones are subnormal in float16. */
+  scale?: number;
+}
+
+/** As the layers hold a quantized matrix. In a tidy. */
+function tensorsOf({values, rows, stride, scale, zeroPoint}: Int8Values): Int8Matrix {
+  return {
+    values: tf.tensor2d(new Int32Array(values.buffer), [rows, stride / 4], 'int32'),
+    scale: tf.tensor1d(scale),
+    zeroPoint: tf.tensor1d(zeroPoint),
+  };
+}
+
+function quantized(shape: MatrixShape, seed: number, scale: number, mode: Int8Mode): Int8Values {
+  const uniform = seeded(seed);
+  const weights = normals(shape.rows * shape.columns, seed, scale).map((w) => w + (uniform() - 0.5) * scale);
+  return quantizeInt8(weights, shape, mode);
+}
+
+function check(testCase: Case, seed = 1): void {
+  const {rows, inputSize, units, sparsity, perInput = false, bias = false} = testCase;
+  const {activation = 'linear', mode = 'int8_asym', scale = 0.1} = testCase;
+  const x = normals(rows * inputSize, seed);
+  const matrix = quantized({rows: inputSize, columns: units, channels: 'columns'}, seed + 1, scale, mode);
+  const kernel = dequantizeInt8(matrix);
+  const biasValues = bias ? normals(units, seed + 2) : undefined;
+  const level =
+    sparsity === 0 ? -Infinity : [...x.map(Math.abs).sort()][Math.floor(sparsity * (x.length - 1))];
+  const threshold = perInput
+    ? Float32Array.from({length: inputSize}, (_, k) => level * (k % 3))
+    : Float32Array.of(level);
+  const expected = sparsifiedMatMulReference({
+    x,
+    kernel,
+    threshold: perInput ? threshold : threshold[0],
+    bias: biasValues,
+    activation,
+    rows,
+    inputSize,
+    units,
+  });
+  const actual = tf.tidy(() =>
+    sparsifiedMatMul(
+      tf.tensor2d(x, [rows, inputSize]),
+      tensorsOf(matrix),
+      perInput ? tf.tensor1d(threshold) : tf.scalar(threshold[0]),
+      {bias: biasValues && tf.tensor1d(biasValues), activation},
+    ).dataSync(),
+  );
+  expect(actual.length).to.equal(expected.length);
+  // Float32 summation in any order, and the activations' own 1e-6.
+  const largest = (values: Float32Array) => values.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
+  const limit = 2 ** -23 * (inputSize + 4) * largest(x) * largest(kernel) + 1e-6;
+  expected.forEach((value, i) => expect(actual[i]).to.be.closeTo(value, limit));
+}
+
+describe('sparsifiedMatMul, INT8', () => {
+  onEveryBackend(() => {
+    for (const mode of INT8_MODES) {
+      for (const sparsity of [0, 0.3, 0.5, 0.9, 1]) {
+        for (const [inputSize, units] of [
+          [1, 1],
+          [1, 7],
+          [3, 1],
+          [8, 16],
+          [31, 33],
+          [65, 130],
+          [257, 96],
+        ]) {
+          it(`equals the reference for ${inputSize} x ${units} at sparsity ${sparsity}, ${mode}`, () => {
+            for (const rows of [1, 2, 8, 33]) check({rows, inputSize, units, sparsity, mode});
+          });
+        }
+      }
+    }
+
+    it('equals the reference for any shape, sparsity and size of weights', () => {
+      const shapes = fc.record({
+        rows: fc.integer({min: 1, max: 9}),
+        inputSize: fc.integer({min: 1, max: 70}),
+        units: fc.integer({min: 1, max: 70}),
+        sparsity: fc.double({min: 0, max: 1, noNaN: true}),
+        perInput: fc.boolean(),
+        bias: fc.boolean(),
+        activation: fc.constantFrom(...FUSED_ACTIVATIONS),
+        mode: fc.constantFrom(...INT8_MODES),
+        scale: fc.constantFrom(1e-6, 1e-4, 0.03, 1, 50),
+      });
+      fc.assert(
+        fc.property(shapes, fc.nat(), (shape, seed) => check(shape, seed)),
+        {numRuns: 60, seed: 7},
+      );
+    });
+
+    it('dequantizes every byte beside bytes of every sign, with any scale, exactly as the definition', () => {
+      // Every byte at each place of a word, the others all the same: words next to multiples of 2^24 among them.
+      const others = [0, -1, 127, -128];
+      const rows = 256 * 8 * others.length;
+      const values = new Int8Array(rows * 8).map((_, i) => {
+        const [row, column] = [i >> 3, i & 7];
+        return (row >> 8) % 8 === column ? (row & 255) - 128 : others[row >> 11];
+      });
+      const scale = Float32Array.of(
+        1,
+        -0.5,
+        2 ** -9,
+        2 ** -24,
+        -132 * 2 ** -24,
+        2 ** -14,
+        200,
+        1365 * 2 ** -12,
+      );
+      const zeroPoint = Float32Array.of(0, 0, -128, 127, 0, 5, -3, 1);
+      const matrix = {rows, columns: 8, stride: 8, channels: 'columns', values, scale, zeroPoint} as const;
+      const actual = tf.tidy(() => dequantizeColumns(tensorsOf(matrix)).dataSync());
+      expect([...actual].map((w) => w + 0)).to.deep.equal([...dequantizeInt8(matrix)].map((w) => w + 0));
+    });
+
+    for (const [rows, columns] of [
+      [5, 4],
+      [7, 9],
+      [20, 30],
+    ]) {
+      it(`looks up rows, and columns as rows, of ${rows} x ${columns}`, () => {
+        for (const mode of INT8_MODES) {
+          const ids = [0, 3, 1, 3];
+          const byRow = quantized({rows, columns, channels: 'rows'}, 3, 0.2, mode);
+          const byColumn = quantized({rows, columns, channels: 'columns'}, 4, 0.2, mode);
+          const [rowsFound, columnsFound] = tf.tidy(() => {
+            const wanted = tf.tensor1d(ids, 'int32');
+            return [
+              dequantizeRows(tensorsOf(byRow), wanted, columns).arraySync(),
+              dequantizeSomeColumns(tensorsOf(byColumn), wanted).arraySync(),
+            ] as unknown as [number[][], number[][]];
+          });
+          const positive = (values: number[][]) => values.map((row) => row.map((w) => w + 0));
+          const [a, b] = [dequantizeInt8(byRow), dequantizeInt8(byColumn)];
+          expect(positive(rowsFound)).to.deep.equal(
+            positive(ids.map((row) => [...a.subarray(row * columns, (row + 1) * columns)])),
+          );
+          expect(positive(columnsFound)).to.deep.equal(
+            positive(ids.map((c) => Array.from({length: rows}, (_, k) => b[k * columns + c]))),
+          );
+        }
+      });
+    }
+
+    it('dequantizes a large matrix in blocks that together are the whole', () => {
+      const [inputSize, units] = [2048, 2051]; // 2^22: two blocks and a rest
+      const matrix = quantized({rows: inputSize, columns: units, channels: 'columns'}, 5, 0.1, 'int8_asym');
+      tf.tidy(() => {
+        const kernel = tensorsOf(matrix);
+        const blocks = [...columnBlocks(kernel)];
+        expect(blocks.map(({start}) => start)).to.deep.equal([0, 1024, 2048]);
+        const joined = tf.concat(
+          blocks.map(({weights}) => weights),
+          1,
+        );
+        expect(tf.max(tf.abs(tf.sub(joined, dequantizeColumns(kernel)))).dataSync()[0]).to.equal(0);
+      });
+      check({rows: 2, inputSize, units, sparsity: 0.5, bias: true});
+    });
+
+    it('keeps NaN of the input, masks ties, and keeps leading dimensions', () => {
+      const matrix = quantizeInt8(
+        Float32Array.of(1, 1, 1, 1),
+        {rows: 2, columns: 2, channels: 'columns'},
+        'int8_asym',
+      );
+      tf.tidy(() => {
+        const kernel = tensorsOf(matrix);
+        const y = sparsifiedMatMul(tf.tensor2d([[NaN, 1], [2, 0.5]]), kernel, tf.scalar(0.5)); // prettier-ignore
+        expect([...y.dataSync()]).to.deep.equal([NaN, NaN, 2, 2]);
+        expect(sparsifiedMatMul(tf.ones([2, 3, 2]), kernel, tf.scalar(0)).shape).to.deep.equal([2, 3, 2]);
+        expect(sparsifiedMatMul(tf.ones([2]), kernel, tf.scalar(0)).shape).to.deep.equal([2]);
+        const integers = tf.tensor2d([[1, 2]], [1, 2], 'int32');
+        expect([...sparsifiedMatMul(integers, kernel, tf.scalar(1)).dataSync()]).to.deep.equal([2, 2]);
+      });
+    });
+
+    for (const activation of FUSED_ACTIVATIONS) {
+      it(`has the gradient of the dequantized product in x and the bias, through ${activation}`, () => {
+        const matrix = quantized({rows: 6, columns: 5, channels: 'columns'}, 8, 0.4, 'int8_asym');
+        const [actual, expected] = tf.tidy(() => {
+          const x = tf.tensor2d(normals(18, 3), [3, 6]);
+          const bias = tf.tensor1d(normals(5, 5));
+          const dy = tf.tensor2d(normals(15, 6), [3, 5]);
+          const float = tf.tensor2d(dequantizeInt8(matrix), [6, 5]);
+          const int8 = tensorsOf(matrix);
+          return [int8, float].map((kernel) =>
+            tf
+              .grads((x, bias) =>
+                sparsifiedMatMul(x, kernel, tf.scalar(0.5), {bias: bias as tf.Tensor1D, activation}),
+              )([x, bias], dy)
+              .flatMap((gradient) => [...gradient.dataSync()]),
+          ) as [number[], number[]];
+        });
+        expect(actual.length).to.equal(expected.length);
+        expected.forEach((value, i) => expect(actual[i]).to.be.closeTo(value, 1e-5));
+      });
+    }
+
+    it('rejects parts that do not belong together', () => {
+      const wrong = (values: number[], dtype: 'int32' | 'float32', zeroPoints: number) => () =>
+        tf.tidy(() =>
+          sparsifiedMatMul(
+            tf.ones([1, 4]),
+            {
+              values: tf.zeros<tf.Rank.R2>(values as [number, number], dtype),
+              scale: tf.ones([5]),
+              zeroPoint: tf.zeros([zeroPoints]),
+            },
+            tf.scalar(0),
+          ),
+        );
+      for (const call of [
+        wrong([4, 5], 'int32', 5),
+        wrong([4, 2], 'float32', 5),
+        wrong([4, 2], 'int32', 4),
+      ]) {
+        expect(call).to.throw('INT8 kernel').with.property('code', 'shape-mismatch');
+      }
+      expect(wrong([3, 2], 'int32', 5))
+        .to.throw('last dimension')
+        .with.property('code', 'shape-mismatch');
+    });
+  });
+});

@@ -1,0 +1,50 @@
+/** @file Language models with INT8 weights, head and embedding included. */
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import {compressWeights, decompressWeights, inspectWeights} from '../../../lib/compress.js';
+import {buildModel} from '../../../models/llama/graph.js';
+import {openHuggingFaceFolder} from '../../../models/llama/import/huggingface-folder.js';
+import {registerLlamaLayers} from '../../../models/llama/layers/registry.js';
+import {loadWeights} from '../../../models/llama/load-weights.js';
+import {disposeModels, onEveryBackend} from '../../backends.js';
+import {expectedOf, relativeError, TINY_CHECKPOINTS, tinyFolder} from './tiny-checkpoints.js';
+
+/** Of the largest logit, between INT8 layers and the same weights as float32: sums in another order. */
+const TOLERANCE = 2e-5;
+
+function logits(model: tf.LayersModel, ids: tf.Tensor): Float32Array {
+  return tf.tidy(() => (model.apply(ids) as tf.Tensor).dataSync() as Float32Array);
+}
+
+describe('compressWeights on language models', () => {
+  onEveryBackend(() => {
+    for (const name of TINY_CHECKPOINTS) {
+      it(`computes ${name} as its dequantized weights do, saved and loaded too`, async () => {
+        const checkpoint = await openHuggingFaceFolder(tinyFolder(name));
+        const model = buildModel(checkpoint.config);
+        await loadWeights(model, checkpoint);
+        await checkpoint.close();
+        const [{input_ids: ids}] = [expectedOf(name)];
+        const input = tf.tensor2d(ids, undefined, 'int32');
+        const compressed = await compressWeights(model);
+        expect(inspectWeights(compressed).every(({format}) => format === 'int8_asym')).to.equal(true);
+        const float = decompressWeights(compressed);
+        const actual = logits(compressed, input);
+        expect(relativeError(actual, logits(float, input))).to.be.at.most(TOLERANCE);
+
+        registerLlamaLayers();
+        let saved: tf.io.ModelArtifacts | undefined;
+        await compressed.save(
+          tf.io.withSaveHandler((artifacts) => {
+            saved = artifacts;
+            return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(), modelTopologyType: 'JSON'}});
+          }),
+        );
+        const loaded = await tf.loadLayersModel(tf.io.fromMemory(saved!));
+        expect(logits(loaded, input)).to.deep.equal(actual);
+        disposeModels(model, compressed, float, loaded);
+        input.dispose();
+      });
+    }
+  });
+});
