@@ -137,6 +137,40 @@ describe('the command line', () => {
       .and.include(`saved to ${at('sparse')}`);
   });
 
+  it('compresses, and sparsifies with INT8 weights', async () => {
+    const compress = [
+      'compress',
+      at('dense'),
+      '--mode',
+      'int8_sym',
+      '--ignore',
+      'head',
+      '--out',
+      at('small'),
+    ];
+    const {out, weights} = json(await cli([...compress, '--json'])) as {
+      out: string;
+      weights: {path: string; format: string}[];
+    };
+    expect(out).to.equal(at('small'));
+    expect(weights.map(({path, format}) => [path, format])).to.deep.equal([
+      ['hidden', 'int8_sym'],
+      ['head', 'float32'],
+    ]);
+    fails(
+      await cli(['compress', at('dense'), '--mode', 'int4', '--out', at('no')]),
+      2,
+      'int8_asym',
+      'int8_sym',
+    );
+    const data = ['--data', at('data.jsonl'), '--target', '.*=0.5', '--out', at('both')];
+    const both = await cli(['sparsify', at('small'), '--compress', 'int8_asym', ...data]);
+    expect(both.code, both.stderr).to.equal(0);
+    expect(both.stdout)
+      .to.match(/^hidden .* int8_sym .* 50\.0 %/m)
+      .and.match(/^head .* int8_asym .* 50\.0 %/m);
+  });
+
   it('takes a module as data, another backend, and saves no statistics if told so', async () => {
     writeFileSync(
       at('data.mjs'),
