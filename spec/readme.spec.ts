@@ -37,6 +37,15 @@ describe('README', () => {
     expect(output).to.include('retargeted');
   });
 
+  it('has an example of a language model that runs', function () {
+    this.timeout(300_000);
+    const example = blocks('js').find((code) => code.includes('tfjs-sparsify/llama'))!;
+    writeFileSync(join(folder, 'language-model.mjs'), example);
+    const output = run(process.execPath, ['language-model.mjs']);
+    expect(output).to.include('Paris');
+    expect(output).to.match(/'sparse' +│ +0\.3\d+/);
+  });
+
   it('has commands that run', () => {
     const commands = blocks('bash').find((code) => code.includes('tfjs-sparsify inspect'))!;
     const main = join(ROOT, 'dist', 'lib', 'cli', 'main.js');
