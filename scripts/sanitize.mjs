@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * @file Builds the tests of the native kernels (lib/kernels/native/test) with the sanitizers of the C++ compiler and runs
- * them: the kernel and the decoder under AddressSanitizer and UndefinedBehaviorSanitizer, the pool too under ThreadSanitizer, and kernel and
- * decoder without, once for each instruction set that this machine has.
+ * them: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, and kernel and decoder without, for
+ * the instruction sets that this machine has.
  *
  * Usage: npm run sanitize
  */
@@ -13,12 +13,14 @@ import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
 const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kernels', 'native');
-const KERNEL = ['test/sparsified-matmul-test.cc', 'sparsified-matmul.cc', 'loops.cc', 'pool.cc'];
+const PRODUCTS = ['sparsified-matmul.cc', 'loops.cc', 'pool.cc'];
+const KERNEL = ['test/sparsified-matmul-test.cc', ...PRODUCTS];
 const HIGHWAY = ['third_party/highway/hwy/targets.cc', 'third_party/highway/hwy/abort.cc'];
 const DECODER = [
   'test/decoder-test.cc',
   ...['session', 'products', 'model', 'cache', 'loops'].map((part) => `decoder-${part}.cc`),
-  ...['large-pages.cc', 'sparsified-matmul.cc', 'loops.cc', 'pool.cc'],
+  'large-pages.cc',
+  ...PRODUCTS,
 ];
 const POOL = ['test/pool-test.cc', 'pool.cc'];
 const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];

@@ -25,7 +25,7 @@ void ComputePrepare(TF_OpKernelContext* context) {
   std::vector<DecoderTensor> weights;
   for (int i = 1; i < tensorflow.TF_NumInputs(context); i++) weights.push_back(TensorOf(context, i));
   auto model = std::make_shared<DecoderModel>(numbers, weights);
-  UseLargePages(model->InPlace(), model);
+  UseLargePages(model->InPlace(), model, model->mutex);
   const Tensor id = Output(context, 0, {}, 1);
   const std::lock_guard<std::mutex> lock(models_mutex);
   static uint32_t last = 0;

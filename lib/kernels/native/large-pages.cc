@@ -6,11 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -50,9 +46,18 @@ namespace {
 constexpr int MADV_COLLAPSE = 25;
 #endif
 
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kAtOnce = std::chrono::milliseconds(250);
+
+// Between two pages, and two looks at whether the memory is in use.
+constexpr auto kWait = std::chrono::milliseconds(4);
+
 struct Job {
   std::vector<uintptr_t> pages;
+  size_t done = 0;
   std::weak_ptr<void> owner;
+  std::mutex* in_use;
 };
 
 // MADV_COLLAPSE would not ask.
@@ -65,41 +70,45 @@ bool AdministratorForbidsThem() {
   return length == 0 || std::strstr(text, "[never]") != nullptr;
 }
 
-void* Run(void* argument) {
+// EAGAIN, ENOMEM: there is no free page of that size just now; EBUSY, EINVAL: something else lies here. The next may do.
+void MovePage(uintptr_t page) { madvise(reinterpret_cast<void*>(page), kPage, MADV_COLLAPSE); }
+
+void* MoveOthers(void* argument) {
   const std::unique_ptr<Job> job(static_cast<Job*>(argument));
-  // Of this thread only. Any lower, and it might be kept waiting with a lock of the process's memory in its hands.
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
-  for (const uintptr_t page : job->pages) {
-    const auto start = std::chrono::steady_clock::now();
+  while (job->done < job->pages.size()) {
     {
       const std::shared_ptr<void> owner = job->owner.lock();
-      if (!owner) return nullptr;
-      // EAGAIN, ENOMEM: no free page of that size just now; EBUSY, EINVAL: something else lies here. The next may do.
-      if (madvise(reinterpret_cast<void*>(page), kPage, MADV_COLLAPSE) != 0 && errno == ENOSYS) return nullptr;
+      if (!owner) break;
+      const std::unique_lock<std::mutex> lock(*job->in_use, std::try_to_lock);
+      if (lock.owns_lock()) MovePage(job->pages[job->done++]);
     }
-    std::this_thread::sleep_for(std::chrono::steady_clock::now() - start);
+    // After a page too: who waits for the mutex would not get it from a thread that takes it again at once.
+    std::this_thread::sleep_for(kWait);
   }
   return nullptr;
 }
 
 }  // namespace
 
-void UseLargePages(std::vector<MemoryRange> ranges, std::weak_ptr<void> owner) {
-  auto job = std::make_unique<Job>(Job{LargePagesWithin(std::move(ranges)), std::move(owner)});
+void UseLargePages(std::vector<MemoryRange> ranges, const std::shared_ptr<void>& owner, std::mutex& in_use) {
+  auto job = std::make_unique<Job>(Job{LargePagesWithin(std::move(ranges)), 0, owner, &in_use});
   if (job->pages.size() < kFewestPages || AdministratorForbidsThem()) return;
+  const auto start = Clock::now();
+  while (job->done < job->pages.size() && Clock::now() - start < kAtOnce) MovePage(job->pages[job->done++]);
+  if (job->done == job->pages.size()) return;
   // Signals are for the process's own threads.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
-  if (pthread_create(&thread, nullptr, &Run, job.get()) == 0) {
+  if (pthread_create(&thread, nullptr, &MoveOthers, job.get()) == 0) {
     job.release();
     pthread_detach(thread);
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 #else
-void UseLargePages(std::vector<MemoryRange>, std::weak_ptr<void>) {}
+void UseLargePages(std::vector<MemoryRange>, const std::shared_ptr<void>&, std::mutex&) {}
 #endif
 
 }  // namespace sparsify

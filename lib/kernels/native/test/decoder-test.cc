@@ -632,7 +632,12 @@ void CheckLargePages() {
     auto values = std::make_shared<std::vector<float>>(24 << 20 >> 2);
     std::iota(values->begin(), values->end(), 0.0f);
     const auto first = reinterpret_cast<uintptr_t>(values->data());
-    UseLargePages({{first, first + values->size() * sizeof(float)}}, values);
+    const auto owner = std::make_shared<std::pair<std::shared_ptr<void>, std::mutex>>();
+    owner->first = values;
+    // In use at first: what is left after the time at once has to wait.
+    std::unique_lock<std::mutex> lock(owner->second);
+    UseLargePages({{first, first + values->size() * sizeof(float)}}, owner, owner->second);
+    lock.unlock();
     for (int round = 0; !short_lived && round < 50; round++) {
       for (size_t i = 0; i < values->size(); i++) Require((*values)[i] == static_cast<float>(i), "memory that moves", i);
     }
