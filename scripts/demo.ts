@@ -102,7 +102,7 @@ async function decodeSpeeds(models: readonly LanguageModel[]): Promise<number[]>
         const {tokensPerSecond} = await lm.generate(prompt, {maxTokens: DECODED_TOKENS});
         if (round > 0) speeds[i].push(tokensPerSecond); // the first warms up
       }
-      onProgress({done: round, total: ROUNDS});
+      if (round > 0) onProgress({done: round, total: ROUNDS});
     }
   });
   return speeds.map(median);

@@ -16,6 +16,7 @@ import {SparsifyError} from '../../../lib/errors.js';
 import {loadLayersModel} from '../../../lib/io/model-files.js';
 import {
   PROJECTIONS,
+  compareWithDense,
   languageModelOf,
   loadLanguageModel,
   type GeneratedToken,
@@ -253,7 +254,8 @@ describe('a language model', () => {
       });
       // The text has an empty part at both ends, and so has each of its two articles.
       expect(words).to.equal(WIKI.split(/\s+/).length + 2);
-      expect(wordPerplexity ** words / tokenPerplexity ** tokens).to.be.closeTo(1, 1e-3);
+      const likelihoods = [words * Math.log(wordPerplexity), tokens * Math.log(tokenPerplexity)];
+      expect(likelihoods[0] / likelihoods[1]).to.be.closeTo(1, 1e-9);
       expect(sparsity).to.equal(null);
       const windows = lm.windows(WIKI, {contextLength: 16});
       expect(windows.reduce((sum, {scored}) => sum + scored, 0)).to.equal(tokens);
@@ -336,6 +338,38 @@ describe('a language model', () => {
       expect(off.sparsity).to.equal(null);
       const on = await sparse.perplexity(text(120, 7), options);
       expect(on.tokenPerplexity).to.not.be.closeTo(dense.tokenPerplexity, 1e-3 * dense.tokenPerplexity);
+    });
+
+    it('is compared with the dense model over the same windows', async () => {
+      const options = {contextLength: 48, protocol: 'token'} as const;
+      const passage = text(47, 7);
+      const {modes, divergence, agreement, sparsity, tokens} = await compareWithDense(
+        sparse,
+        passage,
+        options,
+      );
+      const {tokenPerplexity: dense} = await lm.perplexity(passage, options);
+      const alone = await sparse.perplexity(passage, options);
+      expect(modes[0].tokenPerplexity / dense).to.be.closeTo(1, 1e-4);
+      expect(modes[1].tokenPerplexity / alone.tokenPerplexity).to.be.closeTo(1, 1e-4);
+      expect(sparsity).to.deep.equal(alone.sparsity);
+      expect(tokens).to.equal(47);
+
+      const [{tokens: fed}] = sparse.windows(passage, options);
+      const [kl, same] = tf.tidy(() => {
+        const input = tf.tensor2d([[...fed]], undefined, 'int32');
+        const [p, q] = [lm, sparse].map(({model}) => tf.logSoftmax(model.predict(input) as tf.Tensor));
+        const agreeing = tf.equal(tf.argMax(p, -1), tf.argMax(q, -1));
+        return [
+          tf.mean(tf.sum(tf.mul(tf.exp(p), tf.sub(p, q)), -1)),
+          tf.mean(tf.cast(agreeing, 'float32')),
+        ].map((value) => value.dataSync()[0]);
+      });
+      expect(divergence / kl).to.be.closeTo(1, 1e-3);
+      expect(agreement).to.be.closeTo(same, 1e-6);
+      const againstBaseline = await compareWithDense(sparse, passage, {...options, baseline: lm});
+      expect(againstBaseline.divergence / divergence).to.be.closeTo(1, 1e-3);
+      expect(await code(() => compareWithDense(lm, passage, options))).to.equal('not-sparsified');
     });
 
     it('computes the prompt dense, or its first tokens, on request', async () => {
