@@ -7,7 +7,7 @@ export {doctor, type Diagnosis} from './backend/doctor.js';
 export {loadBackend, type LoadBackendOptions, type LoadedBackend} from './backend/load.js';
 export type {BackendName} from './backend/names.js';
 export type {Processor} from './backend/processor.js';
-export {provision, type Provisioned, type ProvisionOptions} from './backend/provision.js';
+export {provision, provisionGpu, type Provisioned, type ProvisionOptions} from './backend/provision.js';
 export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} from './io/data-files.js';
 export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/file-system.js';
 export {readLabels, type ClassLabels, type Labels, type TargetLabels} from './io/labels.js';

@@ -2,7 +2,7 @@
 import {readFileSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {checkLoad, checkNodePackage, packageFolderOf} from '#provision';
+import {checkLoad, checkNodePackage, explainNoGpu, packageFolderOf} from '#provision';
 import {PACKAGES, type BackendName} from './names.js';
 
 /** What is known about a backend on this machine. */
@@ -59,6 +59,7 @@ export async function checkBackend(name: BackendName, {fresh = false} = {}): Pro
     return {...about, loads, reason, tensorflow: null};
   }
   const {loads, reason, tensorflow, usesGpu} = await checkNodePackage(installed.folder, {fresh});
-  const noGpu = name === 'node-gpu' && loads && !usesGpu;
-  return {...about, loads, reason: noGpu ? 'it finds no GPU' : reason, tensorflow};
+  if (name !== 'node-gpu' || !loads || usesGpu) return {...about, loads, reason, tensorflow};
+  const {reason: why} = await explainNoGpu(installed.folder);
+  return {...about, loads, reason: `it computes on the CPU: ${why}`, tensorflow};
 }

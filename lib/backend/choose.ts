@@ -17,6 +17,12 @@ export const NATIVE_KERNELS: Faster = {
   command: 'npx tfjs-sparsify provision',
 };
 
+/** What makes tfjs-node-gpu faster. */
+export const CUDA_KERNELS: Faster = {
+  what: 'CUDA sparse kernels for tfjs-node-gpu',
+  command: 'npx tfjs-sparsify provision --gpu',
+};
+
 /** A backend and the reasons for it. */
 export interface Choice {
   readonly name: BackendName;
@@ -86,7 +92,7 @@ async function chooseRequested(
  */
 export function fasterThan(name: BackendName, passed: readonly BackendCheck[]): Faster | undefined {
   const gpu = passed.find((check) => check.name === 'node-gpu');
-  if (gpu !== undefined && !gpu.loads && hasNvidiaGpu()) {
+  if (gpu !== undefined && hasNvidiaGpu()) {
     return {what: 'tfjs-node-gpu, on the NVIDIA GPU of this machine', command: commandFor('node-gpu', gpu)};
   }
   const native = passed.find((check) => check.name === 'node');
@@ -102,10 +108,10 @@ function commandFor(name: BackendName, {version}: BackendCheck): string {
   switch (name) {
     case 'node':
       return version === null ? `${install} && npx tfjs-sparsify provision` : 'npx tfjs-sparsify provision';
-    case 'node-gpu':
-      return version === null
-        ? install.replace('--ignore-scripts ', '')
-        : `npm rebuild ${PACKAGES[name].package}`;
+    case 'node-gpu': {
+      const provision = 'npx tfjs-sparsify provision --gpu';
+      return version === null ? `${install} && ${provision}` : provision;
+    }
     default:
       return install;
   }

@@ -1,8 +1,9 @@
 /** @file What this machine can run, which backend is used and why, and what would be faster. */
-import {cacheFolder, findNative} from '#provision';
+import {cacheFolder, findGpuNative, findNative} from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage, type BackendCheck} from './check.js';
-import {NATIVE_KERNELS, chooseBackend, type Choice, type Faster} from './choose.js';
+import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Choice, type Faster} from './choose.js';
+import {diagnoseGpu, type GpuDiagnosis} from './gpu.js';
 import {BACKENDS, requestedBackend, type BackendName} from './names.js';
 import {describeProcessor, type Processor} from './processor.js';
 
@@ -24,9 +25,11 @@ export interface Diagnosis {
   readonly problem: string | null;
   /** TensorFlow's version behind the used backend; null if there is none behind it. */
   readonly tensorflow: string | null;
-  /** The native sparse kernels for tfjs-node; null if another backend is used. */
+  /** The native sparse kernels for tfjs-node or tfjs-node-gpu; null if another backend is used. */
   readonly native: {readonly loads: boolean; /** Empty if they load. */ readonly reason: string} | null;
   readonly faster: Faster | null;
+  /** NVIDIA's side; null if there is neither a GPU nor tfjs-node-gpu. */
+  readonly gpu: GpuDiagnosis | null;
   /** Folder of what provisioning keeps. */
   readonly cache: string;
 }
@@ -50,16 +53,17 @@ export async function doctor(): Promise<Diagnosis> {
     },
     processor: describeProcessor(),
     backends,
+    gpu: await diagnoseGpu(backends[BACKENDS.indexOf('node-gpu')]),
     cache: cacheFolder(),
   };
   const known = (candidate: BackendName) => Promise.resolve(backends[BACKENDS.indexOf(candidate)]);
   try {
     const {name, why, faster} = await chooseBackend(requested, known);
     const {tensorflow} = backends[BACKENDS.indexOf(name)];
-    const native = name === 'node' ? await checkNative() : null;
+    const native = await checkNative(name);
     const unasked =
       requested === undefined ? undefined : fasterUnasked(name, await chooseBackend(undefined, known));
-    const better = faster ?? unasked ?? (native?.loads === false ? NATIVE_KERNELS : null);
+    const better = faster ?? unasked ?? (native?.loads === false ? kernelsOf(name) : null);
     return {...about, used: {name, why}, problem: null, tensorflow, native, faster: better};
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
@@ -76,7 +80,14 @@ function fasterUnasked(requested: BackendName, unasked: Choice): Faster | undefi
   };
 }
 
-async function checkNative(): Promise<Diagnosis['native']> {
-  const native = await findNative({tfjsNodeDir: findPackage('node')!.folder});
+function kernelsOf(name: BackendName): Faster {
+  return name === 'node-gpu' ? CUDA_KERNELS : NATIVE_KERNELS;
+}
+
+async function checkNative(name: BackendName): Promise<Diagnosis['native']> {
+  if (name !== 'node' && name !== 'node-gpu') return null;
+  const {folder} = findPackage(name)!;
+  const native =
+    name === 'node' ? await findNative({tfjsNodeDir: folder}) : await findGpuNative({packageFolder: folder});
   return 'path' in native ? {loads: true, reason: ''} : {loads: false, reason: native.reason};
 }

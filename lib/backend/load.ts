@@ -4,11 +4,11 @@
  */
 import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import {findNative, restoreNodeUtil, type Native} from '#provision';
+import {findGpuNative, findNative, restoreNodeUtil, type Native} from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage} from './check.js';
-import {NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
-import {loadNativeKernels} from './native.js';
+import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
+import {loadGpuKernels, loadNativeKernels} from './native.js';
 import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
 
 /** A backend that is ready to compute. */
@@ -23,7 +23,10 @@ export interface LoadedBackend {
   readonly why: string;
   /** A faster one that could be had, if there is. */
   readonly faster?: Faster;
-  /** On `node`: the addon with the sparse kernels, or why there is none. Without it the results are the same. */
+  /**
+   * On `node` and `node-gpu`: the addon with the sparse kernels, or why there is none. Without it the results are the
+   * same.
+   */
   readonly native?: Native;
 }
 
@@ -61,7 +64,7 @@ export async function loadBackend({name}: LoadBackendOptions = {}): Promise<Load
     });
     try {
       await activate(choice.name);
-      const native = choice.name === 'node' ? await activateNative() : {};
+      const native = await activateNative(choice.name);
       return Object.defineProperty({...choice, ...native, tf}, 'tf', {enumerable: false});
     } catch (error) {
       if (error instanceof BackendError) throw error;
@@ -71,7 +74,13 @@ export async function loadBackend({name}: LoadBackendOptions = {}): Promise<Load
 }
 
 /** Loads the addon with the sparse kernels if it is there and known to work. */
-async function activateNative(): Promise<Pick<LoadedBackend, 'native' | 'faster'>> {
+async function activateNative(name: BackendName): Promise<Pick<LoadedBackend, 'native' | 'faster'>> {
+  if (name === 'node-gpu') {
+    const native = await findGpuNative({packageFolder: findPackage('node-gpu')!.folder});
+    if ('path' in native) loadGpuKernels(native.path);
+    return 'path' in native ? {native} : {native, faster: CUDA_KERNELS};
+  }
+  if (name !== 'node') return {};
   const native = await findNative({tfjsNodeDir: findPackage('node')!.folder});
   if ('path' in native) loadNativeKernels(native.path);
   return 'path' in native ? {native} : {native, faster: NATIVE_KERNELS};
@@ -109,6 +118,8 @@ async function importNodePackage(name: 'node-gpu' | 'node'): Promise<void> {
   if (nodePackage === undefined) {
     // TensorFlow reads it when the library is loaded: no lines on CPU features, but warnings and errors.
     process.env.TF_CPP_MIN_LOG_LEVEL ??= '1';
+    // Else TensorFlow takes all of the GPU's memory at once, and other programs there fail.
+    if (name === 'node-gpu') process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true';
     restoreNodeUtil();
     await importPackage(name);
     nodePackage = name;

@@ -1,25 +1,41 @@
-/** @file Loads the addon with this package's TensorFlow ops into a process that runs tfjs-node. */
+/** @file Loads the addon with this package's TensorFlow ops into a process that runs tfjs-node or tfjs-node-gpu. */
 import {createRequire} from 'node:module';
 import {BackendError} from '../errors.js';
+import {registerTensorflowGpuKernels, type GpuKernels} from '../kernels/tensorflow-gpu.js';
 import {registerTensorflowKernels, type NativeKernels} from '../kernels/tensorflow.js';
 
 let loaded: NativeKernels | undefined;
+let loadedGpu: GpuKernels | undefined;
 
 /**
  * Loads the addon and registers its kernels for backend `tensorflow`. A second call changes nothing. Have the addon
  * tried in a child process first (`findNative` of scripts/provision/native.mjs does): one that does not fit the
- * machine ends the process. Not for tfjs-node-gpu: the ops run on the CPU.
+ * machine ends the process. The ops run on the CPU.
  *
  * @param addonPath Absolute path of `sparsify.node`.
  * @returns The addon.
  * @throws {BackendError} `native-kernels-do-not-load`, also if tfjs-node is not loaded.
  */
 export function loadNativeKernels(addonPath: string): NativeKernels {
-  if (loaded !== undefined) return loaded;
+  return (loaded ??= load(addonPath, registerTensorflowKernels));
+}
+
+/**
+ * Loads the addon with the CUDA kernels and registers them for backend `tensorflow`. A second call changes nothing. Have
+ * the addon tried in a child process first (`findGpuNative` of scripts/provision/native-gpu.mjs does).
+ *
+ * @param addonPath Absolute path of `sparsify-gpu.node`.
+ * @returns The addon.
+ * @throws {BackendError} `native-kernels-do-not-load`, also if tfjs-node-gpu is not loaded.
+ */
+export function loadGpuKernels(addonPath: string): GpuKernels {
+  return (loadedGpu ??= load(addonPath, registerTensorflowGpuKernels));
+}
+
+function load<T>(addonPath: string, register: (native: T) => void): T {
   try {
-    const native = createRequire(import.meta.url)(addonPath) as NativeKernels;
-    registerTensorflowKernels(native);
-    loaded = native;
+    const native = createRequire(import.meta.url)(addonPath) as T;
+    register(native);
     return native;
   } catch (error) {
     throw new BackendError(
@@ -34,4 +50,9 @@ export function loadNativeKernels(addonPath: string): NativeKernels {
 /** The addon, if {@link loadNativeKernels} has loaded it. */
 export function nativeKernels(): NativeKernels | undefined {
   return loaded;
+}
+
+/** The addon with the CUDA kernels, if {@link loadGpuKernels} has loaded it. */
+export function gpuKernels(): GpuKernels | undefined {
+  return loadedGpu;
 }

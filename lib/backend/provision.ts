@@ -1,5 +1,10 @@
 /** @file Makes tfjs-node usable where its own installation fails; the steps are in scripts/provision. */
-import {provision as provisionPackage, type ProvisionOptions, type Provisioned} from '#provision';
+import {
+  provisionGpu as provisionGpuPackage,
+  provision as provisionPackage,
+  type ProvisionOptions,
+  type Provisioned,
+} from '#provision';
 import {BackendError} from '../errors.js';
 
 export type {ProvisionOptions, Provisioned} from '#provision';
@@ -13,11 +18,26 @@ export type {ProvisionOptions, Provisioned} from '#provision';
  * @throws BackendError `provisioning-failed`, with what would help in the text and in `data.help`.
  */
 export async function provision(options: ProvisionOptions = {}): Promise<Provisioned> {
-  const result = await provisionPackage({force: true, ...options});
+  return orThrow('tfjs-node', await provisionPackage({force: true, ...options}));
+}
+
+/**
+ * Installs the native part of tfjs-node-gpu: libtensorflow with CUDA out of the TensorFlow wheel, CUDA 12 of the system or
+ * out of NVIDIA's wheels, and the CUDA kernels where there is nvcc. Does nothing if it computes on a GPU already.
+ *
+ * @param options As for {@link provision}.
+ * @returns How tfjs-node-gpu came to compute on the GPU, and TensorFlow's version.
+ * @throws BackendError `provisioning-failed`, with what would help in the text and in `data.help`.
+ */
+export async function provisionGpu(options: ProvisionOptions = {}): Promise<Provisioned> {
+  return orThrow('tfjs-node-gpu', await provisionGpuPackage({force: true, ...options}));
+}
+
+function orThrow(name: string, result: Provisioned): Provisioned {
   if (result.state === 'ready' || result.state === 'provisioned') return result;
   throw new BackendError(
     'provisioning-failed',
-    `tfjs-node could not be set up: ${result.reason}. What would help: ${result.help}`,
+    `${name} could not be set up: ${result.reason}. What would help: ${result.help}`,
     {reason: result.reason, help: result.help},
   );
 }

@@ -29,6 +29,23 @@ export function explain(error: SparsifyError): string {
   return TEXTS[error.code]?.(error.data, error) ?? error.message;
 }
 
+/**
+ * What to say of TensorFlow's error that the GPU's memory is full; undefined for another error.
+ *
+ * @param error Anything thrown.
+ */
+export function outOfDeviceMemory(error: unknown): string | undefined {
+  const what = /OOM when allocating tensor with shape\s*(\[[\d,]*\])|Resource exhausted.*GPU/.exec(
+    error instanceof Error ? error.message : '',
+  );
+  if (what === null) return undefined;
+  const tensor = what[1] === undefined ? 'a tensor' : `a tensor of shape ${what[1]}`;
+  return (
+    `the GPU's memory is full: there is no room for ${tensor}. Give less at a time (fewer rows, a shorter context), see ` +
+    'with nvidia-smi who else uses it, or compute on the CPU: SPARSIFY_BACKEND=node'
+  );
+}
+
 function unmatched(option: string, {complaints}: Data): string {
   return `${option}: ${(complaints as string[]).join('; ')}. tfjs-sparsify inspect lists the layers of a model`;
 }

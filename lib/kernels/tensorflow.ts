@@ -1,12 +1,18 @@
 /**
  * @file `SparsifiedMatMul` on tfjs-node, by TensorFlow ops of our own: an addon (native/) that registers them with
  * the libtensorflow of this process. Few rows skip rows of the kernel, more are masked and multiplied in blocks, and
- * where TensorFlow's dense MatMul is faster they are masked for it. Not for tfjs-node-gpu: the ops are for the CPU.
+ * where TensorFlow's dense MatMul is faster they are masked for it. For tfjs-node-gpu see tensorflow-gpu.ts.
  */
 import * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../errors.js';
 import type {FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
+import {
+  DEQUANTIZE_INT8,
+  SPARSIFIED_MATMUL_INT8,
+  type Int8Infos,
+  type SparsifiedMatMulInt8Inputs,
+} from './int8-contract.js';
 import type {DecoderModelHandle, NativeDecoding} from './native-decoding.js';
 
 /** The addon, native/addon.cc. */
@@ -23,8 +29,8 @@ export interface NativeKernels extends NativeDecoding {
   readBandwidth(data: Float32Array): number;
 }
 
-/** What tfjs-node's backend has beyond the public type. */
-interface TensorflowBackend {
+/** What the backend of tfjs-node and tfjs-node-gpu has beyond the public type. */
+export interface TensorflowBackend {
   readonly binding: Readonly<
     Record<'TF_ATTR_INT' | 'TF_ATTR_BOOL' | 'TF_ATTR_TYPE' | 'TF_ATTR_STRING' | 'TF_FLOAT', number>
   >;
@@ -77,7 +83,8 @@ export function multipliesItself(rows: number, inputSize: number, units: number)
 let registered: NativeKernels | undefined;
 
 /**
- * Registers the ops with TensorFlow and `SparsifiedMatMul` for backend `tensorflow`. A second call changes nothing.
+ * Registers the ops with TensorFlow, and `SparsifiedMatMul`, its INT8 form and the dequantization for backend
+ * `tensorflow`. A second call changes nothing.
  * `loadNativeKernels` (lib/backend/native.ts) calls it.
  *
  * @param native The loaded addon.
@@ -87,6 +94,8 @@ export function registerTensorflowKernels(native: NativeKernels): void {
   if (registered !== undefined) return;
   native.register();
   tf.registerKernel({kernelName: SPARSIFIED_MATMUL, backendName: 'tensorflow', kernelFunc});
+  tf.registerKernel({kernelName: SPARSIFIED_MATMUL_INT8, backendName: 'tensorflow', kernelFunc: int8KernelFunc});
+  tf.registerKernel({kernelName: DEQUANTIZE_INT8, backendName: 'tensorflow', kernelFunc: dequantizeFunc});
   registered = native;
 }
 
@@ -122,6 +131,24 @@ const kernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) =>
     backend as TensorflowBackend,
   );
 
+/** However many rows: beyond a few the op dequantizes blocks of the kernel into the cache, never all of it. */
+const int8KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
+  const {x, values, scale, zeroPoint, threshold, bias} = inputs as unknown as SparsifiedMatMulInt8Inputs;
+  const {activation} = attrs as unknown as SparsifiedMatMulAttrs;
+  const tensorflow = backend as TensorflowBackend;
+  const type = tensorflow.binding.TF_ATTR_STRING;
+  const opAttrs = activation === 'linear' ? [] : [{name: 'activation', type, value: activation}];
+  const parts = [x, values, scale, zeroPoint, threshold];
+  return bias === undefined
+    ? tensorflow.executeSingleOutput(SPARSIFIED_MATMUL_INT8, opAttrs, parts) // [..., N]
+    : tensorflow.executeSingleOutput(`${SPARSIFIED_MATMUL_INT8}WithBias`, opAttrs, [...parts, bias]);
+};
+
+const dequantizeFunc: tf.KernelFunc = ({inputs, backend}) => {
+  const {values, scale, zeroPoint} = inputs as unknown as Int8Infos;
+  return (backend as TensorflowBackend).executeSingleOutput('SparsifyDequantizeInt8', [], [values, scale, zeroPoint]);
+};
+
 function multiply(
   {x, kernel, threshold, bias}: SparsifiedMatMulInputs,
   activation: FusedActivation,
@@ -154,7 +181,7 @@ function multiply(
  *
  * @returns [rows, K].
  */
-function maskedMatrix(
+export function maskedMatrix(
   backend: TensorflowBackend,
   x: tf.TensorInfo,
   rows: number,
@@ -175,7 +202,7 @@ function maskedMatrix(
  * @param b float32, [K, N].
  * @returns [rows, N].
  */
-function denseMatMul(backend: TensorflowBackend, a: tf.TensorInfo, b: tf.TensorInfo): tf.Tensor {
+export function denseMatMul(backend: TensorflowBackend, a: tf.TensorInfo, b: tf.TensorInfo): tf.Tensor {
   const {TF_ATTR_BOOL, TF_ATTR_TYPE, TF_FLOAT} = backend.binding;
   const attrs = [
     {name: 'transpose_a', type: TF_ATTR_BOOL, value: false},
@@ -186,14 +213,15 @@ function denseMatMul(backend: TensorflowBackend, a: tf.TensorInfo, b: tf.TensorI
 }
 
 /** `y` [rows, N] as [..., N] with the leading dimensions of `shape`; takes `y`. */
-function withRows(y: tf.Tensor, shape: readonly number[]): tf.Tensor {
+export function withRows(y: tf.Tensor, shape: readonly number[]): tf.Tensor {
   if (shape.length === 2) return y;
   const reshaped = tf.reshape(y, [...shape.slice(0, -1), y.shape[1] as number]);
   y.dispose();
   return reshaped;
 }
 
-function leadingSize(shape: readonly number[]): number {
+/** The product of all dimensions but the last. */
+export function leadingSize(shape: readonly number[]): number {
   return shape.slice(0, -1).reduce((size, dim) => size * dim, 1);
 }
 

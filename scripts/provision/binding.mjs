@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import {createRequire} from 'node:module';
-import {dirname, join} from 'node:path';
+import {basename, dirname, join} from 'node:path';
 import {publishFolder} from './cache.mjs';
 import {errorLine, findProgram, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
@@ -45,9 +45,9 @@ const COMMON_GYPI = `{
  * @param {string} tensorflow Version of libtensorflow.
  */
 export function bindingFolder(cache, packageFolder, tensorflow) {
-  const {version} = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8'));
+  const {name, version} = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8'));
   const machine = `${process.platform}-${process.arch}`;
-  return join(cache, `tfjs-node-${version}-tf${tensorflow}-napi${NAPI_VERSION}-${machine}`);
+  return join(cache, `${basename(name)}-${version}-tf${tensorflow}-napi${NAPI_VERSION}-${machine}`);
 }
 
 /**

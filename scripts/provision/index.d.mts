@@ -35,7 +35,28 @@ export interface LoadCheck {
   readonly reason: string;
   /** TensorFlow's version, for the node packages. */
   readonly tensorflow: string | null;
+  /** Whether results were seen in the GPU's memory; tfjs-node-gpu also loads without one. */
   readonly usesGpu: boolean;
+}
+
+export interface GpuDevice {
+  readonly name: string;
+  /** As `9.0`. */
+  readonly computeCapability: string;
+  readonly memoryMiB: number;
+}
+
+export interface Nvidia {
+  /** Version; null if there is no driver. */
+  readonly driver: string | null;
+  /** Empty also where nvidia-smi is missing, which alone tells. */
+  readonly devices: readonly GpuDevice[];
+  /** Whether there is a GPU with its driver. */
+  readonly present: boolean;
+  /** Why TensorFlow cannot use one; empty if nothing speaks against it. */
+  readonly reason: string;
+  /** What to do about it. */
+  readonly help: string;
 }
 
 export function provision(options?: ProvisionOptions): Promise<Provisioned>;
@@ -48,6 +69,18 @@ export function checkNodePackage(
 export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
 export function restoreNodeUtil(): void;
 export function findNative(options: NativeOptions): Promise<Native>;
+export function provisionGpu(options?: ProvisionOptions): Promise<Provisioned>;
+export function explainNoGpu(packageFolder: string): Promise<{reason: string; help: string}>;
+export function findGpuNative(options: {packageFolder: string; cache?: string}): Promise<Native>;
+export function findNvcc(): string | undefined;
+export const CUDA_LIBRARIES: readonly string[];
+export const DRIVER_LIBRARY: string;
+export function findLibraries(
+  names: readonly string[],
+  folders?: readonly string[],
+): Promise<{name: string; path: string | null}[]>;
+export function findNvidia(): Promise<Nvidia>;
+export function packagedFolders(packageFolder: string): string[];
 
 export interface Smollm2Options {
   /** The per-user cache. */

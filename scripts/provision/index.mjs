@@ -18,8 +18,12 @@ import {hasOfficialInstaller, runOfficialInstaller} from './official-installer.m
 import {requirePython} from './wheel.mjs';
 
 export {cacheFolder} from './cache.mjs';
+export {provisionGpu} from './gpu.mjs';
+export {explainNoGpu} from './gpu-work.mjs';
 export {checkLoad, checkNodePackage, packageFolderOf} from './load-check.mjs';
 export {findNative} from './native.mjs';
+export {findGpuNative, findNvcc} from './native-gpu.mjs';
+export {CUDA_LIBRARIES, DRIVER_LIBRARY, findLibraries, findNvidia, packagedFolders} from './nvidia.mjs';
 export {restoreNodeUtil} from './node-util.mjs';
 export {withLock} from './lock.mjs';
 export {fetchSmollm2, findSmollm2, SMOLLM2} from './smollm2.mjs';

@@ -38,7 +38,7 @@ export const WHEELS = {
     sha256: '4b24aca16d527a3cf1c37f720c04c484c3d20f4d0fdfa98632ac8b9f3be6eb5c',
   },
 };
-const WHEEL_PYTHON = ['--implementation', 'cp', '--python-version', '3.11', '--abi', 'cp311'];
+export const WHEEL_PYTHON = ['--implementation', 'cp', '--python-version', '3.11', '--abi', 'cp311'];
 
 /** 274 MB of wheel beside 1.0 GB unpacked. */
 const NEEDED_BYTES = 1.5e9;
@@ -107,26 +107,30 @@ export async function fetchLibtensorflow(folder, {wheel, python, log, pipArgs = 
     });
     await verifyChecksum(path, wheel.sha256, `${wheel.project} ${wheel.version}`);
     log('unpacking libtensorflow and its headers');
-    const unpacked = await runCommand(python, ['-c', UNPACK, path, partial], {timeoutMs: UNPACK_TIMEOUT_MS});
-    if (unpacked.code !== 0) {
-      throw new ProvisionError(
-        'unpack-failed',
-        `the wheel could not be unpacked: ${errorLine(unpacked)}`,
-        'check the free space of the cache folder and try again',
-      );
-    }
-    arrange(partial);
+    await unpackLibtensorflow(path, partial, python);
     rmSync(join(partial, 'download'), {recursive: true});
     writeJson(join(partial, 'source.json'), wheel);
   });
 }
 
 /**
- * The layout that binding.gyp expects: `-ltensorflow` and `-ltensorflow_framework` in `lib`.
+ * Unpacks library and headers of a TensorFlow wheel in the layout that binding.gyp expects: `-ltensorflow` and
+ * `-ltensorflow_framework` in `lib`.
  *
+ * @param {string} wheel Path.
  * @param {string} folder
+ * @param {string} python
+ * @throws {ProvisionError} If it is no wheel, or the disk is full.
  */
-function arrange(folder) {
+export async function unpackLibtensorflow(wheel, folder, python) {
+  const unpacked = await runCommand(python, ['-c', UNPACK, wheel, folder], {timeoutMs: UNPACK_TIMEOUT_MS});
+  if (unpacked.code !== 0) {
+    throw new ProvisionError(
+      'unpack-failed',
+      `the wheel could not be unpacked: ${errorLine(unpacked)}`,
+      'check the free space of the cache folder and try again',
+    );
+  }
   const lib = join(folder, 'lib');
   mkdirSync(lib);
   for (const name of ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2']) {

@@ -4,7 +4,7 @@
  * Node version or the processor change: then asking costs a few `stat` calls.
  */
 import {createHash} from 'node:crypto';
-import {existsSync, readdirSync, realpathSync, statSync} from 'node:fs';
+import {existsSync, readFileSync, readdirSync, realpathSync, statSync} from 'node:fs';
 import {cpus} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
@@ -19,7 +19,7 @@ const LOAD_TIMEOUT_MS = 120_000;
  * @property {boolean} loads
  * @property {string} reason Why it does not load; empty if it does.
  * @property {string | null} tensorflow TensorFlow's version, for the node packages.
- * @property {boolean} usesGpu
+ * @property {boolean} usesGpu Whether results were seen in the GPU's memory; tfjs-node-gpu also loads without one.
  */
 
 /**
@@ -41,7 +41,8 @@ export async function checkNodePackage(packageFolder, {cache = cacheFolder(), fr
   if (!fresh && proof?.fingerprint === fingerprint && proof.check?.loads === true) return proof.check;
 
   const check = await checkLoad('tensorflow', join(packageFolder, 'dist', 'index.js'));
-  if (check.loads) {
+  // That no GPU is used is asked again each time: it changes with drivers and libraries all over the system.
+  if (check.loads && (check.usesGpu || !isGpuPackage(packageFolder))) {
     try {
       writeJson(proofPath, {package: packageFolder, fingerprint, check});
     } catch {
@@ -61,7 +62,13 @@ export async function checkNodePackage(packageFolder, {cache = cacheFolder(), fr
 export async function checkLoad(kind, main) {
   const child = fileURLToPath(new URL('load-child.mjs', import.meta.url));
   const result = await runCommand(process.execPath, [child, kind, main], {
-    env: {...process.env, NODE_OPTIONS: '', TF_CPP_MIN_LOG_LEVEL: '3'},
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '',
+      TF_CPP_MIN_LOG_LEVEL: '3',
+      // Without it TensorFlow takes all of the GPU's memory, and what one tensor takes cannot be seen.
+      TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+    },
     timeoutMs: LOAD_TIMEOUT_MS,
   });
   if (result.code === 0) {
@@ -100,6 +107,11 @@ function fingerprintOf(packageFolder, binding) {
   const libraries = join(packageFolder, 'deps', 'lib');
   const files = existsSync(libraries) ? readdirSync(libraries).map((name) => join(libraries, name)) : [];
   const parts = [process.version, process.arch, cpus()[0]?.model ?? ''];
+  if (isGpuPackage(packageFolder)) {
+    const driver = '/proc/driver/nvidia/version';
+    parts.push(existsSync(driver) ? readFileSync(driver, 'utf8') : 'no driver');
+    parts.push(process.env.LD_LIBRARY_PATH ?? '', process.env.CUDA_VISIBLE_DEVICES ?? '');
+  }
   for (const file of [binding, ...files]) {
     if (!existsSync(file)) {
       parts.push(`${file} broken`);
@@ -109,6 +121,11 @@ function fingerprintOf(packageFolder, binding) {
     parts.push(`${realpathSync(file)} ${size} ${mtimeMs}`);
   }
   return hash(parts.join('\n'));
+}
+
+/** @param {string} packageFolder */
+function isGpuPackage(packageFolder) {
+  return /-gpu$/.test(JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')).name);
 }
 
 /** @param {string} reason @returns {LoadCheck} */

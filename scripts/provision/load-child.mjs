@@ -5,6 +5,7 @@
  * Usage: node load-child.mjs tensorflow|wasm|cpu PATH, where PATH is the main file of the package.
  */
 import {createRequire} from 'node:module';
+import {holdsResultsOnGpu} from './gpu-work.mjs';
 import {restoreNodeUtil} from './node-util.mjs';
 
 const [kind, main] = process.argv.slice(2);
@@ -24,6 +25,6 @@ const backend = /** @type {{binding?: {TF_Version: string}, isUsingGpuDevice?: b
 console.log(
   JSON.stringify({
     tensorflow: backend.binding?.TF_Version ?? null,
-    usesGpu: backend.isUsingGpuDevice === true,
+    usesGpu: backend.isUsingGpuDevice === true && (await holdsResultsOnGpu(tf)),
   }),
 );

@@ -58,7 +58,9 @@ describe('chooseBackend', () => {
       .to.have.property('message')
       .that.contains('not installed')
       .and.contains('Here load: node, cpu')
-      .and.contains('npm install @tensorflow/tfjs-node-gpu@4.22.0');
+      .and.contains(
+        'npm install --ignore-scripts @tensorflow/tfjs-node-gpu@4.22.0 && npx tfjs-sparsify provision --gpu',
+      );
   });
 
   it('rejects a machine on which none loads, with every reason', async () => {

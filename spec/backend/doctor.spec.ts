@@ -35,7 +35,18 @@ describe('doctor', () => {
     expect({code, stderr}).to.deep.equal({code: 0, stderr: ''});
     const diagnosis = JSON.parse(stdout) as Record<string, object | null> & {backends: object[]};
     expect(diagnosis).to.have.all.keys(
-      ...['node', 'processor', 'backends', 'used', 'problem', 'tensorflow', 'native', 'faster', 'cache'],
+      ...[
+        'node',
+        'processor',
+        'backends',
+        'used',
+        'problem',
+        'tensorflow',
+        'native',
+        'faster',
+        'gpu',
+        'cache',
+      ],
     );
     expect(diagnosis.node).to.have.all.keys('version', 'platform', 'arch', 'napi');
     expect(diagnosis.processor).to.have.all.keys('model', 'threads', 'features');

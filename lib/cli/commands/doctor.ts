@@ -1,6 +1,7 @@
 /** @file `tfjs-sparsify doctor`: prints which backends load, which is used and why, and what would be faster. */
 import {Command} from 'commander';
 import {doctor, type Diagnosis} from '../../backend/doctor.js';
+import type {GpuDiagnosis} from '../../backend/gpu.js';
 
 const HELP = `
 Example:
@@ -15,8 +16,11 @@ Output of --json, one object:
   used       {name, why}, or null if none can be used
   problem    why none can be used, or null
   tensorflow version of the TensorFlow library behind the used backend, or null
-  native     {loads, reason} of the native sparse kernels for tfjs-node, or null on another backend
+  native     {loads, reason} of the native sparse kernels for tfjs-node or tfjs-node-gpu, or null on another backend
   faster     {what, command}, or null
+  gpu        {driver, devices: [{name, computeCapability, memoryMiB}], libraries: [{name, path}], works, reason, help}, or
+             null without an NVIDIA GPU and tfjs-node-gpu; path is null if missed, works says whether results were seen
+             in the GPU's memory
   cache      folder of what provisioning keeps
 
 Exit code: 0, or 1 if no backend can be used or the one asked for does not load, 2 on wrong use.`;
@@ -44,6 +48,7 @@ function describe({
   tensorflow,
   native,
   faster,
+  gpu,
   cache,
 }: Diagnosis): string {
   const lines = [
@@ -59,6 +64,7 @@ function describe({
       return `  ${backend.name.padEnd(10)}${state}${library}${reason} [${version}]`;
     }),
   ];
+  if (gpu !== null) lines.push(...describeGpu(gpu));
   if (used === null) lines.push(`Used        none: ${problem ?? ''}`);
   else
     lines.push(
@@ -72,4 +78,18 @@ function describe({
   else lines.push(`Faster      ${faster.what}:`, `            ${faster.command}`);
   lines.push(`Cache       ${cache}`);
   return lines.join('\n');
+}
+
+function describeGpu({driver, devices, libraries, works, reason, help}: GpuDiagnosis): string[] {
+  const missed = libraries.filter(({path}) => path === null).map(({name}) => name);
+  const named = devices.map(
+    ({name, computeCapability, memoryMiB}) =>
+      `${name}, compute capability ${computeCapability}, ${(memoryMiB / 1024).toFixed(0)} GiB`,
+  );
+  return [
+    `GPU         ${named.join('; ') || 'not named by nvidia-smi'}; driver ${driver ?? 'missing'}`,
+    `            CUDA libraries: ${libraries.length - missed.length} found` +
+      (missed.length === 0 ? '' : `, missed: ${missed.join(' ')}`),
+    works ? '            tfjs-node-gpu computes on it' : `            not used: ${reason}; ${help}`,
+  ];
 }
