@@ -7,14 +7,14 @@
  */
 import {ensureBuilt} from './set-up/build.mjs';
 import {ensurePackages} from './set-up/packages.mjs';
-import {ensureBackend} from './set-up/backend.mjs';
+import {ensureBackend, ensureGpu} from './set-up/backend.mjs';
 import {ensureSmollm2} from './set-up/smollm2.mjs';
 import {build, check, coverage, docs, runScript, test, testNodes} from './set-up/tasks.mjs';
 
 /**
  * @typedef {object} Task
  * @property {string} summary
- * @property {readonly ('packages' | 'backend' | 'dist' | 'smollm2')[]} needs
+ * @property {readonly ('packages' | 'backend' | 'gpu' | 'dist' | 'smollm2')[]} needs
  * @property {(args: readonly string[]) => number | Promise<number>} run Returns the exit code.
  */
 
@@ -48,6 +48,11 @@ const TASKS = {
     needs: ['packages', 'backend', 'dist', 'smollm2'],
     run: testNodes,
   },
+  'test-gpu': {
+    summary: 'the CUDA kernels on an NVIDIA GPU, with tfjs-node-gpu',
+    needs: ['packages', 'gpu'],
+    run: (args) => runScript('test-gpu', args),
+  },
   build: {summary: 'dist/', needs: ['packages'], run: build},
   check: {summary: 'types, lint, format', needs: ['packages'], run: check},
   coverage: {
@@ -61,6 +66,7 @@ const TASKS = {
 const ENSURE = {
   packages: ensurePackages,
   backend: ensureBackend,
+  gpu: ensureGpu,
   dist: ensureBuilt,
   smollm2: ensureSmollm2,
 };
