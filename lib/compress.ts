@@ -6,7 +6,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type {Progress} from './calibration/run.js';
 import {copyStatistics} from './calibration/statistics.js';
 import {ModelError, ScopeError, SparsifyError, nearest} from './errors.js';
-import {asInt8, Int8Weight} from './layers/int8-weight.js';
+import {asInt8, type Int8Weight} from './layers/int8-weight.js';
 import {cloneModel} from './model/clone.js';
 import {
   COMPRESSIBLE_TYPES,
@@ -16,7 +16,7 @@ import {
   type WeightReport,
 } from './model/compressible.js';
 import {checkUsable, graphOf} from './model/dense-layers.js';
-import {dequantizeLayers, replaceByInt8} from './model/int8-layers.js';
+import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/int8-layers.js';
 import {INT8_MODES, type Int8Mode} from './quantization/int8.js';
 import {matchScope} from './scope/match.js';
 import type {IgnoredScope, TargetScope} from './scope/target-scope.js';
@@ -63,15 +63,13 @@ export async function compressWeights(
   options: CompressOptions = {},
 ): Promise<tf.LayersModel> {
   checkOptions(options);
-  const {mode = 'int8_asym', ignoredScope, inPlace = false, onProgress, signal} = options;
-  checkUsable(model);
-  const ignored = ignoredPaths(model, ignoredScope ?? null);
-  checkAnyLeft(model, ignored);
+  const {mode = 'int8_asym', ignoredScope = null, inPlace = false, onProgress, signal} = options;
+  const selected = weightPaths(model, ignoredScope);
   const compressed = inPlace ? model : cloneModel(model);
   const made = new Map<LayerVariable, Int8Weight>();
   try {
     const weights = compressibleWeights(compressed).filter(
-      ({path, variable}) => !ignored.has(path) && asInt8(variable) === undefined,
+      ({path, variable}) => selected.has(path) && asInt8(variable) === undefined,
     );
     for (const [i, placed] of weights.entries()) {
       signal?.throwIfAborted();
@@ -127,25 +125,24 @@ export function inspectWeights(model: tf.LayersModel): WeightReport[] {
   return reportWeights(model);
 }
 
-async function quantize({path, weight, variable}: PlacedWeight, mode: Int8Mode): Promise<Int8Weight> {
-  const values = (await variable.read().data()) as Float32Array;
-  try {
-    return Int8Weight.quantize(
-      variable.originalName,
-      values,
-      variable.shape as number[],
-      weight.layout,
-      mode,
-    );
-  } catch (error) {
-    if (!(error instanceof ModelError)) throw error;
-    throw new ModelError(
-      error.code,
-      `layer "${path}": ${error.message}`,
-      {...error.data, path},
-      {cause: error},
-    );
-  }
+async function quantize(placed: PlacedWeight, mode: Int8Mode): Promise<Int8Weight> {
+  return quantizeWeight(placed, (await placed.variable.read().data()) as Float32Array, mode);
+}
+
+/**
+ * The layers that `compressWeights` makes INT8.
+ *
+ * @returns Their paths, those that are INT8 already too.
+ * @throws {ScopeError} or {ModelError} as `compressWeights`.
+ */
+export function weightPaths(
+  model: tf.LayersModel,
+  ignoredScope: IgnoredScope | TargetScope | null,
+): ReadonlySet<string> {
+  checkUsable(model);
+  const ignored = ignoredPaths(model, ignoredScope);
+  checkAnyLeft(model, ignored);
+  return new Set(compressibleWeights(model).flatMap(({path}) => (ignored.has(path) ? [] : [path])));
 }
 
 function ignoredPaths(model: tf.LayersModel, scope: IgnoredScope | TargetScope | null): ReadonlySet<string> {

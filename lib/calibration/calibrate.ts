@@ -28,6 +28,14 @@ export interface CalibrationOptions extends TokenMaskOptions {
   readonly alpha?: number;
 }
 
+/** What a model computes for every batch, to be the input of the model that continues it. */
+export interface Carry {
+  /** Of the model's graph. */
+  readonly tensor: tf.SymbolicTensor;
+  /** Given the tensor's value in the batch of this index, under the thresholds that the batch met; owns it. */
+  take(value: tf.Tensor, index: number): void;
+}
+
 const METHODS: readonly CalibrationMethod[] = ['pooled', 'nncf'];
 
 /** Pooled thresholds are renewed once the statistics grew by this share: sooner would hardly move them. */
@@ -36,7 +44,10 @@ const RENEW_AFTER_GROWTH = 0.2;
 /**
  * Sets the threshold of each of `layers` from the data set.
  *
- * @param layers The layers to calibrate, by path; each holds its target.
+ * A model can be calibrated in parts, one after the other, each on what the one before it carries out: the results are
+ * those of the whole, since a layer's threshold in a batch depends only on what it read in that and earlier batches.
+ *
+ * @param layers The layers to calibrate, by path; each holds its target. May be none if there is something to carry.
  * @returns The statistics, for other targets later.
  * @throws {DatasetError} for a bad item; {SparsifyError} `unknown-method`; the signal's reason if it is aborted.
  */
@@ -44,9 +55,9 @@ export async function calibrate(
   model: tf.LayersModel,
   layers: ReadonlyMap<string, SparsifyingDense>,
   dataset: Batches,
-  options: CalibrationOptions & RunOptions = {},
+  options: CalibrationOptions & RunOptions & {readonly carry?: Carry} = {},
 ): Promise<CalibrationStatistics> {
-  const {method = 'pooled', alpha} = options;
+  const {method = 'pooled', alpha, carry = null} = options;
   if (!METHODS.includes(method)) {
     const near = nearest(String(method), METHODS)[0] ?? METHODS[0];
     throw new SparsifyError(
@@ -57,7 +68,9 @@ export async function calibrate(
   }
   for (const layer of layers.values()) layer.setThreshold(-Infinity);
   const pass: Calibration =
-    method === 'pooled' ? new PooledCalibration(model, layers) : new NncfCalibration(model, layers, alpha);
+    method === 'pooled'
+      ? new PooledCalibration(model, layers, carry)
+      : new NncfCalibration(model, layers, carry, alpha);
   await runPass(model, dataset, pass, options);
   return pass.finish();
 }
@@ -70,9 +83,16 @@ abstract class Calibration implements Pass {
     {readonly stream: Stream; readonly histogram: AbsHistogram}
   >();
 
-  constructor(protected readonly layers: ReadonlyMap<string, SparsifyingDense>) {}
+  constructor(
+    protected readonly layers: ReadonlyMap<string, SparsifyingDense>,
+    private readonly carry: Carry | null,
+  ) {}
 
   abstract recorder(index: number): ActivationRecorder;
+
+  take(carried: tf.Tensor, index: number): void {
+    this.carry!.take(carried, index);
+  }
 
   /** A layer is about to mask `values`, which its statistics hold already (hooked layers only). */
   protected abstract beforeMask(path: string, values: Float32Array, histogram: AbsHistogram): void;
@@ -113,10 +133,11 @@ class PooledCalibration extends Calibration {
   private readonly first: ActivationRecorder;
   private readonly countAtRenewal = new Map<string, number>();
 
-  constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>) {
-    super(layers);
-    this.following = new ActivationRecorder(model, layers, false);
-    this.first = readsSynchronously() ? new ActivationRecorder(model, layers, true) : this.following;
+  constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>, carry: Carry | null) {
+    super(layers, carry);
+    const recorder = (live: boolean) => new ActivationRecorder(model, layers, live, carry?.tensor);
+    this.following = recorder(false);
+    this.first = readsSynchronously() ? recorder(true) : this.following;
   }
 
   recorder(index: number): ActivationRecorder {
@@ -158,8 +179,13 @@ class NncfCalibration extends Calibration {
   private last: {readonly values: Float32Array; readonly target: number; readonly quantile: number} | null =
     null;
 
-  constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>, alpha?: number) {
-    super(layers);
+  constructor(
+    model: tf.LayersModel,
+    layers: ReadonlyMap<string, SparsifyingDense>,
+    carry: Carry | null,
+    alpha?: number,
+  ) {
+    super(layers, carry);
     if (!readsSynchronously()) {
       throw new BackendError(
         'asynchronous-backend',
@@ -167,7 +193,7 @@ class NncfCalibration extends Calibration {
           'read; use calibration "pooled", or calibrate on another backend',
       );
     }
-    this.live = new ActivationRecorder(model, layers, true);
+    this.live = new ActivationRecorder(model, layers, true, carry?.tensor);
     this.running = new Map([...layers.keys()].map((path) => [path, new RunningThreshold({alpha})]));
   }
 

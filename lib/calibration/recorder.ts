@@ -44,13 +44,20 @@ export class ActivationRecorder {
   private readonly exposed: ExposedStream[] = [];
   private readonly hooked: {readonly placed: Placed; readonly stream: Stream}[] = [];
   private readonly recorded: tf.SymbolicTensor[];
+  private readonly outputs: tf.SymbolicTensor[];
   private readonly intermediate: tf.LayersModel;
 
   /**
    * @param layers The targeted layers of `model`, by path.
    * @param live Whether to observe each layer within the forward pass. Needs a backend that reads synchronously.
+   * @param carried A tensor of the model's graph that `record` is to return, if one is wanted.
    */
-  constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>, live: boolean) {
+  constructor(
+    model: tf.LayersModel,
+    layers: ReadonlyMap<string, SparsifyingDense>,
+    live: boolean,
+    private readonly carried: tf.SymbolicTensor | null = null,
+  ) {
     const container = asContainer(model);
     const placed = denseLayers(model).flatMap(({path, ancestor}) => {
       const layer = layers.get(path);
@@ -74,16 +81,23 @@ export class ActivationRecorder {
     this.recorded = [...new Set(this.exposed.flatMap(({tensors}) => tensors))];
     const reached = new Set(this.hooked.map(({placed: {ancestor}}) => ancestor));
     const forced = [...reached].flatMap((layer) => calls(layer).flatMap((call) => call.outputTensors));
-    const outputs = [...new Set([...this.recorded, ...forced])];
-    this.intermediate = tf.model({inputs: model.inputs, outputs});
+    const wanted = carried === null ? [] : [carried];
+    this.outputs = [...new Set([...this.recorded, ...wanted, ...forced])];
+    this.intermediate = tf.model({inputs: model.inputs, outputs: this.outputs});
   }
 
-  /** Runs one batch and tells `observe` of every tensor that a targeted layer reads. */
-  async record(inputs: tf.Tensor[], observe: Observer): Promise<void> {
+  /**
+   * Runs one batch and tells `observe` of every tensor that a targeted layer reads.
+   *
+   * @returns The carried tensor's value, which the caller disposes; null if none is wanted.
+   */
+  async record(inputs: tf.Tensor[], observe: Observer): Promise<tf.Tensor | null> {
     this.setHooks(observe);
     let outputs: tf.Tensor[] = [];
+    let carried: tf.Tensor | null = null;
     try {
       outputs = [this.intermediate.predictOnBatch(inputs.length === 1 ? inputs[0] : inputs)].flat();
+      if (this.carried !== null) carried = tf.clone(outputs[this.outputs.indexOf(this.carried)]);
       const forced = outputs.splice(this.recorded.length);
       tf.dispose(forced);
       for (const [i, tensor] of this.recorded.entries()) {
@@ -94,6 +108,10 @@ export class ActivationRecorder {
           if (stream.tensors.includes(tensor)) observe({stream, values, shape, isNew: true, reader: null});
         }
       }
+      return carried;
+    } catch (error) {
+      carried?.dispose();
+      throw error;
     } finally {
       for (const {placed} of this.hooked) placed.layer.clearCallHook();
       tf.dispose(outputs);

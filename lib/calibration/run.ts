@@ -30,6 +30,8 @@ export interface Pass {
   recorder(index: number): ActivationRecorder;
   /** Told of what each layer reads in the batch of this index, rows that do not count left out. */
   observe(observation: Observation, index: number): void;
+  /** Given the tensor that the recorder carries out of the batch of this index, and owns it. */
+  take?(carried: tf.Tensor, index: number): void;
   /** Called after every batch. */
   afterBatch?(): void;
 }
@@ -52,10 +54,11 @@ export async function runPass(
     const mask = await readTokenMask(options, item, index);
     const inputs = toModelInputs(model, item, index);
     try {
-      await pass.recorder(index).record(inputs.tensors, (observation) => {
+      const carried = await pass.recorder(index).record(inputs.tensors, (observation) => {
         const values = rowsThatCount(observation.values, observation.shape, mask, skipLeadingTokens);
         pass.observe({...observation, values}, index);
       });
+      if (carried !== null) pass.take?.(carried, index);
     } finally {
       inputs.dispose();
     }

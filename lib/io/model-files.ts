@@ -106,29 +106,47 @@ async function checkReplaceable(jsonPath: string): Promise<void> {
 export async function saveLayersModel(
   model: tf.LayersModel,
   path: string,
-  {maxShardBytes, signal}: SaveOptions = {},
+  options: SaveOptions = {},
 ): Promise<tf.io.SaveResult> {
-  const weights = namedWeights(model);
+  const tensors = namedWeights(model.weights).map(({tensor}) => tensor);
+  return saveWithWeights(
+    model,
+    path,
+    {order: model.weights, pieces: bytesOf(tensors, options.signal)},
+    options,
+  );
+}
+
+/**
+ * Saves a LayersModel whose weights' values come from elsewhere, while they are made: `saveLayersModel` for models
+ * larger than the memory.
+ *
+ * @param model Its topology and metadata are read once all values are written.
+ * @param weights `order`: all of `model.weights` in any order, of which names, shapes and dtypes count; `pieces`: their
+ *   bytes in that order, cut anywhere, asked for one by one.
+ * @throws As `saveLayersModel`, and what `pieces` throws.
+ */
+export async function saveWithWeights(
+  model: tf.LayersModel,
+  path: string,
+  {order, pieces}: {readonly order: readonly tf.LayerVariable[]; readonly pieces: AsyncIterable<Uint8Array>},
+  {maxShardBytes}: FileSystemOptions = {},
+): Promise<tf.io.SaveResult> {
+  const specs = namedWeights(order).map(({name, tensor}) => ({
+    name,
+    shape: tensor.shape,
+    dtype: storedDtype(tensor),
+  }));
   const jsonPath = modelJsonPath(localPath(path));
   await checkReplaceable(jsonPath);
-  return writeModel(
-    jsonPath,
-    {
-      modelTopology: model.toJSON(null, false),
-      format: 'layers-model',
-      generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
-      convertedBy: null,
-      userDefinedMetadata: model.getUserDefinedMetadata(),
-    },
-    {
-      specs: weights.map(({name, tensor}) => ({name, shape: tensor.shape, dtype: storedDtype(tensor)})),
-      pieces: bytesOf(
-        weights.map(({tensor}) => tensor),
-        signal,
-      ),
-    },
-    maxShardBytes,
-  );
+  const describe = () => ({
+    modelTopology: model.toJSON(null, false),
+    format: 'layers-model',
+    generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
+    convertedBy: null,
+    userDefinedMetadata: model.getUserDefinedMetadata(),
+  });
+  return writeModel(jsonPath, describe, {specs, pieces}, maxShardBytes);
 }
 
 /** The path that a path or a file:// URL means. */
@@ -152,9 +170,9 @@ interface NamedWeight {
   readonly tensor: tf.Tensor;
 }
 
-function namedWeights(model: tf.LayersModel): NamedWeight[] {
+function namedWeights(weights: readonly tf.LayerVariable[]): NamedWeight[] {
   const names = new Set<string>();
-  return model.weights.map((variable) => {
+  return weights.map((variable) => {
     const name = variable.originalName;
     if (names.has(name)) {
       throw new ModelError(
@@ -169,7 +187,7 @@ function namedWeights(model: tf.LayersModel): NamedWeight[] {
     } catch (cause) {
       throw new ModelError(
         'disposed-model',
-        `the model "${model.name}" is disposed: its weights are gone`,
+        `the model is disposed: its weight "${name}" is gone`,
         {name},
         {cause},
       );

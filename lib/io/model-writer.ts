@@ -40,7 +40,7 @@ export interface WeightsToWrite {
  * Writes `model.json` and its weights; replaces an older model in one step.
  *
  * @param jsonPath Where the model.json goes; its folder is made if it is missing.
- * @param description Topology, format and metadata.
+ * @param description Topology, format and metadata; or what gives them, asked once the weights are written.
  * @param weights The weights, streamed.
  * @param maxShardBytes No weight file gets larger than this.
  * @returns What was written.
@@ -48,7 +48,7 @@ export interface WeightsToWrite {
  */
 export async function writeModel(
   jsonPath: string,
-  description: ModelDescription,
+  description: ModelDescription | (() => ModelDescription),
   {specs, pieces}: WeightsToWrite,
   maxShardBytes = MAX_SHARD_BYTES,
 ): Promise<io.SaveResult> {
@@ -67,7 +67,8 @@ export async function writeModel(
     try {
       const {paths, sha256, bytes} = await writeShards(staging, `${stem}-weights-`, pieces, maxShardBytes);
       checkComplete(specs, bytes, jsonPath);
-      const text = JSON.stringify({...description, weightsManifest: [{paths, sha256, weights: specs}]});
+      const described = typeof description === 'function' ? description() : description;
+      const text = JSON.stringify({...described, weightsManifest: [{paths, sha256, weights: specs}]});
       parseModelJson(text, jsonPath); // what this package would refuse to read, it does not write
       await writeText(join(staging, 'model.json'), text);
 
@@ -77,7 +78,7 @@ export async function writeModel(
       await rename(join(staging, 'model.json'), jsonPath);
       await flush(folder);
       await removeUnused(folder, stem, new Set(paths), oldWeights);
-      return {modelArtifactsInfo: artifactsInfo(description, specs, bytes)};
+      return {modelArtifactsInfo: artifactsInfo(described, specs, bytes)};
     } finally {
       process.off('exit', removeStaging);
       await rm(staging, {recursive: true, force: true});

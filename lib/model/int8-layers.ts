@@ -1,8 +1,10 @@
 /** @file Turning layers into their INT8 forms and back, in place: names, calls and what refers to them stay. */
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import {ModelError} from '../errors.js';
 import {COMPRESSIBLE_CLASSES, kindOf, type CompressibleClass, type Int8Layer} from '../layers/int8-layers.js';
-import {asInt8, standIn, type Int8Weight} from '../layers/int8-weight.js';
+import {asInt8, Int8Weight, standIn} from '../layers/int8-weight.js';
 import {adopt, isPlainDense, isSparsifying, release} from '../layers/sparsifying-dense.js';
+import type {Int8Mode} from '../quantization/int8.js';
 import {
   makeLayerVariable,
   ownNonTrainableWeights,
@@ -13,6 +15,42 @@ import {
 } from '../tfjs.js';
 import {compressibleWeights, type PlacedWeight} from './compressible.js';
 import {isSparsified} from './dense-layers.js';
+
+/**
+ * Quantizes a layer's weight.
+ *
+ * @param values Of the weight, float32.
+ * @throws {ModelError} `not-finite` or `int8-overflow`, naming the layer.
+ */
+export function quantizeWeight(
+  {path, weight, variable}: PlacedWeight,
+  values: Float32Array,
+  mode: Int8Mode,
+): Int8Weight {
+  const shape = variable.shape as number[];
+  try {
+    return Int8Weight.quantize(variable.originalName, values, shape, weight.layout, mode);
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error;
+    throw new ModelError(
+      error.code,
+      `layer "${path}": ${error.message}`,
+      {...error.data, path},
+      {cause: error},
+    );
+  }
+}
+
+/** An INT8 weight of zeros of the shape of a float32 one; its memory is not touched. */
+export function unfilledInt8({weight, variable}: PlacedWeight, mode: Int8Mode): Int8Weight {
+  const {originalName, shape} = variable;
+  return Int8Weight.build(originalName, shape as number[], weight.layout, mode, (name, size, dtype) => {
+    const zeros = tf.zeros(size, dtype);
+    const part = makeLayerVariable(zeros, name, false);
+    zeros.dispose();
+    return part;
+  });
+}
 
 /**
  * Puts an INT8 weight in the place of a layer's float32 one, whose memory is free then.

@@ -33,9 +33,29 @@ export function buildModel(config: LlamaConfig): tf.LayersModel {
   const ids = tf.input({shape: [null], dtype: 'int32', name: 'input_ids'});
   let hidden = embedded(config, ids); // [B, T, H]
   for (let i = 0; i < config.layers; i++) hidden = block(config, `model.layers.${i}`, hidden);
-  const normed = norm(config, FINAL_NORM_NAME, hidden);
-  const logits = apply(dense(HEAD_NAME, config.vocabularySize, false), normed);
-  return tf.model({name: config.architecture, inputs: ids, outputs: logits});
+  return tf.model({name: config.architecture, inputs: ids, outputs: head(config, hidden)});
+}
+
+/**
+ * Builds the model in parts that can be in memory one at a time: together they have the layers of `buildModel`, with
+ * the same names and, once filled, the same results.
+ *
+ * @returns The parts in order, built when they are asked for, all weights 0; the caller disposes each. The first takes
+ *   ids [B, T], the others what the one before gives first, float32 [B, T, H]; the last gives logits. Where the head
+ *   shares the embedding's weights, the first part holds a head too and gives its logits second.
+ */
+export function* buildParts(config: LlamaConfig): Generator<tf.LayersModel, void, undefined> {
+  registerLlamaLayers();
+  const {hiddenSize, layers, tiedEmbedding, vocabularySize} = config;
+  const ids = tf.input({shape: [null], dtype: 'int32', name: 'input_ids'});
+  const looked = embedded(config, ids);
+  const tied = tiedEmbedding ? [apply(dense(HEAD_NAME, vocabularySize, false), looked)] : [];
+  yield tf.model({inputs: ids, outputs: [looked, ...tied]});
+  for (let i = 0; i <= layers; i++) {
+    const hidden = tf.input({shape: [null, hiddenSize], name: 'hidden'}); // [B, T, H]
+    const outputs = i < layers ? block(config, `model.layers.${i}`, hidden) : head(config, hidden);
+    yield tf.model({inputs: hidden, outputs});
+  }
 }
 
 function embedded(config: LlamaConfig, ids: Symbolic): Symbolic {
@@ -51,6 +71,10 @@ function embedded(config: LlamaConfig, ids: Symbolic): Symbolic {
   const looked = apply(embedding, ids);
   if (embeddingScale === 1) return looked;
   return apply(new Scale({name: `${EMBEDDING_NAME}.scale`, factor: embeddingScale}), looked);
+}
+
+function head(config: LlamaConfig, hidden: Symbolic): Symbolic {
+  return apply(dense(HEAD_NAME, config.vocabularySize, false), norm(config, FINAL_NORM_NAME, hidden));
 }
 
 function block(config: LlamaConfig, path: string, input: Symbolic): Symbolic {

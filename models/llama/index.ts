@@ -8,3 +8,4 @@ export {
 } from './load-language-model.js';
 export {MODEL_NAMES, fetchModel, type FetchOptions, type FetchProgress} from './import/fetch.js';
 export {openCheckpoint} from './import/open-checkpoint.js';
+export {sparsifyStreamed, type SparsifyStreamedOptions} from './sparsify-streamed.js';

@@ -7,6 +7,9 @@ import type {Checkpoint} from './checkpoint.js';
 import {transpose} from './transpose.js';
 import {weightPlan, type PlannedWeight} from './weight-plan.js';
 
+/** Puts values, laid out as the variable has them, into a variable of a model. */
+export type StoreWeight = (variable: LayerVariable, values: Float32Array) => void;
+
 /** How far loading is. */
 export interface WeightsProgress {
   /** The tensor that was read last. */
@@ -37,9 +40,27 @@ const UNUSED = /\.rotary_emb\.inv_freq$|^rope_freqs\.weight$/;
 export async function loadWeights(
   model: tf.LayersModel,
   checkpoint: Checkpoint,
-  {onProgress, signal}: LoadWeightsOptions = {},
+  options: LoadWeightsOptions = {},
 ): Promise<void> {
-  const plan = inFileOrder(checkedPlan(checkpoint), checkpoint);
+  await loadPlanned(model, checkpoint, checkedPlan(checkpoint), options);
+}
+
+/**
+ * Fills some of a model's weights.
+ *
+ * @param model The model or a part of it that has all weights of `plan`.
+ * @param plan Some of `checkedPlan(checkpoint)`.
+ * @param store Where a weight's values go; by default into its variable.
+ * @throws As `loadWeights`.
+ */
+export async function loadPlanned(
+  model: tf.LayersModel,
+  checkpoint: Checkpoint,
+  weights: readonly PlannedWeight[],
+  {onProgress, signal}: LoadWeightsOptions = {},
+  store: StoreWeight = write,
+): Promise<void> {
+  const plan = inFileOrder(weights, checkpoint);
   const variables = variablesOf(model, plan);
   const total = plan.reduce((sum, {shape}) => sum + sizeOf(shape), 0);
   let done = 0;
@@ -55,13 +76,17 @@ export async function loadWeights(
         {tensor: planned.tensor, got: values.length, expected: planned.shape},
       );
     }
-    fill(variables[i], planned, values, checkpoint.normOffset);
+    store(variables[i], laidOut(planned, values, checkpoint.normOffset));
     onProgress?.({tensor: planned.tensor, done, total});
   }
 }
 
-/** The plan of a checkpoint's configuration, held against the tensors that it has. */
-function checkedPlan({config, tensors}: Checkpoint): PlannedWeight[] {
+/**
+ * The plan of a checkpoint's configuration, held against the tensors that it has.
+ *
+ * @throws {ModelError} `missing-tensor`, `wrong-shape`, `unexpected-tensor`.
+ */
+export function checkedPlan({config, tensors}: Checkpoint): PlannedWeight[] {
   const tiedToHead = config.tiedEmbedding && !tensors.has('model.embed_tokens.weight');
   const plan = weightPlan(config).map((planned) =>
     // Either name may hold the weights that both share.
@@ -109,9 +134,9 @@ function missingTensor(tensor: string, tensors: Checkpoint['tensors'], tied: boo
 }
 
 /** As the file has them, so that it is read from start to end. */
-function inFileOrder(plan: PlannedWeight[], {tensors}: Checkpoint): PlannedWeight[] {
+function inFileOrder(plan: readonly PlannedWeight[], {tensors}: Checkpoint): PlannedWeight[] {
   const place = new Map([...tensors.keys()].map((name, i) => [name, i]));
-  return plan.sort((a, b) => place.get(a.tensor)! - place.get(b.tensor)!);
+  return [...plan].sort((a, b) => place.get(a.tensor)! - place.get(b.tensor)!);
 }
 
 /** The model's variables in the order of `plan`, each with the shape that it must have. */
@@ -129,12 +154,16 @@ function variablesOf(model: tf.LayersModel, plan: readonly PlannedWeight[]): Lay
   });
 }
 
-function fill(variable: LayerVariable, planned: PlannedWeight, values: Float32Array, offset: number): void {
-  const {weight, shape} = planned;
+/** The values of a tensor as the model's weight has them; may be the same array. */
+function laidOut({weight, shape}: PlannedWeight, values: Float32Array, offset: number): Float32Array {
   const isNorm = weight === 'weight' || weight === 'q_norm' || weight === 'k_norm';
   if (isNorm && offset !== 0) for (let i = 0; i < values.length; i++) values[i] += offset;
-  const laidOut = weight === 'kernel' ? transpose(values, shape[0], shape[1]) : values;
-  const tensor = tf.tensor(laidOut, variable.shape as number[], 'float32');
+  return weight === 'kernel' ? transpose(values, shape[0], shape[1]) : values;
+}
+
+/** Writes values into their variable. */
+export function write(variable: LayerVariable, values: Float32Array): void {
+  const tensor = tf.tensor(values, variable.shape as number[], 'float32');
   variable.write(tensor);
   tensor.dispose();
   handOver(variable);

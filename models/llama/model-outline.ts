@@ -1,0 +1,105 @@
+/**
+ * @file A model whose large weights have no values: what scopes are matched against, and what topology, names and order
+ * of weights are taken from, while the values pass through memory part by part. Zeros that nothing reads take no memory
+ * (fresh pages of the system). Vectors (norms, biases, thresholds) do get their values.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import {weightPaths} from '../../lib/compress.js';
+import {compressibleWeights, type PlacedWeight} from '../../lib/model/compressible.js';
+import {
+  SPARSIFIABLE_TYPES,
+  graphOf,
+  makeSparsifying,
+  sparsifyingForms,
+} from '../../lib/model/dense-layers.js';
+import {quantizeWeight, replaceByInt8, unfilledInt8} from '../../lib/model/int8-layers.js';
+import {walkModel} from '../../lib/model/walk.js';
+import type {Int8Mode} from '../../lib/quantization/int8.js';
+import {selectTargets} from '../../lib/scope/select.js';
+import type {IgnoredScope, TargetScope} from '../../lib/scope/target-scope.js';
+import type {SparsifyScopes} from '../../lib/sparsify.js';
+import {asContainer, rawValue, type LayerVariable} from '../../lib/tfjs.js';
+import type {Checkpoint} from './checkpoint.js';
+import {buildModel} from './graph.js';
+import {write, type StoreWeight} from './load-weights.js';
+import {attachMetadata} from './saved-metadata.js';
+
+export interface OutlineOptions extends Partial<SparsifyScopes> {
+  readonly compress?: Int8Mode;
+  readonly compressIgnoredScope?: IgnoredScope | TargetScope | null;
+}
+
+export class ModelOutline {
+  /** Compressed and sparsified as asked for; its matrices are zeros. */
+  readonly model: tf.LayersModel;
+  /** Target sparsity by path, in the order of the graph. */
+  readonly targets: ReadonlyMap<string, number>;
+  /** Paths of the layers whose weights are INT8. */
+  private readonly compressed: ReadonlySet<string>;
+
+  /** @throws {ScopeError} if the scopes do not fit the model. */
+  constructor(
+    checkpoint: Checkpoint,
+    private readonly options: OutlineOptions,
+  ) {
+    const {compress, compressIgnoredScope = null, targetSparsityByScope, ignoredScope} = options;
+    this.model = buildModel(checkpoint.config);
+    try {
+      attachMetadata(this.model, checkpoint);
+      this.compressed = compress === undefined ? new Set() : weightPaths(this.model, compressIgnoredScope);
+      for (const placed of this.toCompress(this.model))
+        replaceByInt8(placed, unfilledInt8(placed, compress!));
+      this.targets =
+        targetSparsityByScope === undefined
+          ? new Map()
+          : selectTargets(graphOf(this.model), targetSparsityByScope, ignoredScope, SPARSIFIABLE_TYPES);
+      this.sparsify(this.model);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** Makes the targeted layers of the model or a part of it sparsifying, each with its target. */
+  sparsify(part: tf.LayersModel): void {
+    makeSparsifying(part, new Set(this.targets.keys()));
+    for (const [path, layer] of sparsifyingForms(part)) {
+      layer.targetSparsity = this.targets.get(path) ?? layer.targetSparsity;
+    }
+  }
+
+  /** How the weights of a part are stored: those that are to be INT8 are quantized at once. */
+  storeIn(part: tf.LayersModel): StoreWeight {
+    const compressible = new Map(this.toCompress(part).map((placed) => [placed.variable, placed]));
+    return (variable, values) => {
+      const placed = compressible.get(variable);
+      if (placed === undefined) write(variable, values);
+      else replaceByInt8(placed, quantizeWeight(placed, values, this.options.compress!));
+    };
+  }
+
+  /** Takes over the thresholds of a part; returns the variables that hold them here. */
+  takeThresholds(part: tf.LayersModel): LayerVariable[] {
+    const layers = sparsifyingForms(this.model);
+    return [...sparsifyingForms(part)].map(([path, {threshold}]) => {
+      const layer = layers.get(path)!;
+      layer.setThreshold(threshold!.read().dataSync()[0]);
+      return layer.threshold!;
+    });
+  }
+
+  dispose(): void {
+    disposePart(this.model);
+  }
+
+  private toCompress(part: tf.LayersModel): PlacedWeight[] {
+    return compressibleWeights(part).filter(({path}) => this.compressed.has(path));
+  }
+}
+
+/** Disposes a model with the weights of layers inside its layers. */
+export function disposePart(part: tf.LayersModel): void {
+  const weights = walkModel(asContainer(part)).layers.flatMap(({layer}): LayerVariable[] => layer.weights);
+  part.dispose();
+  for (const weight of weights) if (!rawValue(weight).isDisposed) weight.dispose();
+}
