@@ -16,7 +16,7 @@ import {perplexityCommand} from './commands/perplexity.js';
 import {provisionCommand} from './commands/provision.js';
 import {retargetCommand} from './commands/retarget.js';
 import {sparsifyCommand} from './commands/sparsify.js';
-import {explain} from './explain.js';
+import {explain, outOfDeviceMemory} from './explain.js';
 import {Interruption} from './interrupt.js';
 
 const HELP = `
@@ -84,6 +84,11 @@ function report(error: unknown): number {
   if (error instanceof SparsifyError) {
     console.error(`error: ${explain(error)}`);
     return error instanceof ScopeError || WRONG_USE_CODES.has(error.code) ? WRONG_USE : FAILED;
+  }
+  const memory = outOfDeviceMemory(error);
+  if (memory !== undefined) {
+    console.error(`error: ${memory}`);
+    return FAILED;
   }
   console.error(error);
   return FAILED;
