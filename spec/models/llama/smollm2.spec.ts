@@ -34,6 +34,12 @@ const TEST = read('models/llama/data/wikitext-2-test.txt');
 const CALIBRATION = read('models/llama/data/wikitext-2-calibration.txt');
 /** Tokens that a chunk scores. */
 const CHUNK = 2047;
+/**
+ * Standard deviation of a token's log likelihood between two orders of summation of the same sparse model: an input
+ * within rounding of its threshold is masked in one and kept in the other, which later layers amplify. Measured between
+ * the layers in pieces of 512 and of 128 tokens and the fused decoder: 0.31 to 0.38 nats; dense it is below 1e-4.
+ */
+const MASK_NOISE = 0.38;
 
 describe('SmolLM2-135M-Instruct', function () {
   this.timeout(600_000);
@@ -98,7 +104,8 @@ describe('SmolLM2-135M-Instruct', function () {
     const {tokenPerplexity, sparsity} = await sparse.perplexity(TEST, {protocol: 'token', windows: 2});
     const [first, second] = SPARSE.loglik_first_8_chunks;
     const reference = Math.exp(-(first + second) / (2 * CHUNK));
-    expect(tokenPerplexity / reference).to.be.closeTo(1, 1e-3);
+    const noise = MASK_NOISE / Math.sqrt(2 * CHUNK); // of the mean
+    expect(Math.log(tokenPerplexity / reference)).to.be.closeTo(0, 3 * noise);
     expect(sparsity!.layers).to.have.length(Object.keys(SPARSE.thresholds).length);
     expect(sparsity!.mean).to.be.within(0.33, 0.4); // 0.363 over the whole test split
   });
