@@ -2,9 +2,12 @@
 import {Command, Option} from 'commander';
 import type {CalibrationMethod} from '../../calibration/calibrate.js';
 import {compressWeights} from '../../compress.js';
+import {loadBackend} from '../../backend/load.js';
+import {FileError} from '../../errors.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
-import {inspect} from '../../model/inspect.js';
+import {inspect, type DenseReport} from '../../model/inspect.js';
 import type {Int8Mode} from '../../quantization/int8.js';
+import {isCheckpoint, sparsifyStreamed} from '../../../models/llama/index.js';
 import {sparsifyActivations} from '../../sparsify.js';
 import {addDataOptions, addTextOptions, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
@@ -26,6 +29,10 @@ Example:
       --scale 0.00392156862745098 --target '.*=0.5' --ignore digits --out sparse
   $ tfjs-sparsify sparsify SmolLM2-135M-Instruct.Q4_1.gguf --data calibration.txt --calibration nncf \\
       --target '@gate_up=0.3' --target '@down=0.5' --out sparse
+  $ tfjs-sparsify sparsify llama-2-7b/ --stream --compress int8_asym --data calibration.txt --target '@all=0.5' --out sparse
+
+With --stream a checkpoint larger than the memory is read, compressed, calibrated and written block by block: it takes
+one decoder block in float32 and what the layers between two blocks hold for all sequences. The result is the same.
 
 Output of --json, one object:
   out     the folder that holds the sparsified model
@@ -39,6 +46,7 @@ interface SparsifyCommandOptions extends DataOptions, BackendOptions {
   readonly ignore?: readonly string[];
   readonly calibration: CalibrationMethod;
   readonly compress?: Int8Mode;
+  readonly stream?: boolean;
   readonly statistics: boolean;
   readonly out: string;
   readonly json?: boolean;
@@ -60,6 +68,10 @@ export function sparsifyCommand(): Command {
         .default('pooled'),
     )
     .addOption(int8ModeOption('--compress <MODE>', 'make all weights INT8 first, as compress does'))
+    .option(
+      '--stream',
+      'hold one decoder block in memory at a time; for a GGUF file or a Hugging Face folder',
+    )
     .requiredOption('-o, --out <DIR>', 'folder for the sparsified model; an older model in it is replaced')
     .option('--no-statistics', 'do not save the statistics that retarget needs')
     .addOption(backendOption())
@@ -71,8 +83,47 @@ export function sparsifyCommand(): Command {
 }
 
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
-  const {target, ignore, calibration, compress, statistics, out, json} = options;
-  await checkSavePath(out);
+  await checkSavePath(options.out);
+  const {out, json} = options;
+  const layers = await (options.stream === true ? streamed : inMemory)(path, options, signal);
+  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
+  else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
+}
+
+async function streamed(
+  path: string,
+  options: SparsifyCommandOptions,
+  signal: AbortSignal,
+): Promise<DenseReport[]> {
+  const {target, ignore, calibration, compress, statistics, out, backend} = options;
+  if (!(await isCheckpoint(path))) {
+    throw new FileError(
+      'bad-option',
+      `--stream reads checkpoints, and ${path} is none: name a GGUF file or a Hugging Face folder`,
+      {path},
+    );
+  }
+  await loadBackend({name: backend});
+  return withProgress('sparsifying', 'parts', (onProgress) =>
+    sparsifyStreamed(path, out, {
+      data: (model) => openData(model, options),
+      compress,
+      targetSparsityByScope: target,
+      ignoredScope: ignoredScopeOf(ignore),
+      calibration,
+      saveStatistics: statistics,
+      onProgress,
+      signal,
+    }),
+  );
+}
+
+async function inMemory(
+  path: string,
+  options: SparsifyCommandOptions,
+  signal: AbortSignal,
+): Promise<DenseReport[]> {
+  const {target, ignore, calibration, compress, statistics, out} = options;
   const model = await openModel(path, {...options, signal});
   const data = await openData(model, options);
   if (compress !== undefined) {
@@ -94,6 +145,5 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
   await saveLayersModel(model, out, {signal});
   const layers = inspect(model);
   model.dispose();
-  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
-  else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
+  return layers;
 }

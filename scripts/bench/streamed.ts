@@ -1,0 +1,121 @@
+/**
+ * @file `npm run bench -- streamed`: a checkpoint is imported, compressed and sparsified with one block in memory at a
+ * time, and loaded in another process; what memory and time each takes.
+ *
+ * Usage: npm run bench -- streamed --model FOLDER --out FOLDER [--sequences 4] [--sequence-length 128] [--json]
+ */
+import {spawnSync} from 'node:child_process';
+import {readFileSync} from 'node:fs';
+import {fileURLToPath} from 'node:url';
+import {parseArgs} from 'node:util';
+import {loadBackend} from '../../lib/backend/load.js';
+import {inspectWeights} from '../../lib/compress.js';
+import type {Int8Mode} from '../../lib/quantization/int8.js';
+import {PROJECTIONS, loadLanguageModel, sparsifyStreamed} from '../../models/llama/index.js';
+
+const HELP = `Usage: npm run bench -- streamed --model FOLDER --out FOLDER [--sequences 4] [--sequence-length 128]
+                                  [--target 0.5] [--compress int8_asym|int8_sym|none] [--json]
+
+FOLDER is a checkpoint, one of scripts/make-checkpoint.ts say. Calibrates on pseudo-random ids.
+
+  peak    the most memory of the process, resident, as Linux counts it, with Node and libtensorflow
+  base    what it was before anything was read`;
+
+const {values: options} = parseArgs({
+  options: {
+    model: {type: 'string'},
+    out: {type: 'string'},
+    sequences: {type: 'string', default: '4'},
+    'sequence-length': {type: 'string', default: '128'},
+    target: {type: 'string', default: '0.5'},
+    compress: {type: 'string', default: 'int8_asym'},
+    json: {type: 'boolean', default: false},
+    load: {type: 'boolean', default: false},
+    help: {type: 'boolean', short: 'h', default: false},
+  },
+});
+
+/** What a process took, gigabytes. */
+interface Cost {
+  readonly seconds: number;
+  readonly base: number;
+  readonly peak: number;
+  /** Of the weights on disk and in memory. */
+  readonly weights?: number;
+}
+
+const {model, out} = options;
+if (options.help) console.log(HELP);
+else if (out === undefined || (model === undefined && !options.load)) {
+  console.error(`--model and --out are needed\n\n${HELP}`);
+  process.exitCode = 2;
+} else if (options.load) console.log(JSON.stringify(await load(out)));
+else {
+  const sparsified = await sparsify(model!, out);
+  if (!options.json) console.table({sparsified});
+  const loaded = loadElsewhere(out);
+  if (options.json) console.log(JSON.stringify({sparsified, loaded}, null, 2));
+  else console.table({loaded});
+}
+
+async function sparsify(from: string, to: string): Promise<Cost> {
+  const sequenceLength = Number(options['sequence-length']);
+  const sequences = Number(options.sequences);
+  const ids = Array.from({length: sequenceLength * sequences}, (_, i) => 3 + ((i * i * 7919) % 30011));
+  const vocabulary = vocabularyOf(from);
+  await loadBackend();
+  return measured(async () => {
+    await sparsifyStreamed(from, to, {
+      data: ids.map((id) => id % vocabulary),
+      sequenceLength,
+      sequences,
+      batchSize: sequences,
+      compress: options.compress === 'none' ? undefined : (options.compress as Int8Mode),
+      targetSparsityByScope: {[PROJECTIONS.all]: Number(options.target)},
+      onProgress: ({done, total}) =>
+        console.error(
+          `part ${done} of ${total}, ${gigabytes('VmRSS').toFixed(2)} GB, peak ${gigabytes('VmHWM').toFixed(2)}`,
+        ),
+    });
+  });
+}
+
+function vocabularyOf(folder: string): number {
+  return (JSON.parse(readFileSync(`${folder}/config.json`, 'utf8')) as {vocab_size: number}).vocab_size;
+}
+
+async function load(from: string): Promise<Cost> {
+  await loadBackend();
+  let weights = 0;
+  const cost = await measured(async () => {
+    const lm = await loadLanguageModel(from);
+    weights = inspectWeights(lm.model).reduce((sum, {bytes}) => sum + bytes, 0) / 1e9;
+  });
+  return {...cost, weights};
+}
+
+function loadElsewhere(from: string): Cost {
+  const args = [fileURLToPath(import.meta.url), '--load', '--out', from];
+  const {status, stdout} = spawnSync(process.execPath, [...process.execArgv, ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (status !== 0) throw new Error(`the process that should load ended with ${status}`);
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Cost;
+}
+
+async function measured(work: () => Promise<void>): Promise<Cost> {
+  const base = gigabytes('VmRSS');
+  const start = performance.now();
+  await work();
+  return {seconds: (performance.now() - start) / 1000, base, peak: gigabytes('VmHWM')};
+}
+
+/** A figure of this process's memory, where the system tells it. */
+function gigabytes(field: 'VmRSS' | 'VmHWM'): number {
+  if (process.platform !== 'linux') {
+    return (field === 'VmRSS' ? process.memoryUsage().rss : process.resourceUsage().maxRSS * 1024) / 1e9;
+  }
+  const text = readFileSync('/proc/self/status', 'utf8');
+  return (Number(new RegExp(`${field}:\\s*(\\d+)`).exec(text)?.[1]) * 1024) / 1e9;
+}
