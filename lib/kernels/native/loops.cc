@@ -401,21 +401,26 @@ void PackPanel(const Panel& panel, size_t depth, float* packed) {
   }
 }
 
+void MultiplyPackedLoop(const Tiles& x, size_t first_tile, size_t last_tile, const PackedPanel& panel, float* y,
+                        size_t y_stride) {
+  const size_t width = 2 * hn::Lanes(hn::ScalableTag<float>());
+  for (size_t n = 0; n < panel.columns; n += width) {
+    const size_t columns = HWY_MIN(width, panel.columns - n);
+    for (size_t tile = first_tile; tile < last_tile; tile++) {
+      const size_t first = x.First(tile);
+      const size_t rows = x.First(tile + 1) - first;
+      MultiplyTileOf<kTileRows>(rows, x.data + first * x.stride + panel.first_input * rows, panel.data + n * panel.depth,
+                                panel.depth, panel.first_input == 0, columns, y + first * y_stride + n, y_stride);
+    }
+  }
+}
+
 void MultiplyBlockLoop(const Tiles& x, size_t first_tile, size_t last_tile, const Panel& panel, float* packed,
                        float* y) {
-  const size_t width = 2 * hn::Lanes(hn::ScalableTag<float>());
   for (size_t k = 0; k < x.inputs || k == 0; k += kBlockDepth) {
     const size_t depth = HWY_MIN(kBlockDepth, x.inputs - k);
     PackPanel({panel.kernel + k * panel.stride, panel.stride, panel.first, panel.columns}, depth, packed);
-    for (size_t n = 0; n < panel.columns; n += width) {
-      const size_t columns = HWY_MIN(width, panel.columns - n);
-      for (size_t tile = first_tile; tile < last_tile; tile++) {
-        const size_t first = x.First(tile);
-        const size_t rows = x.First(tile + 1) - first;
-        MultiplyTileOf<kTileRows>(rows, x.data + first * x.stride + k * rows, packed + n * depth, depth, k == 0, columns,
-                                  y + first * panel.stride + panel.first + n, panel.stride);
-      }
-    }
+    MultiplyPackedLoop(x, first_tile, last_tile, {packed, k, depth, panel.columns}, y + panel.first, panel.stride);
   }
 }
 
@@ -498,6 +503,7 @@ HWY_EXPORT(TileRowsLoop);
 HWY_EXPORT(MaskTileLoop);
 HWY_EXPORT(SumRowsLoop);
 HWY_EXPORT(SumRowsBatchLoop);
+HWY_EXPORT(MultiplyPackedLoop);
 HWY_EXPORT(MultiplyBlockLoop);
 HWY_EXPORT(FinishLoop);
 HWY_EXPORT(SumAllLoop);
@@ -530,6 +536,11 @@ void SumRows(const Panel& panel, const uint32_t* index, const float* value, size
 void SumRowsBatch(const Panel& panel, size_t rows, const uint32_t* index, const float* value, size_t count,
                   bool skipping, float* sum) {
   HWY_DYNAMIC_DISPATCH(SumRowsBatchLoop)(panel, rows, index, value, count, skipping, sum);
+}
+
+void MultiplyPacked(const Tiles& x, size_t first_tile, size_t last_tile, const PackedPanel& panel, float* y,
+                    size_t y_stride) {
+  HWY_DYNAMIC_DISPATCH(MultiplyPackedLoop)(x, first_tile, last_tile, panel, y, y_stride);
 }
 
 void MultiplyBlock(const Tiles& x, size_t first_tile, size_t last_tile, const Panel& panel, float* packed, float* y) {

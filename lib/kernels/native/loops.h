@@ -71,6 +71,20 @@ void MaskTile(const float* x, size_t rows, size_t inputs, Threshold threshold, f
 // Inputs that MultiplyBlock takes at a time: with 16 columns they fill half of an L1 cache of 32 KB.
 constexpr size_t kBlockDepth = 256;
 
+// Columns of a panel lie together as strips two vectors wide, [strips, depth, width], aligned to 64 bytes and 0 beyond
+// the last column; of at most kBlockDepth rows of the kernel, those from `first_input` on.
+struct PackedPanel {
+  const float* data;
+  size_t first_input;
+  size_t depth;
+  size_t columns;
+};
+
+// y[r][n] += sum over the panel's inputs of x[r][k] * panel[k][n] for the rows of these tiles; = if it has the first input.
+// y is the panel's first column in row 0, whose rows are y_stride apart.
+void MultiplyPacked(const Tiles& x, size_t first_tile, size_t last_tile, const PackedPanel& panel, float* y,
+                    size_t y_stride);
+
 // y[r][n] = sum over k of x[r][k] * kernel[k][n] for the rows of these tiles and the columns of the panel, whose stride and
 // first column are those of y too. `packed` has room for kBlockDepth times the columns, rounded up to 32, and is aligned
 // to 64 bytes.

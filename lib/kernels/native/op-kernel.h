@@ -55,6 +55,7 @@ class Tensor {
   }
 
   float* data() const { return static_cast<float*>(tensorflow.TF_TensorData(tensor_)); }
+  const int8_t* bytes() const { return static_cast<const int8_t*>(tensorflow.TF_TensorData(tensor_)); }
   const std::vector<int64_t>& shape() const { return shape_; }
   size_t rank() const { return shape_.size(); }
   size_t size() const {

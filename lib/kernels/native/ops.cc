@@ -54,6 +54,17 @@ Layer LayerOf(const Tensor& kernel, const Tensor* bias, Activation activation, c
   return {kernel.data(), bias ? BiasOf(*bias, units) : nullptr, nullptr, units, activation};
 }
 
+// The parts of an INT8 kernel: values int32 [inputs, units / 4 rounded up], scale [units], zero point [units].
+Int8Kernel Int8KernelOf(const Tensor& values, const Tensor& scale, const Tensor& zero_point) {
+  const size_t units = scale.size(), words = (units + 3) / 4;
+  if (values.rank() != 2 || static_cast<size_t>(values.shape()[1]) != words || zero_point.size() != units) {
+    throw InvalidArgument("the INT8 kernel has values " + values.ShapeText() + ", scale " + scale.ShapeText() +
+                          " and zero point " + zero_point.ShapeText() +
+                          "; they must be [inputs, units / 4 rounded up], [units] and [units]");
+  }
+  return {values.bytes(), words * 4, scale.data(), zero_point.data()};
+}
+
 std::vector<Activation> ParseActivations(const std::string& names) {
   std::vector<Activation> activations;
   for (size_t start = 0; start <= names.size();) {
@@ -114,6 +125,32 @@ void ComputeMatMul(const Kernel& kernel, TF_OpKernelContext* context) {
   const Tensor y = Output(context, 0, Rows(x), layer.units);
   layer.y = y.data();
   SparsifiedMatMul(x.data(), shape.rows, shape.columns, limits, &layer, 1, Pool::Get());
+}
+
+void ComputeMatMulInt8(const Kernel& kernel, TF_OpKernelContext* context) {
+  const Tensor x = Input(context, 0), values = Input(context, 1), scale = Input(context, 2);
+  const Tensor zero_point = Input(context, 3), threshold = Input(context, 4);
+  const Matrix shape(x);
+  std::vector<Tensor> held;
+  if (tensorflow.TF_NumInputs(context) > 5) held.push_back(Input(context, 5));
+  const size_t units = scale.size();
+  const Int8Kernel int8 = Int8KernelOf(values, scale, zero_point);
+  if (static_cast<size_t>(values.shape()[0]) != shape.columns) {
+    throw InvalidArgument("the INT8 kernel has values " + values.ShapeText() + "; they must be [" +
+                          std::to_string(shape.columns) + ", units / 4] for an x with that many inputs");
+  }
+  const Threshold limits = ThresholdOf(threshold, shape.columns);
+  const Tensor y = Output(context, 0, Rows(x), units);
+  const float* const bias = held.empty() ? nullptr : BiasOf(held[0], units);
+  const Layer layer{nullptr, bias, y.data(), units, kernel.activations.at(0), int8};
+  SparsifiedMatMul(x.data(), shape.rows, shape.columns, limits, &layer, 1, Pool::Get());
+}
+
+void ComputeDequantize(const Kernel&, TF_OpKernelContext* context) {
+  const Tensor values = Input(context, 0), scale = Input(context, 1), zero_point = Input(context, 2);
+  const Int8Kernel int8 = Int8KernelOf(values, scale, zero_point);
+  const Tensor weights = Output(context, 0, {values.shape()[0]}, scale.size());
+  DequantizeKernel(int8, static_cast<size_t>(values.shape()[0]), scale.size(), weights.data(), Pool::Get());
 }
 
 void ComputeMatMulGroup(const Kernel& kernel, TF_OpKernelContext* context) {
@@ -201,6 +238,27 @@ std::string RegisterOps() {
               {"activation: string = 'linear'"},
               &CreateWithActivation,
               &Compute<ComputeMatMul>,
+              &DestroyKernel});
+    Register({"SparsifiedMatMulInt8",
+              {"x: float", "values: int32", "scale: float", "zero_point: float", "threshold: float"},
+              "y: float",
+              {"activation: string = 'linear'"},
+              &CreateWithActivation,
+              &Compute<ComputeMatMulInt8>,
+              &DestroyKernel});
+    Register({"SparsifiedMatMulInt8WithBias",
+              {"x: float", "values: int32", "scale: float", "zero_point: float", "threshold: float", "bias: float"},
+              "y: float",
+              {"activation: string = 'linear'"},
+              &CreateWithActivation,
+              &Compute<ComputeMatMulInt8>,
+              &DestroyKernel});
+    Register({"SparsifyDequantizeInt8",
+              {"values: int32", "scale: float", "zero_point: float"},
+              "weights: float",
+              {},
+              &CreatePlain,
+              &Compute<ComputeDequantize>,
               &DestroyKernel});
     Register({"SparsifiedMatMulGroup",
               {"x: float", "threshold: float", "kernels: M * float", "biases: B * float"},

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "flush-denormals.h"
+#include "int8-loops.h"
 
 namespace sparsify {
 namespace {
@@ -46,6 +47,9 @@ constexpr size_t kBlockRows = 144;
 constexpr size_t kSkippingRows = 12;
 constexpr size_t kSkippingRowsSmall = 16;
 constexpr size_t kSmallWeights = 1 << 21;
+
+// INT8 kernels of up to so many weights are multiplied with their weights rounded as defined: 3 us more at this size.
+constexpr size_t kRoundedWeights = 1 << 16;
 
 // With more kept than this, rows are read as one dense stream: there is nothing left for the prefetch to gain.
 constexpr double kDenseShare = 0.9;
@@ -85,6 +89,8 @@ struct KeptInputs {
   bool skipping;
 };
 
+size_t RowBytes(const Layer& layer) { return layer.int8.values ? layer.int8.stride : layer.units * sizeof(float); }
+
 // How one layer's work is cut: into blocks of columns (whole rows if the sums fit in the cache) and parts of the
 // list of kept inputs. Each task has sums of its own, which Finish adds up in order.
 struct Cut {
@@ -115,11 +121,36 @@ Cut CutLayer(const Layer& layer, const KeptInputs& kept, size_t share_bytes, uns
   return cut;
 }
 
-void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_count, Scratch& scratch, Pool& pool,
-                  bool* all_finite) {
-  size_t units = 0;
-  for (size_t l = 0; l < layer_count; l++) units += layers[l].units;
-  const size_t bytes = kept.count * units * sizeof(float);
+// Sum of the kept values of row r.
+double TotalOf(const KeptInputs& kept, size_t r) {
+  double totals[4] = {};  // so that an addition need not wait for the last
+  for (size_t i = 0; i < kept.count; i++) totals[i % 4] += static_cast<double>(kept.value[i * kept.rows + r]);
+  return (totals[0] + totals[1]) + (totals[2] + totals[3]);
+}
+
+// The product of the kept inputs and part of a layer's kernel: list entries [first, last), columns from `column` on.
+void SumLayer(const Layer& layer, const KeptInputs& kept, Int8Sums sums, size_t first, size_t last, size_t column,
+              size_t columns, float* sum) {
+  // Without a list of indices the rows are those from `first` on.
+  const size_t first_row = kept.index ? 0 : first;
+  const uint32_t* const index = kept.index ? kept.index + first : nullptr;
+  const float* const value = kept.value + first * kept.rows;
+  if (layer.int8.values) {
+    const Int8Kernel& kernel = layer.int8;
+    const Int8Panel panel{kernel.values + first_row * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point,
+                          column, columns};
+    SumInt8RowsBatch(panel, sums, kept.rows, index, value, last - first, kept.skipping, sum);
+  } else {
+    const Panel panel{layer.kernel + first_row * layer.units, layer.units, column, columns};
+    SumRowsBatch(panel, kept.rows, index, value, last - first, kept.skipping, sum);
+  }
+}
+
+void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_count, Int8Sums int8_sums, Scratch& scratch,
+                  Pool& pool, bool* all_finite) {
+  size_t row_bytes = 0;
+  for (size_t l = 0; l < layer_count; l++) row_bytes += RowBytes(layers[l]);
+  const size_t bytes = kept.count * row_bytes;
   const unsigned threads = bytes < kBytesForThreads ? 1 : pool.threads();
 
   std::vector<Cut> cuts(layer_count);
@@ -127,7 +158,7 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
   size_t sums = 0;
   for (size_t l = 0; l < layer_count; l++) {
     Cut& cut = cuts[l];
-    cut = CutLayer(layers[l], kept, kept.count * layers[l].units * sizeof(float), threads);
+    cut = CutLayer(layers[l], kept, kept.count * RowBytes(layers[l]), threads);
     cut.first_task = tasks;
     cut.sums = sums;
     tasks += cut.blocks * cut.parts;
@@ -148,12 +179,14 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
     // [parts, blocks, rows, block_columns]
     float* const sum =
         all_sums + cut.sums + (part * cut.blocks + block) * kept.rows * cut.block_columns;
-    // Without a list of indices the rows are those from `first` on.
-    const Panel panel{layers[l].kernel + (kept.index ? 0 : first * layers[l].units), layers[l].units, column,
-                      columns};
-    SumRowsBatch(panel, kept.rows, kept.index ? kept.index + first : nullptr, kept.value + first * kept.rows,
-                 last - first, kept.skipping, sum);
+    SumLayer(layers[l], kept, int8_sums, first, last, column, columns, sum);
   };
+
+  std::vector<float> totals;
+  for (size_t l = 0; l < layer_count && totals.empty() && int8_sums == Int8Sums::kSteps; l++) {
+    if (!layers[l].int8.values) continue;
+    for (size_t r = 0; r < kept.rows; r++) totals.push_back(static_cast<float>(TotalOf(kept, r)));
+  }
 
   std::atomic<bool> finite{true};
   const auto finish = [&](size_t l, size_t block) {
@@ -164,9 +197,16 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
     bool block_finite = true;
     for (size_t r = 0; r < kept.rows; r++) {
       const float* parts = all_sums + cut.sums + block * kept.rows * cut.block_columns + r * columns;
-      block_finite &= Finish(parts, cut.parts, cut.blocks * kept.rows * cut.block_columns,
-                             layer.bias ? layer.bias + column : nullptr, layer.activation, columns,
-                             layer.y + r * layer.units + column);
+      const size_t part_stride = cut.blocks * kept.rows * cut.block_columns;
+      const float* const bias = layer.bias ? layer.bias + column : nullptr;
+      float* const y = layer.y + r * layer.units + column;
+      if (layer.int8.values && int8_sums == Int8Sums::kSteps) {
+        ScaleSums(parts, cut.parts, part_stride, totals[r], layer.int8.scale + column, layer.int8.zero_point + column,
+                  columns, y);
+        block_finite &= Finish(y, 1, 0, bias, layer.activation, columns, y);
+      } else {
+        block_finite &= Finish(parts, cut.parts, part_stride, bias, layer.activation, columns, y);
+      }
     }
     if (!block_finite) finite.store(false, std::memory_order_relaxed);
   };
@@ -197,6 +237,21 @@ KeptInputs FindKept(const float* x, size_t rows, size_t inputs, Threshold thresh
   return kept;
 }
 
+// Columns of y from `column` on for some tiles of x. `packed` has room for a panel.
+void MultiplyColumns(const Tiles& tiles, size_t first_tile, size_t last_tile, const Layer& layer, size_t column,
+                     size_t columns, float* packed) {
+  if (!layer.int8.values) {
+    return MultiplyBlock(tiles, first_tile, last_tile, {layer.kernel, layer.units, column, columns}, packed, layer.y);
+  }
+  const Int8Kernel& kernel = layer.int8;
+  for (size_t k = 0; k < tiles.inputs || k == 0; k += kBlockDepth) {
+    const size_t depth = std::min(kBlockDepth, tiles.inputs - k);
+    PackInt8Panel({kernel.values + k * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point, column, columns},
+                  depth, packed);
+    MultiplyPacked(tiles, first_tile, last_tile, {packed, k, depth, columns}, layer.y + column, layer.units);
+  }
+}
+
 // Masks x and multiplies it densely, in blocks of rows and columns.
 void MultiplyMasked(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
                     size_t layer_count, Scratch& scratch, Pool& pool) {
@@ -223,8 +278,7 @@ void MultiplyMasked(const float* x, size_t rows, size_t inputs, Threshold thresh
       const size_t last_tile = tiles.count * (task % row_blocks + 1) / row_blocks;
       const size_t column = task / row_blocks * kBlockColumns;
       const size_t columns = std::min(kBlockColumns, layer.units - column);
-      MultiplyBlock(tiles, first_tile, last_tile, {layer.kernel, layer.units, column, columns},
-                    packed.Floats(kBlockDepth * kBlockColumns), layer.y);
+      MultiplyColumns(tiles, first_tile, last_tile, layer, column, columns, packed.Floats(kBlockDepth * kBlockColumns));
       if (layer.bias == nullptr && layer.activation == Activation::kLinear) return;
       for (size_t r = tiles.First(first_tile); r < tiles.First(last_tile); r++) {
         float* const row = layer.y + r * layer.units + column;
@@ -247,22 +301,35 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
     return MultiplyMasked(x, rows, inputs, threshold, layers, layer_count, sum_scratch, pool);
   }
   std::vector<Layer> moved(layers, layers + layer_count);
-  const auto multiply_rows = [&](size_t first, size_t count) {
+  const bool steps = std::any_of(layers, layers + layer_count, [](const Layer& layer) { return layer.int8.values; }) &&
+                     inputs * units > kRoundedWeights;
+  const auto multiply_rows = [&](size_t first, size_t count, Int8Sums int8_sums) {
     for (size_t l = 0; l < layer_count; l++) moved[l].y = layers[l].y + first * layers[l].units;
     const KeptInputs kept = FindKept(x + first * inputs, count, inputs, threshold, list_scratch);
     bool finite = true;
-    MultiplyKept(kept, moved.data(), layer_count, sum_scratch, pool, &finite);
+    MultiplyKept(kept, moved.data(), layer_count, int8_sums, sum_scratch, pool, &finite);
     return finite;
   };
   for (size_t first = 0; first < rows; first += kMaxBatch) {
     const size_t count = std::min(kMaxBatch, rows - first);
-    const bool finite = multiply_rows(first, count);
-    // Rows together read what any of them keeps, and 0 times an Inf or NaN that only another row keeps is NaN. Rare
-    // enough to be done again, row by row.
-    if (!finite && count > 1) {
-      for (size_t r = 0; r < count; r++) multiply_rows(first + r, 1);
+    const bool finite = multiply_rows(first, count, steps ? Int8Sums::kSteps : Int8Sums::kWeights);
+    // Rows together read what any of them keeps, and 0 times an Inf or NaN that only another row keeps is NaN; and an Inf
+    // in x times an INT8 weight is Inf, but NaN if the weight is made of steps. Rare enough to be done again, row by row.
+    if (!finite && (count > 1 || steps)) {
+      for (size_t r = 0; r < count; r++) multiply_rows(first + r, 1, Int8Sums::kWeights);
     }
   }
+}
+
+void DequantizeKernel(const Int8Kernel& kernel, size_t inputs, size_t units, float* weights, Pool& pool) {
+  const size_t rows_a_task = std::max<size_t>(1, kFloatsATask / std::max<size_t>(1, units));
+  const bool worth_waking = inputs * units >= kFloatsWorthWaking;
+  pool.ForEach(static_cast<uint32_t>(CeilDiv(inputs, rows_a_task)), worth_waking, [&](size_t task) {
+    const size_t last = std::min(inputs, (task + 1) * rows_a_task);
+    for (size_t k = task * rows_a_task; k < last; k++) {
+      DequantizeInt8(kernel.values + k * kernel.stride, kernel.scale, kernel.zero_point, units, weights + k * units);
+    }
+  });
 }
 
 void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, float* y, Pool& pool) {

@@ -6,6 +6,7 @@
 #define SPARSIFY_SPARSIFIED_MATMUL_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "activation.h"
 #include "loops.h"
@@ -13,20 +14,35 @@
 
 namespace sparsify {
 
+// An INT8 kernel, see int8-loops.h. Its weights are finite.
+struct Int8Kernel {
+  const int8_t* values;     // [inputs, stride]
+  size_t stride;            // units, rounded up to a multiple of 4
+  const float* scale;       // [units]
+  const float* zero_point;  // [units]
+};
+
 // One dense layer. Its arrays are read and written in place; none may overlap y.
 struct Layer {
-  const float* kernel;  // [inputs, units], row-major
+  const float* kernel;  // [inputs, units], row-major; not read if there is an INT8 kernel
   const float* bias;    // [units], or null
   float* y;             // [rows, units]
   size_t units;
   Activation activation;
+  Int8Kernel int8{};    // values null: none
 };
 
 // x is [rows, inputs]. An entry with |x| <= threshold counts as 0 and its row of the kernel has no effect on that
 // row's result, be it Inf or NaN (which beyond 12 rows count as 0 times Inf or NaN: NaN). The result depends on the number of threads (in the order of additions), not on
 // which of them did what. Denormal numbers count as 0, as in TensorFlow's own ops.
+//
+// Weights of INT8 kernels are rounded as defined beyond 12 rows and in small kernels; in others each of up to 12 rows counts
+// every weight with an error of at most 2^-11 of it (int8-loops.h says why).
 void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
                       size_t layer_count, Pool& pool);
+
+// The weights of an INT8 kernel, [inputs, units].
+void DequantizeKernel(const Int8Kernel& kernel, size_t inputs, size_t units, float* weights, Pool& pool);
 
 // y = x with +0 where masked, [rows, inputs].
 void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, float* y, Pool& pool);
