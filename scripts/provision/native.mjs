@@ -44,6 +44,7 @@ const UNITS = [
   'decoder-op.cc',
   'decoder-products.cc',
   'decoder-session.cc',
+  'int8-loops.cc',
   'large-pages.cc',
   'loops.cc',
   'ops.cc',
