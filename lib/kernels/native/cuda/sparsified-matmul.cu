@@ -368,7 +368,10 @@ cudaError_t CurrentDevice(Device* device) {
   if (error == cudaSuccess) {
     error = cudaDeviceGetAttribute(&device->multiprocessors, cudaDevAttrMultiProcessorCount, id);
   }
-  device->clusters = clusters != 0;
+  // Code that the driver has compiled from PTX for an older chip has no clusters in it.
+  cudaFuncAttributes code = {};
+  if (error == cudaSuccess) error = cudaFuncGetAttributes(&code, ClusterKernel<Shape<Float32, 1, 4, 1, 32, 4>>);
+  device->clusters = clusters != 0 && code.ptxVersion >= 90;
   return error;
 }
 
