@@ -94,7 +94,11 @@ export function registerTensorflowKernels(native: NativeKernels): void {
   if (registered !== undefined) return;
   native.register();
   tf.registerKernel({kernelName: SPARSIFIED_MATMUL, backendName: 'tensorflow', kernelFunc});
-  tf.registerKernel({kernelName: SPARSIFIED_MATMUL_INT8, backendName: 'tensorflow', kernelFunc: int8KernelFunc});
+  tf.registerKernel({
+    kernelName: SPARSIFIED_MATMUL_INT8,
+    backendName: 'tensorflow',
+    kernelFunc: int8KernelFunc,
+  });
   tf.registerKernel({kernelName: DEQUANTIZE_INT8, backendName: 'tensorflow', kernelFunc: dequantizeFunc});
   registered = native;
 }
@@ -109,16 +113,22 @@ export function registeredKernels(): NativeKernels | undefined {
  *
  * @param numbers float32, a vector: the model's sizes and flags.
  * @param weights float32.
+ * @param words int32, of the INT8 matrices.
  * @throws {Error} If the weights do not fit the numbers.
  */
 export function prepareDecoder(
   native: NativeDecoding,
   numbers: tf.Tensor,
   weights: readonly tf.Tensor[],
+  words: readonly tf.Tensor[],
 ): DecoderModelHandle {
   const backend = tf.backend() as unknown as TensorflowBackend;
-  const attrs = [{name: 'N', type: backend.binding.TF_ATTR_INT, value: weights.length}];
-  const id = backend.executeSingleOutput('SparsifyDecoderPrepare', attrs, [numbers, ...weights]);
+  const type = backend.binding.TF_ATTR_INT;
+  const attrs = [
+    {name: 'N', type, value: weights.length},
+    {name: 'M', type, value: words.length},
+  ];
+  const id = backend.executeSingleOutput('SparsifyDecoderPrepare', attrs, [numbers, ...weights, ...words]);
   const [value] = id.dataSync();
   id.dispose();
   return native.decoderModel(value);
@@ -146,7 +156,11 @@ const int8KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
 
 const dequantizeFunc: tf.KernelFunc = ({inputs, backend}) => {
   const {values, scale, zeroPoint} = inputs as unknown as Int8Infos;
-  return (backend as TensorflowBackend).executeSingleOutput('SparsifyDequantizeInt8', [], [values, scale, zeroPoint]);
+  return (backend as TensorflowBackend).executeSingleOutput(
+    'SparsifyDequantizeInt8',
+    [],
+    [values, scale, zeroPoint],
+  );
 };
 
 function multiply(

@@ -11,7 +11,8 @@ import {
 } from '../../lib/kernels/native-decoding.js';
 import {prepareDecoder, registeredKernels, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {isSparsifying} from '../../lib/layers/sparsifying-dense.js';
-import {rawValue} from '../../lib/tfjs.js';
+import {isSparsified} from '../../lib/model/dense-layers.js';
+import {rawValue, type LayerVariable} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
 import {checkedIds, checkIdle, checkTargets, checkTruncation, type DecoderState} from './decoder-checks.js';
 import type {AppendOptions, Decoder, MaskedCount} from './decoder.js';
@@ -24,8 +25,8 @@ export interface NativeDecoderOptions {
   /** Of keys and values. Default `float32`. */
   readonly cache?: Storage;
   /**
-   * Of the Dense kernels. `float32`, the default, uses the model's own memory; `bfloat16` is a copy, shared by all
-   * decoders of the model.
+   * Of the Dense kernels that are float32. `float32`, the default, uses the model's own memory; `bfloat16` is a copy,
+   * shared by all decoders of the model. INT8 kernels are always used where they are.
    */
   readonly weights?: Storage;
 }
@@ -93,7 +94,7 @@ class NativeDecoder implements Decoder {
     this.logits = new Float32Array(vocabulary);
     this.thresholds = new Float32Array(layout.denses.length).fill(-Infinity);
     this.thresholdIds = layout.denses.map(() => null);
-    this.counted = layout.denses.flatMap(({layer}, i) => (isSparsifying(layer) ? [i] : []));
+    this.counted = layout.denses.flatMap(({layer}, i) => (isSparsified(layer) ? [i] : []));
   }
 
   async append(tokens: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array> {
@@ -234,11 +235,11 @@ class NativeDecoder implements Decoder {
       known.users++;
       return known;
     }
-    const {numbers, frequencies, weights} = this.layout;
+    const {numbers, frequencies, weights, words} = this.layout;
     const none = tf.zeros([0]);
     const description = tf.tensor1d([...numbers, Number(this.weights === 'bfloat16'), ...frequencies]);
     const tensors = weights.map((weight) => (weight === null ? none : rawValue(weight)));
-    const handle = prepareDecoder(this.native, description, tensors);
+    const handle = prepareDecoder(this.native, description, tensors, words.map(rawValue));
     tf.dispose([none, description]);
     const prepared = {handle, ids: dataIdsOf(this.layout), users: 1};
     byStorage.set(this.weights, prepared);
@@ -254,11 +255,12 @@ class NativeDecoder implements Decoder {
   }
 }
 
-function dataIdsOf({weights}: NativeLayout): object[] {
-  return weights.flatMap((weight) => (weight === null ? [] : [rawValue(weight).dataId]));
+function dataIdsOf({weights, words}: NativeLayout): object[] {
+  return [...weights, ...words].flatMap((weight) => (weight === null ? [] : [rawValue(weight).dataId]));
 }
 
-function isCurrent({ids}: Prepared, {weights}: NativeLayout): boolean {
+function isCurrent({ids}: Prepared, {weights, words}: NativeLayout): boolean {
   let next = 0;
-  return weights.every((weight) => weight === null || rawValue(weight).dataId === ids[next++]);
+  const isSame = (weight: LayerVariable | null) => weight === null || rawValue(weight).dataId === ids[next++];
+  return weights.every(isSame) && words.every(isSame);
 }

@@ -27,11 +27,16 @@ export interface NativeLayout {
   readonly frequencies: Float32Array;
   /** In the order of their thresholds and counts. */
   readonly denses: readonly PlacedDense[];
-  /** In the order of the op; null where this model has none. */
+  /** float32, in the order of the op; null where this model has none, or an INT8 matrix. */
   readonly weights: readonly (LayerVariable | null)[];
+  /** The numbers of the INT8 matrices, int32, in the same order. */
+  readonly words: readonly LayerVariable[];
 }
 
 const ACTIVATIONS: readonly GateActivation[] = ['silu', 'gelu', 'gelu_tanh'];
+
+/** Stock, and as `compressWeights` makes it. */
+const EMBEDDING_CLASSES: readonly string[] = ['Embedding', 'Int8Embedding'];
 
 /** Raised inside this file for a model that the decoder cannot hold. */
 class Unfit extends Error {}
@@ -55,11 +60,20 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
   const {layers} = walkModel(asContainer(model));
   const byPath = new Map(layers.map(({path, layer}) => [path, layer]));
   const weights: (LayerVariable | null)[] = [];
+  const words: LayerVariable[] = [];
   const denses: PlacedDense[] = [];
+  /** A matrix and what follows it; of one in INT8, its scale and zero point come last. */
+  const matrix = (weight: LayerVariable, ...others: (LayerVariable | null)[]): void => {
+    const int8 = asInt8(weight)?.variables;
+    weights.push(int8 === undefined ? weight : null, ...others);
+    if (int8 === undefined) return;
+    weights.push(int8.scale, int8.zeroPoint);
+    words.push(int8.values);
+  };
   const dense = (path: string): void => {
     const layer = linearDense(byPath.get(path), path);
     denses.push({path, layer});
-    weights.push(layer.kernel, layer.bias);
+    matrix(layer.kernel!, layer.bias);
   };
   const norm = (path: string): void => {
     const layer = byPath.get(path);
@@ -67,7 +81,9 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
     weights.push(layer.weight);
   };
 
-  weights.push(embedding(byPath.get(EMBEDDING_NAME), config));
+  const table = embedding(byPath.get(EMBEDDING_NAME), config);
+  if (table === null) weights.push(null);
+  else matrix(table);
   norm(FINAL_NORM_NAME);
   for (let i = 0; i < config.layers; i++) {
     const path = `model.layers.${i}`;
@@ -82,7 +98,7 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
     for (const name of feedForwardNames(config)) dense(`${path}.${name}`);
   }
   dense(HEAD_NAME);
-  return {numbers: numbersOf(config), frequencies: rotaryFrequencies(config), denses, weights};
+  return {numbers: numbersOf(config), frequencies: rotaryFrequencies(config), denses, weights, words};
 }
 
 /** The Dense layers of a feed-forward part, in the order of the op. */
@@ -123,17 +139,17 @@ function linearDense(layer: Layer | undefined, path: string): DenseLayer {
   if (layer === undefined || !(isPlainDense(layer) || isSparsifying(layer))) throw new Unfit(path);
   const activation = layer.activation?.getClassName() ?? 'linear';
   const {kernel} = layer;
-  const isFloat = kernel !== null && asInt8(kernel) === undefined && rawValue(kernel).dtype === 'float32';
-  if (!isFloat || activation !== 'linear') {
-    throw new Unfit(path);
-  }
+  // An INT8 kernel says float32, which is what it stands for.
+  const isKnown = kernel !== null && (asInt8(kernel) !== undefined || rawValue(kernel).dtype === 'float32');
+  if (!isKnown || activation !== 'linear') throw new Unfit(path);
   return layer;
 }
 
 /** The table [vocabulary, hidden], or null if it is the head's kernel. */
 function embedding(layer: Layer | undefined, {tiedEmbedding}: LlamaConfig): LayerVariable | null {
   if (layer instanceof TiedEmbedding && tiedEmbedding) return null;
-  if (layer === undefined || tiedEmbedding || layer.getClassName() !== 'Embedding')
+  const {embeddings} = (layer ?? {}) as {embeddings?: LayerVariable};
+  if (tiedEmbedding || embeddings === undefined || !EMBEDDING_CLASSES.includes(layer!.getClassName()))
     throw new Unfit(EMBEDDING_NAME);
-  return layer.weights[0];
+  return embeddings;
 }

@@ -71,7 +71,8 @@ DecoderNumbers NumbersOf(const DecoderTensor& tensor) {
 
 class DecoderModel::Reader {
  public:
-  Reader(DecoderModel& model, const std::vector<DecoderTensor>& tensors) : model_(model), tensors_(tensors) {}
+  Reader(DecoderModel& model, const std::vector<DecoderTensor>& tensors, const std::vector<DecoderWords>& words)
+      : model_(model), tensors_(tensors), words_(words) {}
 
   const float* Tensor(const std::string& name, std::initializer_list<size_t> dims, bool optional = false) {
     if (at_ == tensors_.size()) throw DecoderProblem("there is no tensor for " + name);
@@ -84,15 +85,31 @@ class DecoderModel::Reader {
     return tensor.data;
   }
 
+  // `channels` rows or columns have a scale each.
+  Int8Kernel Int8(const std::string& name, size_t rows, size_t columns, size_t channels) {
+    if (next_words_ == words_.size()) throw DecoderProblem("there is no tensor for " + name);
+    const DecoderWords& words = words_[next_words_++];
+    const size_t row_words = (columns + 3) / 4;
+    if (words.shape != Shape({rows, row_words})) {
+      throw DecoderProblem(name + " has shape " + ShapeText(words.shape) + ", expected " +
+                           ShapeText(Shape({rows, row_words})));
+    }
+    model_.owners_.push_back(words.owner);
+    const float* const scale = Tensor("the scale of " + name, {channels});
+    return {words.data, row_words * 4, scale, Tensor("the zero point of " + name, {channels})};
+  }
+
   DecoderDense Dense(const std::string& name, size_t inputs, size_t units) {
     DecoderDense dense;
     const size_t kernel_owner = model_.owners_.size();
-    dense.kernel = Tensor(name, {inputs, units});
+    dense.kernel = Tensor(name, {inputs, units}, true);
     dense.bias = Tensor("the bias of " + name, {units}, true);
     dense.inputs = inputs;
     dense.units = units;
     dense.id = model_.dense_count++;
-    if (model_.numbers.narrow) {
+    if (dense.kernel == nullptr) {
+      dense.int8 = Int8(name, inputs, units, units);
+    } else if (model_.numbers.narrow) {
       const size_t size = inputs * units;
       auto* const narrow = static_cast<BFloat16*>(model_.narrowed_.Allocate(size * sizeof(BFloat16)));
       NarrowAll(dense.kernel, size, narrow);
@@ -118,22 +135,30 @@ class DecoderModel::Reader {
     if (at_ != tensors_.size()) {
       throw DecoderProblem(std::to_string(tensors_.size()) + " tensors, expected " + std::to_string(at_));
     }
+    if (next_words_ != words_.size()) {
+      throw DecoderProblem(std::to_string(words_.size()) + " INT8 tensors, expected " + std::to_string(next_words_));
+    }
   }
 
  private:
   DecoderModel& model_;
   const std::vector<DecoderTensor>& tensors_;
-  size_t at_ = 0;
+  const std::vector<DecoderWords>& words_;
+  size_t at_ = 0, next_words_ = 0;
 };
 
-DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<DecoderTensor>& tensors)
+DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<DecoderTensor>& tensors,
+                           const std::vector<DecoderWords>& words)
     : numbers(NumbersOf(description)) {
   const DecoderNumbers& n = numbers;
   const float* const frequency = description.data + DecoderNumbers::kCount;
   frequencies.assign(frequency, frequency + n.head_size / 2);
   const size_t queries = n.heads * n.head_size, keys = n.key_heads * n.head_size;
-  Reader reader(*this, tensors);
-  embedding = reader.Tensor("the embedding", {n.vocabulary, n.hidden}, n.tied);
+  Reader reader(*this, tensors, words);
+  embedding = reader.Tensor("the embedding", {n.vocabulary, n.hidden}, true);
+  if (embedding == nullptr && !n.tied) {
+    int8_embedding = reader.Int8("the embedding", n.vocabulary, n.hidden, n.vocabulary);
+  }
   final_norm = reader.Tensor("the final norm", {n.hidden});
   for (size_t l = 0; l < n.layers; l++) {
     const std::string at = " of layer " + std::to_string(l);
@@ -167,8 +192,9 @@ DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<D
 std::vector<MemoryRange> DecoderModel::InPlace() const {
   std::vector<MemoryRange> ranges;
   const auto add = [&ranges](const DecoderDense& dense) {
-    if (dense.kernel == nullptr) return;
-    const auto first = reinterpret_cast<uintptr_t>(dense.kernel);
+    const auto first = dense.int8.values ? reinterpret_cast<uintptr_t>(dense.int8.values)
+                                         : reinterpret_cast<uintptr_t>(dense.kernel);
+    if (first == 0) return;
     ranges.push_back({first, first + dense.bytes()});
   };
   for (const DecoderLayer& layer : layers) {

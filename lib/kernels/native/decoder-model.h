@@ -13,6 +13,7 @@
 #include "decoder-loops.h"
 #include "large-pages.h"
 #include "page-arena.h"
+#include "sparsified-matmul.h"
 
 namespace sparsify {
 
@@ -26,7 +27,7 @@ struct DecoderNumbers {
   bool fused;       // one Dense for q, k, v and one for gate, up
   size_t experts;   // 0: one feed-forward part for all tokens
   size_t experts_per_token;
-  bool narrow;      // keep the Dense kernels in bfloat16
+  bool narrow;      // keep the Dense kernels that are given in float in bfloat16
   static constexpr size_t kCount = 17;
 };
 
@@ -36,14 +37,25 @@ struct DecoderTensor {
   std::shared_ptr<void> owner;  // of the data
 };
 
-// Kernel [inputs, units], in float or, where `kernel` is null, in bfloat16.
+// INT8 numbers, int32 [rows, columns / 4 rounded up]: signed bytes, four to a word.
+struct DecoderWords {
+  const int8_t* data;
+  std::vector<int64_t> shape;
+  std::shared_ptr<void> owner;  // of the data
+};
+
+// Kernel [inputs, units]: in float, in bfloat16 or in INT8, the others null.
 struct DecoderDense {
   const float* kernel = nullptr;
   const BFloat16* narrow = nullptr;
+  Int8Kernel int8{};
   const float* bias = nullptr;  // [units] or null
   size_t inputs = 0, units = 0;
   size_t id = 0;  // place of its threshold and counts
-  size_t bytes() const { return inputs * units * (narrow ? sizeof(BFloat16) : sizeof(float)); }
+  size_t row_bytes() const {
+    return int8.values ? int8.stride : units * (narrow ? sizeof(BFloat16) : sizeof(float));
+  }
+  size_t bytes() const { return inputs * row_bytes(); }
 };
 
 struct FeedForward {
@@ -72,15 +84,19 @@ class DecoderModel {
   // for each layer input norm, kernel and bias of q, k, v (or of the one for all), norms of query and key heads, kernel
   // and bias of the output, second norm, then kernel and bias of gate, up, down (or of the one for both, and down), or with
   // experts those of the router and of w1, w3, w2 of each expert; kernel and bias of the head. Dense layers have their
-  // ids in this order, from 0. What is used in place is owned as long as the model lives.
-  DecoderModel(const DecoderTensor& numbers, const std::vector<DecoderTensor>& tensors);
+  // ids in this order, from 0. An INT8 matrix has [0] for its kernel (an untied embedding, for itself); behind the bias
+  // come its scale and zero point, each [units] ([vocabulary]), and `words` has its numbers, in the same order. What is
+  // used in place is owned as long as the model lives.
+  DecoderModel(const DecoderTensor& numbers, const std::vector<DecoderTensor>& tensors,
+               const std::vector<DecoderWords>& words = {});
 
   // The kernels that are used where they were.
   std::vector<MemoryRange> InPlace() const;
 
   DecoderNumbers numbers;
   std::vector<float> frequencies;  // [head_size / 2]
-  const float* embedding;          // [vocabulary, hidden], or null: tied
+  const float* embedding;          // [vocabulary, hidden], or null: tied, or in INT8
+  Int8Kernel int8_embedding{};     // [vocabulary, hidden], with a scale and a zero point a row; or null
   const float* final_norm;
   std::vector<DecoderLayer> layers;
   DecoderDense head;

@@ -20,11 +20,41 @@ DecoderTensor TensorOf(TF_OpKernelContext* context, int index) {
   return {tensor->data(), tensor->shape(), tensor};
 }
 
-void ComputePrepare(TF_OpKernelContext* context) {
+DecoderWords WordsOf(TF_OpKernelContext* context, int index) {
+  auto tensor = std::make_shared<Tensor>(Input(context, index));
+  return {reinterpret_cast<const int8_t*>(tensor->data()), tensor->shape(), tensor};
+}
+
+// The attribute N: how many of the inputs are weights.
+struct Counts {
+  int64_t weights = 0;
+};
+
+void* CreatePrepare(TF_OpKernelConstruction* construction) {
+  auto* counts = new Counts;
+  try {
+    Status status;
+    tensorflow.TF_OpKernelConstruction_GetAttrInt64(construction, "N", &counts->weights, status);
+    status.Check();
+  } catch (const std::exception& error) {
+    Report([construction](TF_Status* status) { tensorflow.TF_OpKernelConstruction_Failure(construction, status); },
+           error, TF_INTERNAL);
+  }
+  return counts;
+}
+
+void ComputePrepare(const Counts& counts, TF_OpKernelContext* context) {
   const DecoderTensor numbers = TensorOf(context, 0);
   std::vector<DecoderTensor> weights;
-  for (int i = 1; i < tensorflow.TF_NumInputs(context); i++) weights.push_back(TensorOf(context, i));
-  auto model = std::make_shared<DecoderModel>(numbers, weights);
+  std::vector<DecoderWords> words;
+  for (int i = 1; i < tensorflow.TF_NumInputs(context); i++) {
+    if (i <= counts.weights) {
+      weights.push_back(TensorOf(context, i));
+    } else {
+      words.push_back(WordsOf(context, i));
+    }
+  }
+  auto model = std::make_shared<DecoderModel>(numbers, weights, words);
   UseLargePages(model->InPlace(), model, model->mutex);
   const Tensor id = Output(context, 0, {}, 1);
   const std::lock_guard<std::mutex> lock(models_mutex);
@@ -35,10 +65,10 @@ void ComputePrepare(TF_OpKernelContext* context) {
 }
 
 // No exception may pass through TensorFlow.
-void Prepare(void*, TF_OpKernelContext* context) {
+void Prepare(void* counts, TF_OpKernelContext* context) {
   const auto report = [context](TF_Status* status) { tensorflow.TF_OpKernelContext_Failure(context, status); };
   try {
-    ComputePrepare(context);
+    ComputePrepare(*static_cast<const Counts*>(counts), context);
   } catch (const DecoderProblem& error) {
     Report(report, error, TF_INVALID_ARGUMENT);
   } catch (const std::exception& error) {
@@ -50,12 +80,12 @@ void Prepare(void*, TF_OpKernelContext* context) {
 
 void RegisterDecoderOp() {
   Register({"SparsifyDecoderPrepare",
-            {"numbers: float", "weights: N * float"},
+            {"numbers: float", "weights: N * float", "words: M * int32"},
             "id: float",
-            {"N: int >= 1"},
-            [](TF_OpKernelConstruction*) -> void* { return nullptr; },
+            {"N: int >= 1", "M: int >= 0"},
+            &CreatePrepare,
             &Prepare,
-            [](void*) {}});
+            [](void* counts) { delete static_cast<Counts*>(counts); }});
 }
 
 std::shared_ptr<DecoderModel> TakeDecoderModel(uint32_t id) {

@@ -1,8 +1,8 @@
 // The op that gives a model's weights to the decoder:
 //
-//   SparsifyDecoderPrepare(numbers, weights: N * float; N: int) -> id [1]
+//   SparsifyDecoderPrepare(numbers, weights: N * float, words: M * int32; N, M: int) -> id [1]
 //
-// `numbers` and the order of `weights` are DecoderModel's. The tensors' memory is used in place and kept alive by the model;
+// `numbers` and the order of `weights` and `words` are DecoderModel's. The tensors' memory is used in place and kept alive by the model;
 // `id` is for TakeDecoderModel, once.
 #ifndef SPARSIFY_DECODER_OP_H_
 #define SPARSIFY_DECODER_OP_H_

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <limits>
 
+#include "int8-loops.h"
 #include "loops.h"
 #include "sparsified-matmul.h"
 
@@ -26,16 +27,31 @@ constexpr float kDenseShare = 0.9f;
 // Columns of the head that a task takes: their sums stay in the L1 cache, and pieces of rows are long enough to read.
 constexpr size_t kWideColumns = 8192;
 
+// As in sparsified-matmul.cc: INT8 kernels of up to so many weights are multiplied with their weights rounded as defined.
+constexpr size_t kRoundedWeights = 1 << 16;
+
 // A kernel in bfloat16 is widened for many rows, up to this many floats at a time.
 constexpr size_t kWidenedFloats = 4 << 20;
 
 size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 
+Int8Sums Int8SumsOf(const DecoderDense& dense) {
+  return dense.inputs * dense.units <= kRoundedWeights ? Int8Sums::kWeights : Int8Sums::kSteps;
+}
+
+bool IsScaledLater(const DecoderDense& dense) { return dense.int8.values && Int8SumsOf(dense) == Int8Sums::kSteps; }
+
 void SumPanel(const DecoderDense& dense, size_t first_row, size_t first_column, size_t columns, const uint32_t* index,
               const float* value, size_t count, bool skipping, float* sum) {
   // Without a list the rows are those from `first_row` on.
-  const size_t offset = index ? 0 : first_row * dense.units;
-  if (dense.narrow) {
+  const size_t skipped = index ? 0 : first_row;
+  const size_t offset = skipped * dense.units;
+  if (dense.int8.values) {
+    const Int8Kernel& kernel = dense.int8;
+    const Int8Panel panel{kernel.values + skipped * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point,
+                          first_column, columns};
+    SumInt8RowsBatch(panel, Int8SumsOf(dense), 1, index, value, count, skipping, sum);
+  } else if (dense.narrow) {
     SumNarrowRows({dense.narrow + offset, dense.units, first_column, columns}, index, value, count, skipping, sum);
   } else {
     SumRows({dense.kernel + offset, dense.units, first_column, columns}, index, value, count, skipping, sum);
@@ -76,6 +92,7 @@ size_t RowProducts::FindKept(const DecoderDense& dense, const float* x, float th
       kept.value = kept.values.data();
     }
   }
+  kept.total = SumAll(kept.value, kept.count);
   kept.skipping = static_cast<float>(kept.count) < kDenseShare * static_cast<float>(dense.inputs);
   return kept_count_++;
 }
@@ -92,7 +109,7 @@ void RowProducts::Run(Pool& pool) {
   size_t bytes = 0, units = 0, fewest = std::numeric_limits<size_t>::max();
   for (const Product& product : products_) {
     const Kept& kept = kept_[product.kept];
-    bytes += product.dense->bytes() / product.dense->inputs * kept.count;
+    bytes += product.dense->row_bytes() * kept.count;
     units += product.dense->units;
     fewest = std::min(fewest, kept.count);
   }
@@ -120,12 +137,26 @@ void RowProducts::Run(Pool& pool) {
 
 void RowProducts::Finish(size_t i, float* y) const {
   const DecoderDense& dense = *products_[i].dense;
-  sparsify::Finish(sums(i), parts_, dense.units, dense.bias, Activation::kLinear, dense.units, y);
+  const float* const sums = sums_.data() + products_[i].sums;
+  if (!IsScaledLater(dense)) {
+    sparsify::Finish(sums, parts_, dense.units, dense.bias, Activation::kLinear, dense.units, y);
+    return;
+  }
+  const float total = kept_[products_[i].kept].total;
+  ScaleSums(sums, parts_, dense.units, total, dense.int8.scale, dense.int8.zero_point, dense.units, y);
+  if (dense.bias) sparsify::Finish(y, 1, 0, dense.bias, Activation::kLinear, dense.units, y);
 }
 
-void RowProducts::AddTo(size_t i, float factor, float* x) const {
+void RowProducts::AddTo(size_t i, float factor, float* x) {
   const DecoderDense& dense = *products_[i].dense;
-  AddParts(sums(i), parts_, dense.units, dense.bias, factor, dense.units, x);
+  float* const sums = sums_.data() + products_[i].sums;
+  size_t parts = parts_;
+  if (IsScaledLater(dense)) {
+    const float total = kept_[products_[i].kept].total;
+    ScaleSums(sums, parts, dense.units, total, dense.int8.scale, dense.int8.zero_point, dense.units, sums);
+    parts = 1;
+  }
+  AddParts(sums, parts, dense.units, dense.bias, factor, dense.units, x);
 }
 
 void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& masking, RowProducts& scratch, float* y,
@@ -137,6 +168,9 @@ void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& mask
     const size_t first = block * kWideColumns;
     const size_t columns = std::min(kWideColumns, dense.units - first);
     SumPanel(dense, 0, first, columns, kept.index, kept.value, kept.count, kept.skipping, y + first);
+    if (IsScaledLater(dense)) {
+      ScaleSums(y + first, 1, 0, kept.total, dense.int8.scale + first, dense.int8.zero_point + first, columns, y + first);
+    }
     if (dense.bias) sparsify::Finish(y + first, 1, 0, dense.bias + first, Activation::kLinear, columns, y + first);
   });
 }
@@ -205,8 +239,9 @@ void MultiplyRows(const std::vector<DecoderDense>& layers, const float* x, size_
     }
     std::vector<Layer> alike;
     for (size_t j = i; j < layers.size(); j++) {
-      if (masking.Of(layers[j]) != threshold) continue;
-      alike.push_back({layers[j].kernel, layers[j].bias, y[j], layers[j].units, Activation::kLinear});
+      if (layers[j].narrow || masking.Of(layers[j]) != threshold) continue;
+      alike.push_back(
+          {layers[j].kernel, layers[j].bias, y[j], layers[j].units, Activation::kLinear, layers[j].int8});
       done[j] = true;
     }
     SparsifiedMatMul(x, rows, layers[i].inputs, {&threshold, 0}, alike.data(), alike.size(), pool);

@@ -33,15 +33,10 @@ class RowProducts {
   void Add(const DecoderDense& dense, const float* x, const Masking& masking);
   void Run(Pool& pool);
 
-  // After Run: the product is the sum of `parts()` arrays, `stride(i)` floats apart, and the bias.
-  const float* sums(size_t i) const { return sums_.data() + products_[i].sums; }
-  size_t parts() const { return parts_; }
-  size_t stride(size_t i) const { return products_[i].dense->units; }
-
-  // y [units] = product i with its bias.
+  // After Run: y [units] = product i with its bias.
   void Finish(size_t i, float* y) const;
-  // x [units] += factor * (product i with its bias).
-  void AddTo(size_t i, float factor, float* x) const;
+  // After Run: x [units] += factor * (product i with its bias). Once a product.
+  void AddTo(size_t i, float factor, float* x);
 
  private:
   struct Kept {
@@ -52,12 +47,13 @@ class RowProducts {
     const uint32_t* index;  // null: all
     const float* value;
     size_t count;
+    float total;  // of the values
     bool skipping;
   };
   struct Product {
     const DecoderDense* dense;
     size_t kept;
-    size_t sums;  // offset
+    size_t sums;  // offset; parts_ arrays of `units` floats, which add up to the product, or to that of Int8Sums::kSteps
   };
   size_t FindKept(const DecoderDense& dense, const float* x, float threshold);
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "flush-denormals.h"
+#include "int8-loops.h"
 
 namespace sparsify {
 namespace {
@@ -28,6 +29,18 @@ void ForRows(size_t rows, Pool& pool, const F& f) {
     const size_t last = std::min(rows, (task + 1) * kRowsATask);
     for (size_t r = task * kRowsATask; r < last; r++) f(r);
   });
+}
+
+// Row `id` of an INT8 embedding, or that column of an INT8 head: [hidden], both with the scale of the id.
+void LookUp(const Int8Kernel& kernel, bool columns, size_t id, size_t hidden, float* x) {
+  thread_local std::vector<int8_t> values;
+  thread_local std::vector<float> scale, zero_point;
+  const int8_t* const first = kernel.values + (columns ? id : id * kernel.stride);
+  values.resize(hidden);
+  for (size_t k = 0; k < hidden; k++) values[k] = first[columns ? k * kernel.stride : k];
+  scale.assign(hidden, kernel.scale[id]);
+  zero_point.assign(hidden, kernel.zero_point[id]);
+  DequantizeInt8(values.data(), scale.data(), zero_point.data(), hidden, x);
 }
 
 }  // namespace
@@ -66,7 +79,11 @@ void DecoderSession::Embed(int32_t token, float* x) const {
   const DecoderNumbers& n = model_->numbers;
   const DecoderDense& head = model_->head;
   const auto id = static_cast<size_t>(token);
-  if (!n.tied) {
+  if (!n.tied && model_->int8_embedding.values) {
+    LookUp(model_->int8_embedding, false, id, n.hidden, x);
+  } else if (n.tied && head.int8.values) {
+    LookUp(head.int8, true, id, n.hidden, x);
+  } else if (!n.tied) {
     std::copy_n(model_->embedding + id * n.hidden, n.hidden, x);
   } else if (head.narrow) {
     for (size_t k = 0; k < n.hidden; k++) Widen(head.narrow + k * head.units + id, 1, x + k);

@@ -1,8 +1,9 @@
 import {expect} from 'chai';
 import * as tf from '@tensorflow/tfjs';
+import {IgnoredScope, compressWeights, decompressWeights} from '../../../lib/index.js';
 import {loadNativeKernels} from '../../../lib/backend/native.js';
 import {registeredKernels} from '../../../lib/kernels/tensorflow.js';
-import {makeSparsifying, sparsifyingLayers} from '../../../lib/model/dense-layers.js';
+import {makeSparsifying, sparsifyingForms, sparsifyingLayers} from '../../../lib/model/dense-layers.js';
 import {walkModel} from '../../../lib/model/walk.js';
 import {asContainer} from '../../../lib/tfjs.js';
 import type {LlamaConfig} from '../../../models/llama/config.js';
@@ -12,10 +13,11 @@ import {createGraphDecoder} from '../../../models/llama/graph-decoder.js';
 import {openHuggingFaceFolder} from '../../../models/llama/import/huggingface-folder.js';
 import {loadWeights} from '../../../models/llama/load-weights.js';
 import {createNativeDecoder, type NativeDecoderOptions} from '../../../models/llama/native-decoder.js';
+import {parseConfig} from '../../../models/llama/parse-config.js';
 import {packageFolderOf} from '../../../scripts/provision/index.mjs';
 import {provisionNative} from '../../../scripts/provision/native.mjs';
 import {BACKENDS, disposeModels, withoutLeaks} from '../../backends.js';
-import {checkpointOf, randomIds, randomWeights, smallConfigs} from './random-checkpoint.js';
+import {SMALL_CONFIGS, checkpointOf, randomIds, randomWeights, smallConfigs} from './random-checkpoint.js';
 import {rejection} from './rejection.js';
 import {argmax, expectedOf, relativeError, TINY_CHECKPOINTS, tinyFolder} from './tiny-checkpoints.js';
 
@@ -28,6 +30,12 @@ const TOLERANCE = 1e-5;
  * random average little, and may amplify it.
  */
 const BFLOAT16_TOLERANCE = 0.03;
+
+/**
+ * Root mean square of the error over that of the logits, where INT8 weights are not rounded to float16: each is moved by at
+ * most 2^-11 of itself. Some ten in a row add up to 2^-11 * sqrt(10) = 0.15 %, which random models may amplify.
+ */
+const FLOAT16_TOLERANCE = 0.005;
 
 async function randomModel(config: LlamaConfig, seed = 3): Promise<tf.LayersModel> {
   const model = buildModel(config);
@@ -44,7 +52,7 @@ function native(model: tf.LayersModel, config: LlamaConfig, options?: NativeDeco
 /** The model with every Dense layer, those of experts too, sparsified at a threshold of its own. */
 function sparsify(model: tf.LayersModel): void {
   makeSparsifying(model, new Set(walkModel(asContainer(model)).layers.map(({path}) => path)));
-  [...sparsifyingLayers(model).values()].forEach((layer, i) =>
+  [...sparsifyingForms(model).values()].forEach((layer, i) =>
     // Some alike, some dense.
     layer.setThreshold(i % 7 === 6 ? -Infinity : 0.05 + (i % 3) * 0.07),
   );
@@ -61,6 +69,10 @@ async function decoded(decoder: Decoder, ids: number[], lengths: number[]): Prom
   return logits;
 }
 
+function maskedBy(decoder: Decoder): number {
+  return [...decoder.counts().values()].reduce((sum, {masked}) => sum + masked, 0);
+}
+
 /** Root mean square of the difference over that of `expected`. */
 function meanError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
   let [difference, size] = [0, 0];
@@ -69,6 +81,15 @@ function meanError(got: ArrayLike<number>, expected: ArrayLike<number>): number 
     size += expected[i] ** 2;
   }
   return Math.sqrt(difference / size);
+}
+
+/** The median of the tokens' errors: a token that is rounded to another expert is moved by far more. */
+function medianError(got: number[], expected: number[], {vocabularySize}: LlamaConfig): number {
+  const errors: number[] = [];
+  for (let i = 0; i < got.length; i += vocabularySize) {
+    errors.push(meanError(got.slice(i, i + vocabularySize), expected.slice(i, i + vocabularySize)));
+  }
+  return errors.sort((a, b) => a - b)[errors.length >> 1];
 }
 
 /** Bytes in memory that belong to this process. */
@@ -145,13 +166,8 @@ describe('createNativeDecoder', () => {
           ] as const) {
             const decoder = native(model, config, options);
             const logits = await decoded(decoder, ids, [60, 1]);
-            // The median, since a token that is rounded to another expert is moved by far more.
-            const errors = ids.map((_, i) => {
-              const row = [i * config.vocabularySize, (i + 1) * config.vocabularySize];
-              return meanError(logits.slice(...row), expected.slice(...row));
-            });
-            const median = errors.sort((a, b) => a - b)[ids.length >> 1];
-            expect(median, JSON.stringify(options)).to.be.within(1e-6, BFLOAT16_TOLERANCE);
+            const error = medianError(logits, expected, config);
+            expect(error, JSON.stringify(options)).to.be.within(1e-6, BFLOAT16_TOLERANCE);
             decoder.dispose();
           }
           graph.dispose();
@@ -159,6 +175,93 @@ describe('createNativeDecoder', () => {
         });
       });
     }
+
+    for (const [title, config] of smallConfigs()) {
+      describe(`${title} in INT8`, () => {
+        const ids = randomIds(60, config.vocabularySize, 5);
+        for (const mode of ['int8_asym', 'int8_sym'] as const) {
+          for (const sparse of [false, true]) {
+            it(`gives what the weights give that ${mode} stands for, ${sparse ? 'masked' : 'dense'}`, async () => {
+              const model = await randomModel(config);
+              await compressWeights(model, {mode, inPlace: true});
+              if (sparse) sparsify(model);
+              const float = decompressWeights(model);
+              const graph = createGraphDecoder(float, config);
+              const expected = await decoded(graph, ids, [60]);
+              for (const [lengths, cache] of [
+                [[60], 'float32'],
+                [[40, 2, 13, 1], 'float32'],
+                [[1], 'bfloat16'],
+              ] as const) {
+                const decoder = native(model, config, {cache});
+                const logits = await decoded(decoder, ids, [...lengths]);
+                if (cache === 'float32') {
+                  expect(relativeError(logits, expected)).to.be.below(TOLERANCE);
+                  expect(decoder.counts()).to.deep.equal(graph.counts());
+                  expect(decoder.counts().size > 0).to.equal(sparse);
+                } else {
+                  // Masked, rounding may move an input across its threshold.
+                  const limit = sparse ? 3 * BFLOAT16_TOLERANCE : BFLOAT16_TOLERANCE;
+                  expect(medianError(logits, expected, config)).to.be.below(limit);
+                }
+                decoder.dispose();
+              }
+              graph.dispose();
+              disposeModels(model, float);
+            });
+          }
+        }
+      });
+    }
+
+    it('reads INT8 beside float32 and bfloat16 kernels', async () => {
+      for (const title of ['llama with llama3 scaling', 'phi3', 'mixtral']) {
+        const config = smallConfigs().get(title)!;
+        const model = await randomModel(config);
+        const ignoredScope = new IgnoredScope({
+          patterns: [String.raw`.*(embed_tokens|k_proj|1.*down_proj|0.*gate_up_proj|experts\.2\.w[12])`],
+          validate: false,
+        });
+        await compressWeights(model, {ignoredScope, inPlace: true});
+        sparsify(model);
+        const float = decompressWeights(model);
+        const graph = createGraphDecoder(float, config);
+        const ids = randomIds(60, config.vocabularySize, 5);
+        const expected = await decoded(graph, ids, [60]);
+        const decoder = native(model, config);
+        expect(relativeError(await decoded(decoder, ids, [30, 1]), expected), title).to.be.below(TOLERANCE);
+        const narrow = native(model, config, {weights: 'bfloat16'});
+        const error = medianError(await decoded(narrow, ids, [30, 1]), expected, config);
+        expect(error, title).to.be.within(1e-6, 3 * BFLOAT16_TOLERANCE);
+        for (const made of [graph, decoder, narrow]) made.dispose();
+        disposeModels(model, float);
+      }
+    });
+
+    it('leaves the rounding of each weight out where INT8 kernels are larger', async () => {
+      const size = {vocab_size: 700, hidden_size: 288, intermediate_size: 520, num_attention_heads: 9};
+      const config = parseConfig({...SMALL_CONFIGS.qwen2, ...size, num_key_value_heads: 3});
+      const model = await randomModel(config);
+      await compressWeights(model, {inPlace: true});
+      const ids = randomIds(40, config.vocabularySize, 5);
+      for (const sparse of [false, true]) {
+        if (sparse) sparsify(model);
+        const float = decompressWeights(model);
+        const graph = createGraphDecoder(float, config);
+        const expected = await decoded(graph, ids, [40]);
+        for (const lengths of [[1], [20, 1, 3]]) {
+          const decoder = native(model, config);
+          const error = meanError(await decoded(decoder, ids, lengths), expected);
+          // An input within rounding of its threshold may fall on the other side.
+          expect(error).to.be.within(1e-6, sparse ? 5 * FLOAT16_TOLERANCE : FLOAT16_TOLERANCE);
+          if (sparse) expect(maskedBy(decoder) / maskedBy(graph)).to.be.closeTo(1, 1e-3);
+          decoder.dispose();
+        }
+        graph.dispose();
+        disposeModels(float);
+      }
+      disposeModels(model);
+    });
 
     describe('with a random llama', () => {
       const config = smallConfigs().get('llama with llama3 scaling')!;

@@ -176,17 +176,77 @@ void CheckRowLoops() {
   }
 }
 
-// Weights in memory of their own, in the order of DecoderModel.
+// Float16's value nearest to v, ties to even, by its definition: 11 bits, or multiples of 2^-24.
+float Half(double v) {
+  int exponent;
+  std::frexp(v, &exponent);
+  const int unit = std::max(exponent - 11, -24);
+  return static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(v, -unit)), unit));
+}
+
+// A matrix of random INT8 numbers with a scale a column or a row, and the weights that they stand for.
+struct Int8Matrix {
+  Int8Matrix(size_t rows, size_t columns, bool by_row, double size)
+      : stride((columns + 3) / 4 * 4),
+        values(std::make_shared<std::vector<int8_t>>(rows * stride)),
+        scale(std::make_shared<std::vector<float>>(by_row ? rows : columns)),
+        zero_point(std::make_shared<std::vector<float>>(scale->size())),
+        weights(std::make_shared<std::vector<float>>(rows * columns)) {
+    std::uniform_real_distribution<double> uniform(0.5, 1);
+    std::uniform_int_distribution<int> number(-128, 127), point(-30, 30);
+    for (float& value : *scale) value = Half(size / 74 * uniform(generator));
+    (*scale)[0] = -(*scale)[0];
+    for (float& value : *zero_point) value = static_cast<float>(point(generator));
+    for (size_t r = 0; r < rows; r++) {
+      for (size_t c = 0; c < columns; c++) {
+        const int q = number(generator);
+        const size_t channel = by_row ? r : c;
+        (*values)[r * stride + c] = static_cast<int8_t>(q);
+        (*weights)[r * columns + c] = Half(static_cast<double>((*scale)[channel]) * (q - (*zero_point)[channel]));
+      }
+    }
+  }
+  Int8Kernel kernel() const { return {values->data(), stride, scale->data(), zero_point->data()}; }
+
+  size_t stride;
+  std::shared_ptr<std::vector<int8_t>> values;
+  std::shared_ptr<std::vector<float>> scale, zero_point, weights;
+};
+
+// Weights in memory of their own, in the order of DecoderModel: as floats for the plain loops, and as the decoder gets them.
 struct Weights {
-  std::vector<DecoderTensor> tensors;
+  std::vector<DecoderTensor> tensors, given;
+  std::vector<DecoderWords> words;
+
   void Add(std::vector<int64_t> shape, double scale, double mean = 0) {
     size_t size = 1;
     for (const int64_t dim : shape) size *= static_cast<size_t>(dim);
     auto values = std::make_shared<std::vector<float>>(Normals(size, scale, mean));
     tensors.push_back({values->data(), shape, values});
+    given.push_back(tensors.back());
   }
-  void AddNone() { tensors.push_back({nullptr, {0}, nullptr}); }
+  void AddNone() {
+    tensors.push_back({nullptr, {0}, nullptr});
+    given.push_back(tensors.back());
+  }
+  // The scale and zero point of `matrix` are for AddScales, behind the bias.
+  Int8Matrix AddInt8(size_t rows, size_t columns, bool by_row, double size) {
+    Int8Matrix matrix(rows, columns, by_row, size);
+    const auto height = static_cast<int64_t>(rows), width = static_cast<int64_t>(columns);
+    tensors.push_back({matrix.weights->data(), {height, width}, matrix.weights});
+    given.push_back({nullptr, {0}, nullptr});
+    words.push_back({matrix.values->data(), {height, (width + 3) / 4}, matrix.values});
+    return matrix;
+  }
+  void AddScales(const Int8Matrix& matrix) {
+    for (const auto& values : {matrix.scale, matrix.zero_point}) {
+      given.push_back({values->data(), {static_cast<int64_t>(values->size())}, values});
+    }
+  }
 };
+
+// How the Dense kernels and the embedding are given: every third of them is float in kMixed.
+enum class Storage { kFloat, kNarrow, kInt8, kMixed, kMixedNarrow };
 
 struct Kind {
   const char* name;
@@ -206,7 +266,12 @@ struct Model {
   std::vector<float> thresholds;
   std::shared_ptr<DecoderModel> made;
 
-  Model(const Kind& k, bool narrow) : kind(k) {
+  Model(const Kind& k, Storage storage) : kind(k) {
+    const bool narrow = storage == Storage::kNarrow || storage == Storage::kMixedNarrow;
+    const auto is_int8 = [storage](size_t matrix) {
+      return storage == Storage::kInt8 ||
+             ((storage == Storage::kMixed || storage == Storage::kMixedNarrow) && matrix % 3 != 1);
+    };
     numbers = {kHidden, kLayers, static_cast<float>(k.heads), static_cast<float>(k.key_heads),
                static_cast<float>(k.head_size), kVocabulary, kIntermediate, static_cast<float>(k.window),
                static_cast<float>(k.activation), 1e-5f, k.embedding_scale, 1, static_cast<float>(k.tied),
@@ -214,11 +279,21 @@ struct Model {
                static_cast<float>(narrow)};
     for (size_t i = 0; i < k.head_size / 2; i++) numbers.push_back(std::pow(0.1f, static_cast<float>(i)));
     const auto dense = [&](size_t inputs, size_t units) {
-      weights.Add({static_cast<int64_t>(inputs), static_cast<int64_t>(units)}, 1 / std::sqrt(static_cast<double>(inputs)));
-      if (k.bias) {
-        weights.Add({static_cast<int64_t>(units)}, 0.2);
+      const double size = 1 / std::sqrt(static_cast<double>(inputs));
+      const auto bias = [&] {
+        if (k.bias) {
+          weights.Add({static_cast<int64_t>(units)}, 0.2);
+        } else {
+          weights.AddNone();
+        }
+      };
+      if (is_int8(thresholds.size())) {
+        const Int8Matrix matrix = weights.AddInt8(inputs, units, false, size);
+        bias();
+        weights.AddScales(matrix);
       } else {
-        weights.AddNone();
+        weights.Add({static_cast<int64_t>(inputs), static_cast<int64_t>(units)}, size);
+        bias();
       }
       thresholds.push_back(thresholds.size() % 4 == 3 ? -kInfinity : 0.1f * static_cast<float>(thresholds.size() % 5));
     };
@@ -229,6 +304,8 @@ struct Model {
     };
     if (k.tied) {
       weights.AddNone();
+    } else if (is_int8(0)) {
+      weights.AddScales(weights.AddInt8(kVocabulary, kHidden, true, 1));
     } else {
       weights.Add({kVocabulary, kHidden}, 1);
     }
@@ -253,7 +330,7 @@ struct Model {
     }
     dense(kHidden, kVocabulary);
     made = std::make_shared<DecoderModel>(
-        DecoderTensor{numbers.data(), {static_cast<int64_t>(numbers.size())}, nullptr}, weights.tensors);
+        DecoderTensor{numbers.data(), {static_cast<int64_t>(numbers.size())}, nullptr}, weights.given, weights.words);
     Require(made->dense_count == thresholds.size(), "number of Dense layers");
   }
 };
@@ -451,36 +528,42 @@ std::vector<float> Decode(Model& model, bool narrow_cache, bool sparse, const st
   return logits;
 }
 
+void CheckModel(Model& model, const std::vector<int32_t>& ids) {
+  const std::vector<std::vector<size_t>> chunkings = {{150}, {1}, {70, 1, 2, 13}, {3}};
+  for (const bool sparse : {false, true}) {
+    const std::vector<Row> wanted = Plain(model, sparse).Logits(ids);
+    double largest = 0;
+    for (const Row& row : wanted) {
+      for (const double value : row) largest = std::fmax(largest, std::fabs(value));
+    }
+    for (size_t c = 0; c < chunkings.size(); c++) {
+      Pool::Get().SetThreads(static_cast<unsigned>(1 + c * 2));
+      const std::vector<float> got = Decode(model, false, sparse, ids, chunkings[c]);
+      size_t off = 0;
+      for (size_t i = 0; i < got.size(); i++) {
+        // Float sums over 2 layers of up to 112 products. Masked, an input that lies within rounding of its threshold may
+        // fall on the other side, which moves all positions behind it: those few are allowed to differ.
+        off += !Near(got[i], wanted[i / kVocabulary][i % kVocabulary], 2e-5 * largest);
+      }
+      if (off > (sparse ? got.size() / 20 : 0)) {
+        std::fprintf(stderr, "%s, chunking %zu, sparse %d: %zu of %zu logits are off\n", model.kind.name, c, sparse, off,
+                     got.size());
+        std::exit(1);
+      }
+    }
+  }
+}
+
 void CheckModels() {
   std::vector<int32_t> ids(150);
   for (size_t i = 0; i < ids.size(); i++) ids[i] = static_cast<int32_t>((i * i * 7 + i * 3) % kVocabulary);
-  const std::vector<std::vector<size_t>> chunkings = {{150}, {1}, {70, 1, 2, 13}, {3}};
   for (const Kind& kind : kKinds) {
-    Model model(kind, false);
-    for (const bool sparse : {false, true}) {
-      const std::vector<Row> wanted = Plain(model, sparse).Logits(ids);
-      double largest = 0;
-      for (const Row& row : wanted) {
-        for (const double value : row) largest = std::fmax(largest, std::fabs(value));
-      }
-      for (size_t c = 0; c < chunkings.size(); c++) {
-        Pool::Get().SetThreads(static_cast<unsigned>(1 + c * 2));
-        const std::vector<float> got = Decode(model, false, sparse, ids, chunkings[c]);
-        size_t off = 0;
-        for (size_t i = 0; i < got.size(); i++) {
-          // Float sums over 2 layers of up to 112 products. Masked, an input that lies within rounding of its threshold may
-          // fall on the other side, which moves all positions behind it: those few are allowed to differ.
-          off += !Near(got[i], wanted[i / kVocabulary][i % kVocabulary], 2e-5 * largest);
-        }
-        if (off > (sparse ? got.size() / 20 : 0)) {
-          std::fprintf(stderr, "%s, chunking %zu, sparse %d: %zu of %zu logits are off\n", kind.name, c, sparse, off,
-                       got.size());
-          std::exit(1);
-        }
-      }
+    for (const Storage storage : {Storage::kFloat, Storage::kInt8, Storage::kMixed}) {
+      Model model(kind, storage);
+      CheckModel(model, ids);
     }
     // bfloat16 has 8 bits: what it changes is small beside the logits, and is there.
-    Model narrow(kind, true);
+    Model narrow(kind, kind.fused ? Storage::kMixedNarrow : Storage::kNarrow);
     const std::vector<float> got = Decode(narrow, true, false, ids, {100, 1});
     const std::vector<Row> wanted = Plain(narrow, false).Logits(ids);
     double error = 0, size = 0;
@@ -496,7 +579,7 @@ void CheckModels() {
 }
 
 void CheckSessions() {
-  Model model(kKinds[1], false);
+  Model model(kKinds[1], Storage::kInt8);
   const std::vector<int32_t> ids = {5, 1, 60, 3, 3, 8, 44, 2, 9, 10};
   const auto last = [&](DecoderSession& session, size_t first, size_t count) {
     std::vector<float> logits(kVocabulary);
@@ -541,7 +624,8 @@ void CheckSessions() {
 
 // Sums cut into parts for several threads, and blocks of columns.
 void CheckProducts() {
-  for (const bool narrow : {false, true}) {
+  for (const Storage storage : {Storage::kFloat, Storage::kNarrow, Storage::kInt8}) {
+    const bool narrow = storage == Storage::kNarrow;
     for (const size_t inputs : {1, 9, 130, 700}) {
       for (const size_t units : {1, 200, 9000}) {
         const std::vector<float> x = Normals(inputs), bias = Normals(units);
@@ -551,8 +635,11 @@ void CheckProducts() {
           Narrow(kernel.data(), kernel.size(), kernel16.data());
           Widen(kernel16.data(), kernel.size(), kernel.data());
         }
+        const Int8Matrix int8(inputs, units, false, 1);
+        if (storage == Storage::kInt8) kernel = *int8.weights;
         DecoderDense dense;
-        dense.kernel = narrow ? nullptr : kernel.data();
+        dense.kernel = storage == Storage::kFloat ? kernel.data() : nullptr;
+        if (storage == Storage::kInt8) dense.int8 = int8.kernel();
         dense.narrow = narrow ? kernel16.data() : nullptr;
         dense.bias = bias.data();
         dense.inputs = inputs;
@@ -579,7 +666,12 @@ void CheckProducts() {
                 sum += static_cast<double>(x[k]) * kernel[k * units + n];
                 magnitude += std::fabs(static_cast<double>(x[k]) * kernel[k * units + n]);
               }
-              const double limit = std::ldexp(magnitude * static_cast<double>(inputs + 4), -24);
+              double limit = std::ldexp(magnitude * static_cast<double>(inputs + 4), -24);
+              if (storage == Storage::kInt8) {
+                // Numbers and zero point are summed apart, and of large kernels for few rows weights are not rounded.
+                limit *= 2;
+                if (inputs * units > 1 << 16) limit += std::ldexp(magnitude, -11);
+              }
               Require(Near(y[n], sum, limit) && Near(wide[n], sum, limit), "product", inputs, n);
               Require(Near(added[n], 1 + 2 * sum, 2 * limit + 1e-6), "product added", inputs, n);
               for (size_t r = 0; r < 3; r++) Require(Near(many[r * units + n], sum, limit), "product of rows", inputs, n);
@@ -593,17 +685,18 @@ void CheckProducts() {
 }
 
 void CheckProblems() {
-  Model model(kKinds[0], false);
+  Model model(kKinds[0], Storage::kInt8);
   const DecoderTensor numbers{model.numbers.data(), {static_cast<int64_t>(model.numbers.size())}, nullptr};
+  std::vector<DecoderWords> words = model.weights.words;
   const auto refuses = [&](const DecoderTensor& description, const std::vector<DecoderTensor>& tensors, const char* what) {
     try {
-      const DecoderModel made(description, tensors);
+      const DecoderModel made(description, tensors, words);
     } catch (const DecoderProblem&) {
       return;
     }
     Require(false, what);
   };
-  std::vector<DecoderTensor> fewer = model.weights.tensors, more = fewer, other = fewer;
+  std::vector<DecoderTensor> fewer = model.weights.given, more = fewer, other = fewer;
   fewer.pop_back();
   more.push_back(more.back());
   other[1].shape = {kHidden + 1};
@@ -614,9 +707,16 @@ void CheckProblems() {
     std::vector<float> wrong = model.numbers;
     for (const float value : {-1.0f, 0.0f, 1e9f, kNaN}) {
       wrong[i] = value;
-      refuses({wrong.data(), numbers.shape, nullptr}, model.weights.tensors, "takes senseless numbers");
+      refuses({wrong.data(), numbers.shape, nullptr}, model.weights.given, "takes senseless numbers");
     }
   }
+  words.push_back(words.back());
+  refuses(numbers, model.weights.given, "takes too many INT8 tensors");
+  words.resize(words.size() - 2);
+  refuses(numbers, model.weights.given, "takes too few INT8 tensors");
+  words = model.weights.words;
+  words[0].shape[1]++;
+  refuses(numbers, model.weights.given, "takes an INT8 tensor of another shape");
 }
 
 void CheckLargePages() {
