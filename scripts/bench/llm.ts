@@ -20,7 +20,8 @@ const HELP = `Usage: npm run bench -- llm [--model FILE.gguf] [--rounds R] [--to
 
 Decodes T (128) greedy tokens after a prompt of 64 and reads a prompt of 512, R (5) times on each side; medians. By default
 the model is SmolLM2-135M-Instruct. The other sides are the layers of tfjs-node one by one, and llama.cpp
-(node-llama-cpp, which is installed into the cache when it is missing) on the same weights.
+(node-llama-cpp, which is installed into the cache when it is missing) on the same weights as float32, float16 and Q8_0,
+and on the file as it is. Ours are compared with the same bytes a weight, and with the fastest of llama.cpp.
 
 "bound" is the time that reading the weights of one token takes at the bandwidth of this machine, measured meanwhile,
 over the time that a token took.
@@ -28,7 +29,7 @@ over the time that a token took.
 Output of --json, one object:
   machine  as of kernels
   rows     [{side, precision, sparsity, threads, tokensPerSecond, spread, firstTokenMs, prefillTokensPerSecond, vsLayers,
-           vsLlamaCpp, prefillVsLayers, prefillVsLlamaCpp, bandwidthShare, peakMB}]`;
+           vsLlamaCpp, vsFastestLlamaCpp, prefillVsLayers, prefillVsLlamaCpp, bandwidthShare, peakMB}]`;
 
 const PROMPT = 64;
 

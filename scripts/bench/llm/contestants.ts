@@ -8,7 +8,8 @@ import {llamaCppEntry} from './llama-cpp.js';
 
 export interface Contestant {
   readonly side: string;
-  readonly precision: 'float32' | 'bfloat16' | 'float16';
+  /** Of the weights; `as shipped`: those of the file itself. */
+  readonly precision: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'Q8_0' | 'as shipped';
   readonly sparsity: number;
   readonly file: string;
   /** Arguments of its process but for the threads, which come last. */
@@ -19,7 +20,12 @@ export interface Contestant {
 /** Our sides; the first is what the others are compared with. */
 export function ours(model: string): Contestant[] {
   const file = fileURLToPath(new URL('own-side.ts', import.meta.url));
-  const make = (side: string, kind: string, precision: 'float32' | 'bfloat16', sparsity: number) => ({
+  const make = (
+    side: string,
+    kind: string,
+    precision: 'float32' | 'bfloat16' | 'int8',
+    sparsity: number,
+  ) => ({
     side,
     precision,
     sparsity,
@@ -33,32 +39,36 @@ export function ours(model: string): Contestant[] {
     make('tfjs-sparsify', 'native', 'float32', 0.5),
     make('tfjs-sparsify', 'native', 'bfloat16', 0),
     make('tfjs-sparsify', 'native', 'bfloat16', 0.5),
+    make('tfjs-sparsify', 'native', 'int8', 0),
+    make('tfjs-sparsify', 'native', 'int8', 0.5),
   ];
 }
 
-/** llama.cpp with float32 and float16 weights, which are those of `model` widened. */
+/** llama.cpp with float32, float16 and 8-bit weights, which are those of `model` in that form, and with `model` itself. */
 export async function llamaCpp(model: string): Promise<Contestant[]> {
   if (!model.endsWith('.gguf')) throw new Error('llama.cpp reads GGUF files only: add --without-llama-cpp');
   const entry = await llamaCppEntry();
   const file = fileURLToPath(new URL('llama-cpp-side.ts', import.meta.url));
-  const contestants: Contestant[] = [];
+  const make = (precision: Contestant['precision'], path: string): Contestant => ({
+    side: 'llama.cpp',
+    precision,
+    sparsity: 0,
+    file,
+    args: [entry, path],
+    isLlamaCpp: true,
+  });
+  const contestants = [make('as shipped', model)];
   for (const [suffix, precision] of [
     ['F32', 'float32'],
     ['F16', 'float16'],
+    ['Q8_0', 'Q8_0'],
   ] as const) {
     const copy = join(cacheFolder(), `bench-${model.replace(/^.*[\\/]|\.gguf$/g, '')}-${suffix}.gguf`);
     if (!existsSync(copy)) {
       console.error(`writing the weights in ${precision} for llama.cpp`);
       await copyGguf(model, copy, suffix);
     }
-    contestants.push({
-      side: 'llama.cpp',
-      precision,
-      sparsity: 0,
-      file,
-      args: [entry, copy],
-      isLlamaCpp: true,
-    });
+    contestants.push(make(precision, copy));
   }
   return contestants;
 }

@@ -8,25 +8,44 @@ import {dequantize} from '../../../models/llama/import/dequantize.js';
 
 const ALIGNMENT = 32;
 
+/** What matrices are written in. */
+type Precision = 'F32' | 'F16' | 'Q8_0';
+
+/** Values and bytes of what a type stores together. */
+const BLOCKS: Readonly<Record<Precision, {readonly values: number; readonly bytes: number}>> = {
+  F32: {values: 1, bytes: 4},
+  F16: {values: 1, bytes: 2},
+  Q8_0: {values: 32, bytes: 34},
+};
+
 /**
- * Writes `source` with every matrix in float32 or float16; vectors become float32. Reads and writes a tensor at a time.
+ * Writes `source` with every matrix in float32, float16 or Q8_0; vectors become float32, and matrices whose rows are no
+ * whole blocks of Q8_0 float16. Reads and writes a tensor at a time.
  *
  * @param source Path of a GGUF file.
  * @param target Path of the file to write; complete or not there.
  */
-export async function copyGguf(source: string, target: string, precision: 'F32' | 'F16'): Promise<void> {
+export async function copyGguf(source: string, target: string, precision: Precision): Promise<void> {
   const {typedMetadata, tensorInfos, tensorDataOffset} = await gguf(source, {
     allowLocalFile: true,
     typedMetadata: true,
   });
   const tensors = tensorInfos.map((info, i) => {
     const count = info.shape.reduce((product, size) => product * Number(size), 1);
-    const dtype =
-      precision === 'F16' && info.shape.length > 1 ? GGMLQuantizationType.F16 : GGMLQuantizationType.F32;
+    const type = typeOf(info.shape, precision);
     const start = Number(tensorDataOffset + info.offset);
     // The files at hand hold their tensors without gaps but for the alignment.
     const end = i + 1 < tensorInfos.length ? Number(tensorDataOffset + tensorInfos[i + 1].offset) : Infinity;
-    return {info, count, dtype, start, end, bytes: count * (dtype === GGMLQuantizationType.F16 ? 2 : 4)};
+    const {bytes, values} = BLOCKS[type];
+    return {
+      info,
+      count,
+      type,
+      dtype: GGMLQuantizationType[type],
+      start,
+      end,
+      bytes: (count / values) * bytes,
+    };
   });
 
   const input = await open(source);
@@ -35,14 +54,11 @@ export async function copyGguf(source: string, target: string, precision: 'F32' 
   try {
     const {size} = await input.stat();
     await output.write(header(serializeGgufMetadata(typedMetadata, {alignment: 1}), tensors));
-    for (const {info, count, dtype, start, end} of tensors) {
+    for (const {info, count, type, start, end} of tensors) {
       const stored = new Uint8Array(Math.min(end, size) - start);
       await input.read(stored, 0, stored.length, start);
       const values = dequantize(GGMLQuantizationType[info.dtype], stored, count);
-      const bytes = new Uint8Array(
-        dtype === GGMLQuantizationType.F16 ? halves(values).buffer : values.buffer,
-      );
-      await output.write(padded(bytes));
+      await output.write(padded(encode(values, type)));
     }
     await output.close();
     await rename(beside, target);
@@ -50,6 +66,22 @@ export async function copyGguf(source: string, target: string, precision: 'F32' 
     await input.close();
     await output.close().catch(() => undefined);
     await rm(beside, {force: true});
+  }
+}
+
+function typeOf(shape: readonly bigint[], precision: Precision): Precision {
+  if (shape.length < 2) return 'F32';
+  return Number(shape[0]) % BLOCKS[precision].values === 0 ? precision : 'F16';
+}
+
+function encode(values: Float32Array, type: Precision): Uint8Array {
+  switch (type) {
+    case 'F32':
+      return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    case 'F16':
+      return new Uint8Array(halves(values).buffer);
+    case 'Q8_0':
+      return eights(values);
   }
 }
 
@@ -89,6 +121,21 @@ function padding(bytes: number): number {
 
 function padded(bytes: Uint8Array): Uint8Array {
   return Buffer.concat([bytes, new Uint8Array(padding(bytes.length))]);
+}
+
+/** Blocks of a float16 scale, the largest magnitude over 127, and the multiples of it that are nearest. */
+function eights(values: Float32Array): Uint8Array {
+  const {values: size, bytes} = BLOCKS.Q8_0;
+  const encoded = new DataView(new ArrayBuffer((values.length / size) * bytes));
+  for (let start = 0, at = 0; start < values.length; start += size, at += bytes) {
+    const block = values.subarray(start, start + size);
+    const scale = Math.fround(block.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127);
+    encoded.setUint16(at, halves(Float32Array.of(scale))[0], true);
+    block.forEach((value, i) => {
+      encoded.setInt8(at + 2 + i, scale === 0 ? 0 : Math.sign(value) * Math.round(Math.abs(value) / scale));
+    });
+  }
+  return new Uint8Array(encoded.buffer);
 }
 
 /** Float32 as IEEE half precision, rounded to the nearest, ties to even. */

@@ -1,9 +1,9 @@
 /**
- * @file The process of one of our sides. Arguments: model, decoder (`native` or `layers`), weights (`float32` or
- * `bfloat16`), target sparsity of all seven projections (0: stock Dense layers), threads.
+ * @file The process of one of our sides. Arguments: model, decoder (`native` or `layers`), weights (`float32`, `bfloat16`
+ * or `int8`: embedding and head too), target sparsity of all seven projections (0: stock Dense layers), threads.
  */
 import {readFile} from 'node:fs/promises';
-import {IgnoredScope, TargetScope, sparsifyActivations} from '../../../lib/index.js';
+import {IgnoredScope, TargetScope, compressWeights, sparsifyActivations} from '../../../lib/index.js';
 import {loadBackend} from '../../../lib/backend/load.js';
 import {nativeKernels} from '../../../lib/backend/native.js';
 import type {Decoder} from '../../../models/llama/decoder.js';
@@ -24,6 +24,7 @@ async function load(): Promise<Work> {
   await loadBackend({name: 'node'});
   nativeKernels()?.setThreads(Number(threads));
   const lm = await loadLanguageModel(path);
+  if (weights === 'int8') await compressWeights(lm.model, {inPlace: true});
   if (Number(sparsity) > 0) {
     const text = await readFile(CALIBRATION_TEXT, 'utf8');
     await sparsifyActivations(lm.model, lm.dataset(text, CALIBRATION), {

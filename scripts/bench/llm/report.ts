@@ -15,6 +15,25 @@ export interface Times {
   peakBytes: number;
 }
 
+type Precision = Contestant['precision'];
+
+/** What of llama.cpp a precision of ours is compared with: the same bytes a weight, nearly. */
+const PEERS: Readonly<Partial<Record<Precision, Precision>>> = {
+  float32: 'float32',
+  bfloat16: 'float16',
+  int8: 'Q8_0',
+};
+
+/** Bytes a weight; a file as shipped has several types. */
+const WEIGHT_BYTES: Readonly<Record<Precision, number | null>> = {
+  float32: 4,
+  bfloat16: 2,
+  float16: 2,
+  int8: 1,
+  Q8_0: 34 / 32,
+  'as shipped': null,
+};
+
 /** The figures of all sides; the first is what `vsLayers` compares with. */
 export function figures(
   all: readonly {readonly contestant: Contestant; readonly times: Times}[],
@@ -22,17 +41,16 @@ export function figures(
   {readGBs}: Machine,
 ) {
   const layers = all[0].times;
+  const peers = all.filter(({contestant}) => contestant.isLlamaCpp);
+  const fastest = peers.map(({times}) => times).sort((a, b) => median(a.decode) - median(b.decode))[0];
   return all.map(({contestant, times}) => {
     const {side, precision, sparsity, isLlamaCpp} = contestant;
-    const peer = all.find(
-      (other) =>
-        other.contestant.isLlamaCpp &&
-        (other.contestant.precision === 'float32') === (precision === 'float32'),
-    )?.times;
+    const peer = peers.find((other) => other.contestant.precision === PEERS[precision])?.times;
     const milliseconds = median(times.decode);
     const over = (theirs: readonly number[] | undefined, mine: readonly number[]) =>
       theirs === undefined ? null : round(median(theirs) / median(mine), 2);
-    const bytes = weightsOfToken(config, sparsity) * (precision === 'float32' ? 4 : 2);
+    const weightBytes = WEIGHT_BYTES[precision];
+    const bytes = weightBytes === null ? null : weightsOfToken(config, sparsity) * weightBytes;
     return {
       side,
       precision,
@@ -44,9 +62,11 @@ export function figures(
       prefillTokensPerSecond: round((LONG_PROMPT * 1000) / median(times.prefill), 0),
       vsLayers: over(layers.decode, times.decode),
       vsLlamaCpp: isLlamaCpp ? null : over(peer?.decode, times.decode),
+      vsFastestLlamaCpp: isLlamaCpp ? null : over(fastest?.decode, times.decode),
       prefillVsLayers: over(layers.prefill, times.prefill),
       prefillVsLlamaCpp: isLlamaCpp ? null : over(peer?.prefill, times.prefill),
-      bandwidthShare: readGBs === null ? null : round(bytes / 1e6 / readGBs / milliseconds, 3),
+      bandwidthShare:
+        readGBs === null || bytes === null ? null : round(bytes / 1e6 / readGBs / milliseconds, 3),
       peakMB: Math.round(times.peakBytes / 1e6),
     };
   });
@@ -63,6 +83,7 @@ export function printTable(rows: Figures): void {
     `${row.spread[0]} to ${row.spread[1]}`,
     ratio(row.vsLayers),
     ratio(row.vsLlamaCpp),
+    ratio(row.vsFastestLlamaCpp),
     row.bandwidthShare === null ? '' : `${Math.round(row.bandwidthShare * 100)} %`,
     `${row.firstTokenMs}`,
     `${row.prefillTokensPerSecond}`,
@@ -77,6 +98,7 @@ export function printTable(rows: Figures): void {
     'spread',
     'vs layers',
     'vs llama.cpp',
+    'vs its fastest',
     'bound',
     'first ms',
     `prompt of ${LONG_PROMPT}, tokens/s`,
