@@ -32,17 +32,16 @@ export function explain(error: SparsifyError): string {
 /**
  * What to say of TensorFlow's error that the GPU's memory is full; undefined for another error.
  *
- * @param error Anything thrown.
+ * @param error Anything thrown. tfjs-node-gpu: `Invalid TF_Status: 8`, RESOURCE_EXHAUSTED, and TensorFlow's message.
  */
 export function outOfDeviceMemory(error: unknown): string | undefined {
-  const what = /OOM when allocating tensor with shape\s*(\[[\d,]*\])|Resource exhausted.*GPU/.exec(
-    error instanceof Error ? error.message : '',
-  );
-  if (what === null) return undefined;
-  const tensor = what[1] === undefined ? 'a tensor' : `a tensor of shape ${what[1]}`;
+  const message = error instanceof Error ? error.message : '';
+  if (!message.startsWith('Invalid TF_Status: 8\n') || message.includes('allocator cpu')) return undefined;
+  const shape = /tensor with shape\s*(\[[\d,]*\])/.exec(message)?.[1];
   return (
-    `the GPU's memory is full: there is no room for ${tensor}. Give less at a time (fewer rows, a shorter context), see ` +
-    'with nvidia-smi who else uses it, or compute on the CPU: SPARSIFY_BACKEND=node'
+    `the GPU's memory is full: there is no room for ${shape === undefined ? 'a tensor' : `a tensor of shape ${shape}`}. ` +
+    'Give less at a time (fewer rows, a shorter context), see with nvidia-smi who else uses it, or compute on the CPU: ' +
+    'SPARSIFY_BACKEND=node'
   );
 }
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {toModelInputs} from '../../lib/calibration/model-inputs.js';
-import {explain} from '../../lib/cli/explain.js';
+import {explain, outOfDeviceMemory} from '../../lib/cli/explain.js';
 import {SparsifyError} from '../../lib/errors.js';
 import {retarget} from '../../lib/sparsify.js';
 import {TargetScope, IgnoredScope} from '../../lib/scope/target-scope.js';
@@ -77,5 +77,25 @@ describe('explain', () => {
 
   it('keeps the text of other errors', () => {
     expect(explain(new SparsifyError('anything', 'as it is'))).to.equal('as it is');
+  });
+});
+
+describe('outOfDeviceMemory', () => {
+  it('gives the remedy for what TensorFlow says of a full GPU', () => {
+    // What tfjs-node-gpu threw on an H100.
+    const text = outOfDeviceMemory(new Error('Invalid TF_Status: 8\nMessage: failed to allocate memory'));
+    expect(text).to.contain("the GPU's memory is full").and.contain('SPARSIFY_BACKEND=node');
+  });
+
+  it('names the tensor where TensorFlow does', () => {
+    const message =
+      'Invalid TF_Status: 8\nMessage: OOM when allocating tensor with shape[65536,65536] and type float on ' +
+      '/job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc';
+    expect(outOfDeviceMemory(new Error(message))).to.contain('a tensor of shape [65536,65536]');
+  });
+
+  it('says nothing of other errors', () => {
+    expect(outOfDeviceMemory(new Error('Invalid TF_Status: 3\nMessage: shapes'))).to.equal(undefined);
+    expect(outOfDeviceMemory('stop')).to.equal(undefined);
   });
 });
