@@ -28,7 +28,7 @@ async function load(): Promise<Work> {
   if (Number(sparsity) > 0) {
     const text = await readFile(CALIBRATION_TEXT, 'utf8');
     await sparsifyActivations(lm.model, lm.dataset(text, CALIBRATION), {
-      targetSparsityByScope: [[new TargetScope({patterns: [...PROJECTIONS.all]}), Number(sparsity)]],
+      targetSparsityByScope: [[new TargetScope({patterns: [PROJECTIONS.all]}), Number(sparsity)]],
       ignoredScope: new IgnoredScope({names: ['lm_head'], validate: false}),
       inPlace: true,
     });
