@@ -2,8 +2,8 @@
  * @file Times of `SparsifiedMatMul` against the dense operations of the same backend, for the projections of known
  * language models or shapes of your choice.
  *
- * Usage: npm run bench -- kernels [--shape KxN,...] [--rows R,...] [--sparsity S,...] [--backend tensorflow|cpu|wasm]
- *     [--seconds S] [--json]
+ * Usage: npm run bench -- kernels [--shape KxN,...] [--rows R,...] [--sparsity S,...] [--dtype float32|int8]
+ *     [--backend tensorflow|cpu|wasm] [--seconds S] [--json]
  */
 import {parseArgs} from 'node:util';
 import {loadBackend} from '../../lib/backend/load.js';
@@ -18,7 +18,7 @@ const SHAPES =
   '4096x11008,11008x4096,4096x4096,4096x14336,14336x4096,4096x1024';
 
 const USAGE =
-  'Usage: npm run bench -- kernels [--shape KxN,...] [--rows R,...] [--sparsity S,...] ' +
+  'Usage: npm run bench -- kernels [--shape KxN,...] [--rows R,...] [--sparsity S,...] [--dtype float32|int8] ' +
   '[--backend tensorflow|cpu|wasm] [--seconds S] [--json]';
 
 const HELP = `${USAGE}
@@ -27,14 +27,17 @@ Shapes are inputs x units of a layer, by default those of SmolLM2-135M, TinyLlam
 rows (1,2,4,8,32,256) those of the input; sparsity (0,0.3,0.5,0.7) the share of the input that is masked. Each shape
 with each number of rows is measured for about so many seconds (3).
 
+dtype (float32) that of the weights that our kernel reads; with int8 the others multiply by the dequantized weights.
+
 "vs stock" is the time of tf.matMul over ours, "vs dense" that of the fastest dense op there is (TensorFlow's MatMul),
-"vs own 0" that of our kernel with nothing masked, "bandwidth" the weights that had to be read, a second, over what
+"vs own 0" that of our kernel with nothing masked, "vs float" that of our float32 kernel with nothing masked,
+"min vs" the first and the last of these of the least times instead of the medians, "bandwidth" the weights that had to be read, a second, over what
 this machine read a second meanwhile.
 
 Output of --json, one object:
   machine  {processor, cores, threads, instructionSet, node, tensorflow, readGBs, readGBsBest}
   rows     [{backend, dtype, shape, rows, sparsity, medianMs, minMs, spreadMs, calls, vsStock, vsBestDense,
-           vsOwnDense, bandwidthShare}]; spreadMs are the 10th and the 90th of 100 calls`;
+           vsOwnDense, vsOwnFloat32, minVsStock, minVsOwnFloat32, bandwidthShare}]; spreadMs are the 10th and the 90th of 100 calls`;
 
 async function main(): Promise<void> {
   const {values} = parseArgs({
@@ -42,6 +45,7 @@ async function main(): Promise<void> {
       shape: {type: 'string', default: SHAPES},
       rows: {type: 'string', default: '1,2,4,8,32,256'},
       sparsity: {type: 'string', default: '0,0.3,0.5,0.7'},
+      dtype: {type: 'string', default: 'float32'},
       backend: {type: 'string', default: 'tensorflow'},
       seconds: {type: 'string', default: '3'},
       json: {type: 'boolean', default: false},
@@ -52,6 +56,10 @@ async function main(): Promise<void> {
   const sparsities = numbers('sparsity', values.sparsity, (value) => value >= 0 && value <= 1);
   const rowCounts = numbers('rows', values.rows, (value) => Number.isInteger(value) && value >= 1);
   const [seconds] = numbers('seconds', values.seconds, (value) => value > 0);
+  const {dtype} = values;
+  if (dtype !== 'float32' && dtype !== 'int8') {
+    throw new Error(`--dtype is "${dtype}"; it must be float32 or int8`);
+  }
   const shapes = values.shape.split(',').map((shape) => {
     const match = /^([1-9]\d*)x([1-9]\d*)$/.exec(shape);
     if (match === null) throw new Error(`--shape has "${shape}"; write inputs x units as in 4096x11008`);
@@ -68,7 +76,7 @@ async function main(): Promise<void> {
   const all: KernelRow[] = [];
   for (const [i, {inputSize, units, settings}] of plan.entries()) {
     console.error(`${inputSize}x${units}, shape ${i + 1} of ${plan.length}, ${estimate.left(i)}`);
-    await withKernels(inputSize, units, async (kernels) => {
+    await withKernels(inputSize, units, dtype, async (kernels) => {
       for (const setting of settings) {
         const rows = await measureKernel(setting, kernels, meter);
         all.push(...rows);
@@ -128,9 +136,12 @@ function printRows(rows: readonly KernelRow[]): void {
     'vs stock',
     'vs dense',
     'vs own 0',
+    'vs float',
+    'min vs',
     'bandwidth',
   ];
-  const widths = [12, 5, 9, 10, 19, 9, 9, 9, 10];
+  const widths = [12, 5, 9, 10, 19, 9, 9, 9, 9, 15, 10];
+  const ratio = (value: number | null) => (value === null ? '-' : `${value.toFixed(2)}x`);
   const print = (cells: readonly string[]) =>
     console.log(cells.map((cell, i) => cell.padStart(widths[i])).join(' '));
   if (!headed) print(columns);
@@ -142,9 +153,11 @@ function printRows(rows: readonly KernelRow[]): void {
       String(row.sparsity),
       row.medianMs.toFixed(3),
       row.spreadMs.map((value) => value.toFixed(3)).join(' - '),
-      `${row.vsStock.toFixed(2)}x`,
-      `${row.vsBestDense.toFixed(2)}x`,
-      row.vsOwnDense === null ? '-' : `${row.vsOwnDense.toFixed(2)}x`,
+      ratio(row.vsStock),
+      ratio(row.vsBestDense),
+      ratio(row.vsOwnDense),
+      ratio(row.vsOwnFloat32),
+      `${ratio(row.minVsStock)} ${ratio(row.minVsOwnFloat32)}`,
       row.bandwidthShare === null ? '-' : `${Math.round(row.bandwidthShare * 100)} %`,
     ]);
   }
