@@ -14,6 +14,7 @@ import {
   type Int8Values,
   type MatrixShape,
 } from '../quantization/int8.js';
+import {quantizeTransposed} from '../quantization/transposed-int8.js';
 import {makeLayerVariable, type LayerVariable} from '../tfjs.js';
 
 /**
@@ -93,6 +94,33 @@ export class Int8Weight {
     checkFinite(name, weights);
     const matrix = layout === 'transposed' ? swapLastTwo(weights, shape) : weights;
     const quantized = quantizeInt8(matrix, matrixShape(shape, layout), mode);
+    return Int8Weight.of(name, quantized, shape, layout, mode);
+  }
+
+  /**
+   * Quantizes a kernel [inputs, units] of which the transpose is given, as `quantize` with layout `columns`.
+   *
+   * @param weights float32 [units, inputs]; left as they are.
+   * @throws {ModelError} as `quantize`.
+   */
+  static quantizeKernel(
+    name: string,
+    weights: Float32Array,
+    [inputs, units]: readonly number[],
+    mode: Int8Mode,
+  ): Int8Weight {
+    checkFinite(name, weights);
+    const quantized = quantizeTransposed(weights, inputs, units, mode);
+    return Int8Weight.of(name, quantized, [inputs, units], 'columns', mode);
+  }
+
+  private static of(
+    name: string,
+    quantized: Int8Values,
+    shape: readonly number[],
+    layout: Int8Layout,
+    mode: Int8Mode,
+  ): Int8Weight {
     checkRange(name, quantized);
     const {values, scale, zeroPoint, rows, stride} = quantized;
     const make = (suffix: string, tensor: tf.Tensor) => {
@@ -225,8 +253,9 @@ function swapLastTwo(values: Float32Array, shape: readonly number[]): Float32Arr
 }
 
 function checkFinite(name: string, weights: Float32Array): void {
-  const index = weights.findIndex((weight) => !Number.isFinite(weight));
-  if (index < 0) return;
+  let index = 0; // `findIndex` would call a function for every weight
+  while (index < weights.length && Number.isFinite(weights[index])) index++;
+  if (index === weights.length) return;
   throw new ModelError(
     'not-finite',
     `the weight "${name}" holds ${weights[index]}, which INT8 cannot: mend the model, or leave the layer out with ` +

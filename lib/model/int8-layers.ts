@@ -20,15 +20,18 @@ import {isSparsified} from './dense-layers.js';
  * Quantizes a layer's weight.
  *
  * @param values Of the weight, float32.
+ * @param isTransposed Whether the values of a Dense kernel are given as [units, inputs].
  * @throws {ModelError} `not-finite` or `int8-overflow`, naming the layer.
  */
 export function quantizeWeight(
   {path, weight, variable}: PlacedWeight,
   values: Float32Array,
   mode: Int8Mode,
+  isTransposed = false,
 ): Int8Weight {
   const shape = variable.shape as number[];
   try {
+    if (isTransposed) return Int8Weight.quantizeKernel(variable.originalName, values, shape, mode);
     return Int8Weight.quantize(variable.originalName, values, shape, weight.layout, mode);
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;

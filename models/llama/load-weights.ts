@@ -7,8 +7,11 @@ import type {Checkpoint} from './checkpoint.js';
 import {transpose} from './transpose.js';
 import {weightPlan, type PlannedWeight} from './weight-plan.js';
 
-/** Puts values, laid out as the variable has them, into a variable of a model. */
-export type StoreWeight = (variable: LayerVariable, values: Float32Array) => void;
+/**
+ * Puts values into a variable of a model. `isTransposed`: they are those of a kernel [inputs, units] as the checkpoint has
+ * them, [units, inputs].
+ */
+export type StoreWeight = (variable: LayerVariable, values: Float32Array, isTransposed: boolean) => void;
 
 /** How far loading is. */
 export interface WeightsProgress {
@@ -76,7 +79,8 @@ export async function loadPlanned(
         {tensor: planned.tensor, got: values.length, expected: planned.shape},
       );
     }
-    store(variables[i], laidOut(planned, values, checkpoint.normOffset));
+    if (isNorm(planned)) addTo(values, checkpoint.normOffset);
+    store(variables[i], values, planned.weight === 'kernel');
     onProgress?.({tensor: planned.tensor, done, total});
   }
 }
@@ -154,16 +158,19 @@ function variablesOf(model: tf.LayersModel, plan: readonly PlannedWeight[]): Lay
   });
 }
 
-/** The values of a tensor as the model's weight has them; may be the same array. */
-function laidOut({weight, shape}: PlannedWeight, values: Float32Array, offset: number): Float32Array {
-  const isNorm = weight === 'weight' || weight === 'q_norm' || weight === 'k_norm';
-  if (isNorm && offset !== 0) for (let i = 0; i < values.length; i++) values[i] += offset;
-  return weight === 'kernel' ? transpose(values, shape[0], shape[1]) : values;
+function isNorm({weight}: PlannedWeight): boolean {
+  return weight === 'weight' || weight === 'q_norm' || weight === 'k_norm';
+}
+
+function addTo(values: Float32Array, offset: number): void {
+  if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] += offset;
 }
 
 /** Writes values into their variable. */
-export function write(variable: LayerVariable, values: Float32Array): void {
-  const tensor = tf.tensor(values, variable.shape as number[], 'float32');
+export function write(variable: LayerVariable, values: Float32Array, isTransposed: boolean): void {
+  const shape = variable.shape as number[];
+  const laidOut = isTransposed ? transpose(values, shape[1], shape[0]) : values;
+  const tensor = tf.tensor(laidOut, shape, 'float32');
   variable.write(tensor);
   tensor.dispose();
   handOver(variable);

@@ -71,10 +71,10 @@ export class ModelOutline {
   /** How the weights of a part are stored: those that are to be INT8 are quantized at once. */
   storeIn(part: tf.LayersModel): StoreWeight {
     const compressible = new Map(this.toCompress(part).map((placed) => [placed.variable, placed]));
-    return (variable, values) => {
+    return (variable, values, isTransposed) => {
       const placed = compressible.get(variable);
-      if (placed === undefined) write(variable, values);
-      else replaceByInt8(placed, quantizeWeight(placed, values, this.options.compress!));
+      if (placed === undefined) write(variable, values, isTransposed);
+      else replaceByInt8(placed, quantizeWeight(placed, values, this.options.compress!, isTransposed));
     };
   }
 

@@ -33,8 +33,8 @@ export async function* streamedWeights(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const queue = new WeightQueue(outline.model);
   const vectors = plan.filter(({shape}) => shape.length === 1);
-  await loadPlanned(outline.model, checkpoint, vectors, {signal}, (variable, values) => {
-    write(variable, values);
+  await loadPlanned(outline.model, checkpoint, vectors, {signal}, (variable, values, isTransposed) => {
+    write(variable, values, isTransposed);
     queue.add([variable]);
   });
   const {layers, tiedEmbedding} = checkpoint.config;
