@@ -15,6 +15,7 @@ import {inspectCommand} from './commands/inspect.js';
 import {perplexityCommand} from './commands/perplexity.js';
 import {provisionCommand} from './commands/provision.js';
 import {retargetCommand} from './commands/retarget.js';
+import {serveCommand} from './commands/serve.js';
 import {sparsifyCommand} from './commands/sparsify.js';
 import {explain, outOfDeviceMemory} from './explain.js';
 import {Interruption} from './interrupt.js';
@@ -29,6 +30,8 @@ and with a language model:
   $ tfjs-sparsify sparsify smollm2 --data calibration.txt --target '@gate_up=0.3' --target '@down=0.5' --out sparse
   $ tfjs-sparsify perplexity sparse --data test.txt --baseline smollm2
   $ tfjs-sparsify chat sparse
+and either, over HTTP:
+  $ tfjs-sparsify serve sparse --port 8501
 
 The backend is the fastest that loads (tfjs-sparsify doctor tells); --backend NAME or SPARSIFY_BACKEND=NAME
 overrides, with node-gpu, node, wasm or cpu.
@@ -67,6 +70,7 @@ function createProgram(): Command {
     generateCommand(),
     chatCommand(),
     perplexityCommand(),
+    serveCommand(),
     doctorCommand(),
     provisionCommand(),
   ];

@@ -1,0 +1,81 @@
+/** @file What front and worker process say to each other, over Node's channel with structured clones. */
+import type {ChatMessage} from '../../models/llama/tokenizer/chat.js';
+import type {Generation} from '../../models/llama/generate.js';
+import type {SentError} from './errors.js';
+import type {Signature, WireTensor} from './tensors.js';
+
+/** What a worker knows from its start. */
+export interface WorkerSettings {
+  /** Backend by name; null for the fastest that loads. */
+  readonly backend: string | null;
+  /** Bytes that keys and values of all sequences of a language model may take together. */
+  readonly cacheBytes: number;
+  /** Sequences of one language model that are kept for their prefixes. */
+  readonly maxSequences: number;
+}
+
+/** What is known of a model once it is loaded and warm. */
+export interface LoadedInfo {
+  readonly signature: Signature;
+  readonly isLanguageModel: boolean;
+  /** Whether there is a tokenizer, so that prompts may be text. */
+  readonly hasTokenizer: boolean;
+  /** Whether rows of several requests may be computed together with the same result; tried while warming up. */
+  readonly canBatch: boolean;
+}
+
+/** A generation that was asked for. */
+export interface GenerationRequest {
+  readonly prompt: string | readonly ChatMessage[] | readonly number[];
+  readonly maxTokens?: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly seed?: number;
+  readonly stop: readonly string[];
+}
+
+/** Shares of masked inputs, in [0, 1]. */
+export interface ActualSparsity {
+  readonly mean: number;
+  readonly layers: readonly {
+    readonly path: string;
+    readonly target: number | null;
+    readonly actual: number;
+  }[];
+}
+
+/** By kind: what is asked for, and what answers it. */
+export interface Calls {
+  readonly load: {readonly ask: {readonly key: string; readonly path: string}; readonly answer: LoadedInfo};
+  readonly unload: {readonly ask: {readonly key: string}; readonly answer: null};
+  readonly predict: {
+    readonly ask: {readonly key: string; readonly inputs: readonly WireTensor[]};
+    readonly answer: readonly WireTensor[];
+  };
+  readonly generate: {
+    readonly ask: {readonly key: string; readonly request: GenerationRequest};
+    readonly answer: Generation;
+  };
+  readonly ping: {readonly ask: object; readonly answer: WorkerHealth};
+}
+
+export type CallKind = keyof Calls;
+
+/** What a worker says of itself when it answers a ping. */
+export interface WorkerHealth {
+  readonly residentBytes: number;
+  readonly tensors: number;
+  /** Bytes of keys and values, by an estimate from the model's configuration. */
+  readonly cacheBytes: number;
+}
+
+export type ToWorker =
+  | {[K in CallKind]: {readonly kind: K; readonly id: number} & Calls[K]['ask']}[CallKind]
+  | {readonly kind: 'cancel'; readonly id: number};
+
+export type FromWorker =
+  | {readonly kind: 'started'}
+  | {readonly kind: 'answer'; readonly id: number; readonly value: unknown}
+  | {readonly kind: 'error'; readonly id: number; readonly error: SentError}
+  | {readonly kind: 'text'; readonly id: number; readonly text: string}
+  | {readonly kind: 'sparsity'; readonly key: string; readonly sparsity: ActualSparsity};

@@ -1,0 +1,228 @@
+/**
+ * @file The server: the HTTP side in this process, which never computes and so always answers, and the workers that do
+ * (worker-pool.ts).
+ */
+import type {Server as HttpsServer} from 'node:https';
+import {createRequire} from 'node:module';
+import cors from '@fastify/cors';
+import Fastify, {
+  LogController,
+  type FastifyHttpsOptions,
+  type FastifyInstance,
+  type FastifyServerOptions,
+} from 'fastify';
+import {keyCheck} from './access.js';
+import {Dispatcher} from './dispatcher.js';
+import {ServeError} from './errors.js';
+import {Metrics} from './metrics.js';
+import {
+  checkOptions,
+  DEFAULT_BODY_LIMIT,
+  DEFAULT_POLL_MS,
+  DEFAULT_POOL,
+  DEFAULT_QUEUE,
+  type HttpOptions,
+  type ServerOptions,
+} from './options.js';
+import {openAi} from './protocols/openai.js';
+import {openInference} from './protocols/open-inference.js';
+import {tensorFlowServing} from './protocols/tensorflow-serving.js';
+import {Repository} from './repository.js';
+import {errorHandler, plainError, type Protocol, type Services} from './request.js';
+import {WorkerPool} from './worker-pool.js';
+
+/** Headers that come slower than this end the connection. */
+const HEADERS_TIMEOUT_MS = 10_000;
+/** Bodies too. */
+const REQUEST_TIMEOUT_MS = 60_000;
+const TIMEOUT_CHECK_MS = 1000;
+const DRAIN_POLL_MS = 20;
+
+export interface ListenOptions {
+  /** 0 for any that is free. Default 8501, TensorFlow Serving's. */
+  readonly port?: number;
+  /** Default 127.0.0.1: this machine only. */
+  readonly host?: string;
+}
+
+export interface Server {
+  /** The fastify instance, for further routes and `inject`. */
+  readonly fastify: FastifyInstance;
+  /** Process ids of the workers that live. */
+  readonly workerPids: readonly number[];
+  /**
+   * Starts to listen; models may still be loading, which `/v2/health/ready` tells.
+   *
+   * @returns The address, as `http://127.0.0.1:8501`.
+   */
+  listen(options?: ListenOptions): Promise<string>;
+  /**
+   * Waits until every model answers.
+   *
+   * @throws {ServeError} `load-failed` if one cannot be loaded.
+   */
+  ready(): Promise<void>;
+  /** Takes no more requests, answers those that are there, and ends the workers. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes a server and starts its workers.
+ *
+ * @throws {SparsifyError} `bad-option`.
+ * @example
+ * const server = await createServer({models: [{name: 'digits', path: 'models/digits'}]});
+ * console.log(await server.listen({port: 8501}));
+ */
+export async function createServer(options: ServerOptions): Promise<Server> {
+  checkOptions(options);
+  const {http = {}, pollMs = DEFAULT_POLL_MS} = options;
+  const queue = {...DEFAULT_QUEUE, ...options.queue};
+  const {backend = null, ...poolOptions} = {...DEFAULT_POOL, ...options.pool};
+  const {workers, hangMs, ...settings} = poolOptions;
+  const fastify = createFastify(http);
+  const metrics: Metrics = new Metrics({
+    queues: () => dispatcher.waiting(),
+    workers: () => [...pool.workers].map(({pid = 0, health}) => ({pid, ...health})),
+    isReady: () => repository.isReady && !isDraining,
+  });
+  const pool: WorkerPool = new WorkerPool(
+    workers,
+    {...settings, backend},
+    hangMs,
+    {
+      onFree: () => dispatcher.pump(),
+      onSparsity: (key, sparsity) => metrics.sparsified(key.slice(0, key.indexOf('/')), sparsity),
+      onRestart: () => metrics.restarted(),
+    },
+    fastify.log,
+  );
+  const dispatcher: Dispatcher = new Dispatcher(pool, queue, settings.maxSequences, {
+    onBatch: (model, rows) => metrics.batch(model, rows),
+  });
+  const repository: Repository = new Repository(options.models, pool, pollMs, fastify.log);
+  let isDraining = false;
+  let running = 0;
+
+  const {version} = createRequire(import.meta.url)('tfjs-sparsify/package.json') as {version: string};
+  const services: Services = {repository, dispatcher, metrics};
+  fastify.addHook('onRequest', (_request, reply, done) => {
+    running++;
+    reply.raw.once('close', () => running--); // comes after every answer, and when the client goes away amid it
+    done();
+  });
+  addHooks(fastify, http, metrics);
+  await fastify.register((scope) => openAi(scope, services));
+  await fastify.register((scope) => tensorFlowServing(scope, services));
+  await fastify.register((scope) =>
+    openInference(scope, {...services, version, isDraining: () => isDraining}),
+  );
+  fastify.get('/healthz', () => ({live: true}));
+  fastify.get('/readyz', (_request, reply) => {
+    const ready = repository.isReady && !isDraining;
+    return reply.code(ready ? 200 : 503).send({ready});
+  });
+  fastify.get('/metrics', async (_request, reply) => {
+    const {type, text} = await metrics.text();
+    return reply.type(type).send(text);
+  });
+
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    isDraining = true;
+    const closed = fastify.close(); // new connections are refused, requests on old ones get 503
+    while (running > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    await repository.close();
+    pool.close();
+    await closed;
+  };
+  return {
+    fastify,
+    get workerPids() {
+      return [...pool.workers].flatMap(({pid}) => pid ?? []);
+    },
+    listen: ({port = 8501, host = '127.0.0.1'} = {}) => fastify.listen({port, host}),
+    ready: () => repository.ready(),
+    close: () => (closing ??= close()),
+  };
+}
+
+function createFastify({bodyLimit = DEFAULT_BODY_LIMIT, log = false, tls}: HttpOptions): FastifyInstance {
+  const options: FastifyServerOptions = {
+    bodyLimit,
+    logger: log === false ? false : {level: log},
+    logController: new LogController({disableRequestLogging: true}), // addHooks has a shorter line
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: 'idle',
+    routerOptions: {maxParamLength: 512},
+  };
+  const timeouts = {headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS};
+  const httpsOptions = {...options, https: {...tls, ...timeouts}} as FastifyHttpsOptions<HttpsServer>;
+  const fastify =
+    tls === undefined
+      ? Fastify({...options, http: timeouts})
+      : (Fastify(httpsOptions) as unknown as FastifyInstance);
+  fastify.decorateRequest('servedModel', '');
+  // Protocols read their bodies themselves: clients send JSON under several names or none, and tensors behind it.
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser('*', {parseAs: 'buffer'}, (_request, body, done) => done(null, body));
+  fastify.setErrorHandler(errorHandler(plainError));
+  fastify.setNotFoundHandler((request) => {
+    throw new ServeError(
+      404,
+      'unknown-path',
+      `nothing is served at ${request.method} ${pathOf(request.url)}`,
+    );
+  });
+  return fastify;
+}
+
+function addHooks(
+  fastify: FastifyInstance,
+  {apiKeys = [], cors: origins = []}: HttpOptions,
+  metrics: Metrics,
+): void {
+  if (apiKeys.length > 0) {
+    const check = keyCheck(apiKeys);
+    fastify.addHook('onRequest', (request, _reply, done) => {
+      if (request.method !== 'OPTIONS') check(request);
+      done();
+    });
+  }
+  if (origins.length > 0) {
+    void fastify.register(cors, {origin: origins.includes('*') ? '*' : [...origins]});
+  }
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    const encoding = request.headers['content-encoding'];
+    if (encoding === undefined || encoding === 'identity') return done();
+    throw new ServeError(
+      415,
+      'content-encoding',
+      `bodies in ${encoding.slice(0, 40)} are not read: send them plain`,
+    );
+  });
+  fastify.addHook('onResponse', (request, reply, done) => {
+    const {statusCode, elapsedTime} = reply;
+    const protocol = protocolOf(request.url);
+    if (protocol !== 'none') metrics.answered(request.servedModel, protocol, statusCode, elapsedTime / 1000);
+    request.log.info(
+      {
+        ...{method: request.method, path: pathOf(request.url), status: statusCode},
+        ...{model: request.servedModel, ms: Math.round(elapsedTime * 10) / 10},
+      },
+      'request',
+    );
+    done();
+  });
+}
+
+function pathOf(url: string): string {
+  return url.split('?', 1)[0].slice(0, 200);
+}
+
+function protocolOf(url: string): Protocol {
+  const path = pathOf(url);
+  if (/^\/v1\/(chat\/)?completions$|^\/v1\/models$/.test(path)) return 'openai';
+  if (path.startsWith('/v1/models/')) return 'tensorflow-serving';
+  return path.startsWith('/v2/models/') ? 'open-inference' : 'none';
+}

@@ -1,0 +1,87 @@
+/**
+ * @file Generations of one language model, any number at a time: each has a session of its own, and since a decoder
+ * gives way after every token, they take turns token by token.
+ */
+import {generateTokens, type Generation} from '../../../models/llama/generate.js';
+import type {LanguageModel} from '../../../models/llama/language-model.js';
+import {sparsityReport} from '../../../models/llama/sparsity-report.js';
+import type {MaskedCount} from '../../../models/llama/decoder.js';
+import type {ActualSparsity, GenerationRequest} from '../messages.js';
+import {SessionPool} from './session-pool.js';
+
+export class TextGeneration {
+  private readonly sessions: SessionPool;
+  private readonly counts = new Map<string, {masked: number; total: number}>();
+
+  constructor(
+    private readonly lm: LanguageModel,
+    cacheBytes: number,
+    maxSequences: number,
+  ) {
+    this.sessions = new SessionPool(lm, cacheBytes, maxSequences);
+  }
+
+  /** Bytes of keys and values. */
+  get cacheBytes(): number {
+    return this.sessions.bytes;
+  }
+
+  /**
+   * Generates after a prompt.
+   *
+   * @param onText Called with every piece of text as it is certain.
+   * @throws As `LanguageModel.generate`; {SparsifyError} `cache-too-small`; the signal's reason.
+   */
+  async generate(
+    {prompt, maxTokens, temperature, topP, seed, stop}: GenerationRequest,
+    onText: (text: string) => void,
+    signal: AbortSignal,
+  ): Promise<Generation> {
+    const {lm} = this;
+    const ids = lm.encodePrompt(prompt);
+    const {contextLength, eosTokenIds} = lm.config;
+    const most = Math.min(contextLength, ids.length + (maxTokens ?? contextLength));
+    const session = await this.sessions.acquire(ids, most, signal);
+    try {
+      const tokens = generateTokens(
+        {
+          session,
+          tokenizer:
+            lm.tokenizer === null
+              ? null
+              : {decode: (ids) => lm.tokenizer!.decode(ids, {skipSpecialTokens: true})},
+          endTokens: new Set(eosTokenIds),
+          contextLength,
+        },
+        ids,
+        {maxTokens: most - ids.length, temperature, topP, seed, stop, signal},
+      );
+      for (;;) {
+        const {done, value} = await tokens.next();
+        if (done === true) return value;
+        onText(value.text);
+      }
+    } finally {
+      this.count(session.decoder.counts());
+      session.decoder.resetCounts();
+      this.sessions.release(session);
+    }
+  }
+
+  /** Over all that was generated so far; null if no layer is sparsified. */
+  sparsity(): ActualSparsity | null {
+    const report = sparsityReport(this.lm.model, this.counts);
+    return report === null ? null : {mean: report.mean, layers: report.layers};
+  }
+
+  dispose(): void {
+    this.sessions.dispose();
+  }
+
+  private count(counts: ReadonlyMap<string, MaskedCount>): void {
+    for (const [path, {masked, total}] of counts) {
+      const before = this.counts.get(path) ?? {masked: 0, total: 0};
+      this.counts.set(path, {masked: before.masked + masked, total: before.total + total});
+    }
+  }
+}

@@ -1,0 +1,63 @@
+import {expect} from 'chai';
+import fc from 'fast-check';
+import {flatJson, nestedJson, nestedTensor, shapedTensor} from '../../lib/serve/json-tensors.js';
+import {joinRows, splitRows} from '../../lib/serve/batch.js';
+
+const shapes = fc.array(fc.integer({min: 1, max: 4}), {minLength: 1, maxLength: 4});
+const tensors = shapes.chain((shape) => {
+  const size = shape.reduce((product, dimension) => product * dimension, 1);
+  const values = fc.array(fc.float({noNaN: true, noDefaultInfinity: true}), {
+    minLength: size,
+    maxLength: size,
+  });
+  return values.map((list) => ({dtype: 'float32' as const, shape, values: Float32Array.from(list)}));
+});
+
+describe('tensors as JSON', () => {
+  it('come back as they were, nested and flat', () => {
+    fc.assert(
+      fc.property(tensors, ({dtype, shape, values}) => {
+        const info = {name: 'x', dtype, shape};
+        const positive = values.map((value) => (value === 0 ? 0 : value)); // JSON has no -0
+        const tensor = {dtype, shape, values: positive};
+        expect(nestedTensor(JSON.parse(nestedJson(tensor)), info)).to.deep.equal(tensor);
+        expect(shapedTensor(JSON.parse(nestedJson(tensor)), info)).to.deep.equal(tensor);
+        expect(shapedTensor(JSON.parse(flatJson(tensor)), info)).to.deep.equal(tensor);
+      }),
+    );
+  });
+
+  it('are written with the words of TensorFlow Serving where JSON has none', () => {
+    const values = Float32Array.of(NaN, Infinity, -Infinity, 1);
+    expect(nestedJson({dtype: 'float32', shape: [2, 2], values})).to.equal('[[NaN,Infinity],[-Infinity,1]]');
+  });
+
+  it('are true and false for bool', () => {
+    expect(nestedJson({dtype: 'bool', shape: [1, 2], values: Uint8Array.of(1, 0)})).to.equal(
+      '[[true,false]]',
+    );
+  });
+});
+
+describe('batches', () => {
+  it('are taken apart into what they were joined of', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({min: 1, max: 5}), {minLength: 1, maxLength: 6}), (counts) => {
+        let next = 0;
+        const requests = counts.map((rows) => [
+          {
+            dtype: 'float32' as const,
+            shape: [rows, 3],
+            values: Float32Array.from({length: rows * 3}, () => next++),
+          },
+        ]);
+        expect(splitRows(joinRows(requests), counts)).to.deep.equal(requests);
+      }),
+    );
+  });
+
+  it('are refused where an output has other rows', () => {
+    const outputs = [{dtype: 'float32' as const, shape: [1, 2], values: new Float32Array(2)}];
+    expect(() => splitRows(outputs, [1, 1])).to.throw('for 2 rows');
+  });
+});

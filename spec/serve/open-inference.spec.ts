@@ -1,0 +1,172 @@
+import {join} from 'node:path';
+import {expect} from 'chai';
+import {modelFolder, saveNamedModel, saveSumModel, serving, type Serving} from './serving.js';
+
+const HEADER = 'inference-header-content-length';
+
+/** A request with its tensors behind the JSON. */
+function binaryBody(json: object, ...tensors: (Float32Array | Int32Array | Uint8Array)[]) {
+  const text = Buffer.from(JSON.stringify(json));
+  const parts = tensors.map(({buffer, byteOffset, byteLength}) =>
+    Buffer.from(buffer, byteOffset, byteLength),
+  );
+  return {body: Buffer.concat([text, ...parts]), headers: {[HEADER]: String(text.length)}};
+}
+
+describe('the Open Inference Protocol', () => {
+  const folder = modelFolder();
+  let served: Serving;
+  before(async () => {
+    await saveSumModel(join(folder.path, 'sum'), 1);
+    await saveNamedModel(join(folder.path, 'named'));
+    served = await serving({
+      models: [
+        {name: 'sum', path: join(folder.path, 'sum')},
+        {name: 'named', path: join(folder.path, 'named')},
+      ],
+    });
+  });
+  after(() => served.server.close());
+
+  const input = {name: 'sum_input', shape: [2, 3], datatype: 'FP32'};
+
+  it('tells of the server and that it lives and is ready', async () => {
+    expect((await served.get('/v2')).json).to.deep.include({
+      name: 'tfjs-sparsify',
+      extensions: ['binary_tensor_data', 'model_repository'],
+    });
+    expect((await served.get('/v2/health/live')).status).to.equal(200);
+    expect((await served.get('/v2/health/ready')).status).to.equal(200);
+    expect((await served.get('/v2/models/sum/versions/1/ready')).status).to.equal(200);
+  });
+
+  it('tells what a model takes and gives', async () => {
+    expect((await served.get('/v2/models/named')).json).to.deep.equal({
+      name: 'named',
+      versions: ['1'],
+      platform: 'tensorflowjs_layers_model',
+      inputs: [
+        {name: 'a', datatype: 'FP32', shape: [-1, 2]},
+        {name: 'b', datatype: 'INT32', shape: [-1, 1]},
+      ],
+      outputs: [
+        {name: 'twice', datatype: 'FP32', shape: [-1, 2]},
+        {name: 'looked', datatype: 'FP32', shape: [-1, 1, 1]},
+      ],
+    });
+  });
+
+  it('lists the models', async () => {
+    const {json} = await served.post('/v2/repository/index', '{}');
+    expect(json).to.deep.equal(
+      ['sum', 'named'].map((name) => ({name, version: '1', reason: '', state: 'READY'})),
+    );
+  });
+
+  for (const [form, data] of [
+    ['flat', [1, 2, 3, 4, 5, 6]],
+    [
+      'nested',
+      [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+    ],
+  ] as const) {
+    it(`infers from ${form} JSON`, async () => {
+      const {json} = await served.post('/v2/models/sum/infer', {id: '7', inputs: [{...input, data}]});
+      expect(json).to.deep.equal({
+        ...{model_name: 'sum', model_version: '1', id: '7'},
+        outputs: [{name: 'sum', datatype: 'FP32', shape: [2, 1], data: [6, 15]}],
+      });
+    });
+  }
+
+  it('takes and gives tensors behind the JSON', async () => {
+    const a = Float32Array.of(1.5, -2, 3, 4);
+    const b = Int32Array.of(3, 1);
+    const {body, headers} = binaryBody(
+      {
+        inputs: [
+          {name: 'b', shape: [2, 1], datatype: 'INT32', parameters: {binary_data_size: 8}},
+          {name: 'a', shape: [2, 2], datatype: 'FP32', parameters: {binary_data_size: 16}},
+        ],
+        outputs: [{name: 'looked'}, {name: 'twice', parameters: {binary_data: true}}],
+      },
+      b,
+      a,
+    );
+    const response = await fetch(`${served.url}/v2/models/named/infer`, {method: 'POST', body, headers});
+    const bytes = Buffer.from(await response.arrayBuffer());
+    const length = Number(response.headers.get(HEADER));
+    expect(JSON.parse(bytes.subarray(0, length).toString())).to.have.deep.property('outputs', [
+      {name: 'looked', datatype: 'FP32', shape: [2, 1, 1], data: [30, 10]},
+      {name: 'twice', datatype: 'FP32', shape: [2, 2], parameters: {binary_data_size: 16}},
+    ]);
+    const twice = [0, 1, 2, 3].map((i) => bytes.readFloatLE(length + 4 * i));
+    expect(twice).to.deep.equal([3, -4, 6, 8]);
+  });
+
+  it('gives every output behind the JSON with binary_data_output', async () => {
+    const {body, headers} = binaryBody(
+      {parameters: {binary_data_output: true}, inputs: [{...input, parameters: {binary_data_size: 24}}]},
+      Float32Array.of(1, 2, 3, 4, 5, 6),
+    );
+    const response = await fetch(`${served.url}/v2/models/sum/infer`, {method: 'POST', body, headers});
+    const bytes = Buffer.from(await response.arrayBuffer());
+    expect([bytes.readFloatLE(bytes.length - 8), bytes.readFloatLE(bytes.length - 4)]).to.deep.equal([6, 15]);
+  });
+
+  const values = new Float32Array(6);
+  const sized = (bytes: unknown, shape = [2, 3]) =>
+    binaryBody({inputs: [{...input, shape, parameters: {binary_data_size: bytes}}]}, values);
+  for (const [what, {body, headers}, text] of [
+    ['fewer bytes than the shape has', sized(20), '24 bytes'],
+    ['more bytes than the body has', sized(28), '24 bytes are left'],
+    ['a size below 0', sized(-4), '-4'],
+    ['a size that is text', sized('24'), '"24"'],
+    ['a dimension below 0', sized(24, [-2, -3]), 'shape'],
+    ['a shape that needs all memory', sized(24, [2 ** 40, 2 ** 40]), 'at most'],
+    [
+      'bytes that belong to nothing',
+      binaryBody({inputs: [{...input, data: [1, 2, 3, 4, 5, 6]}]}, values),
+      'no input',
+    ],
+    ['a header longer than the body', {...sized(24), headers: {[HEADER]: '99999'}}, '99999'],
+    ['a header that is no number', {...sized(24), headers: {[HEADER]: '1e3'}}, '1e3'],
+    ['a header amid the JSON', {...sized(24), headers: {[HEADER]: '9'}}, 'no JSON'],
+  ] as const) {
+    it(`refuses ${what} with 400`, async () => {
+      const response = await fetch(`${served.url}/v2/models/sum/infer`, {method: 'POST', body, headers});
+      expect(response.status).to.equal(400);
+      const {error} = (await response.json()) as {error: string};
+      expect(error).to.contain(text);
+    });
+  }
+
+  for (const [what, change, text] of [
+    ['another datatype', {datatype: 'INT32'}, 'takes float32'],
+    ['a datatype that is not served', {datatype: 'FP64'}, 'FP64'],
+    ['an unknown input', {name: 'sum_inputs'}, 'did you mean "sum_input"'],
+    ['too few values', {data: [1]}, 'needs 6'],
+    ['values that are text', {data: ['1', '2', '3', '4', '5', '6']}, 'finite number'],
+    ['no data', {data: undefined}, 'no array'],
+  ] as const) {
+    it(`refuses ${what} with 400`, async () => {
+      const inputs = [{...input, data: [1, 2, 3, 4, 5, 6], ...change}];
+      const {status, json} = await served.post('/v2/models/sum/infer', {inputs});
+      expect(status).to.equal(400);
+      expect((json as {error: string}).error).to.contain(text);
+    });
+  }
+
+  it('refuses an unknown model, version and output', async () => {
+    const inputs = [{...input, data: [1, 2, 3, 4, 5, 6]}];
+    expect((await served.post('/v2/models/summ/infer', {inputs})).status).to.equal(404);
+    expect((await served.post('/v2/models/sum/versions/2/infer', {inputs})).status).to.equal(404);
+    expect((await served.post('/v2/models/sum/versions/x/infer', {inputs})).status).to.equal(404);
+    expect((await served.post('/v2/models/sum/infer', {inputs, outputs: [{name: 'x'}]})).status).to.equal(
+      400,
+    );
+  });
+});
