@@ -35,18 +35,24 @@ export function sparsifiedMatMulCpu(args: CpuKernelArgs): Float32Array {
     const sums = output.subarray(row * units, (row + 1) * units);
     if (bias.length > 0) sums.set(bias);
     addKeptRows(values, kept, count, kernel, sums);
-    if (activation === 'relu') {
-      for (let n = 0; n < units; n++) if (sums[n] < 0) sums[n] = 0;
-    } else if (activation !== 'linear') {
-      const apply = ACTIVATE[activation];
-      for (let n = 0; n < units; n++) sums[n] = apply(sums[n]);
-    }
   }
+  activateInPlace(output, activation);
   return output;
 }
 
+/** Applies an activation to every value. */
+export function activateInPlace(values: Float32Array, activation: FusedActivation): void {
+  if (activation === 'linear') return;
+  if (activation === 'relu') {
+    for (let i = 0; i < values.length; i++) if (values[i] < 0) values[i] = 0;
+    return;
+  }
+  const apply = ACTIVATE[activation];
+  for (let i = 0; i < values.length; i++) values[i] = apply(values[i]);
+}
+
 /** Writes the indices of the inputs that are kept into `kept`; returns how many there are. */
-function gatherKept(values: Float32Array, threshold: Float32Array, kept: Int32Array): number {
+export function gatherKept(values: Float32Array, threshold: Float32Array, kept: Int32Array): number {
   const perInput = threshold.length > 1;
   let count = 0;
   for (let k = 0; k < values.length; k++) {

@@ -1,18 +1,16 @@
 /**
- * @file INT8 matrices as float32 tensors: by the backend's own kernel, else composed of stock operations that are
- * exact in float32, so that the result is the same everywhere.
+ * @file INT8 matrices as float32 tensors: by the backend's own kernel, in plain TypeScript where the backend is in the
+ * host's memory, else composed of stock operations that are exact in float32, so that the result is the same everywhere.
  */
 import * as tf from '@tensorflow/tfjs';
 import {BackendError} from '../errors.js';
-import {FLOAT16_MIN_NORMAL} from '../quantization/float16.js';
-import {BYTES_PER_WORD} from '../quantization/int8.js';
+import {BYTES_PER_WORD, columnSteps, dequantizeRows as dequantizeArrays} from '../quantization/int8.js';
 import {runKernel} from '../tfjs.js';
 import {DEQUANTIZE_INT8, type Int8Matrix} from './int8-contract.js';
+import {isOnHost, readInt8Matrix} from './int8-host.js';
 
 /** As FLOAT16_SPLITTER in float32: keeps the upper 24 - 13 = 11 bits. */
 const SPLITTER = 2 ** 13 + 1;
-/** Adding and subtracting it leaves a multiple of 2^-24 of what is below 2^-14. */
-const SUBNORMAL_SHIFT = 0.75;
 
 /**
  * The weights of a matrix with a scale a column.
@@ -24,6 +22,17 @@ export function dequantizeColumns(matrix: Int8Matrix): tf.Tensor2D {
   if (tf.getKernel(DEQUANTIZE_INT8, tf.getBackend()) !== undefined) {
     return runKernel(DEQUANTIZE_INT8, {values, scale, zeroPoint}, {}) as tf.Tensor2D;
   }
+  if (isOnHost()) {
+    const [rows] = values.shape;
+    const {words, ...channels} = readInt8Matrix(matrix);
+    const weights = dequantizeArrays(words, rows, columnSteps(channels.scale, channels.zeroPoint));
+    return tf.tensor2d(weights, [rows, scale.size]);
+  }
+  return dequantizeByOperations(matrix);
+}
+
+/** As {@link dequantizeColumns}, by stock operations: for what computes on a device. */
+export function dequantizeByOperations({values, scale, zeroPoint}: Int8Matrix): tf.Tensor2D {
   return tf.tidy(() => {
     const steps = tf.sub(unpack(values, scale.size), zeroPoint); // [R, C] - [C]
     return roundToFloat16(tf.mul(steps, scale));
@@ -99,10 +108,8 @@ function unpack(values: tf.Tensor2D, columns: number): tf.Tensor2D {
   return tf.sub(unsigned, tf.mul(tf.cast(tf.greaterEqual(unsigned, 128), 'float32'), 256));
 }
 
-/** Float32 products of at most 20 significant bits, rounded to float16. In a tidy. */
+/** Float32 products of a float16 and at most 9 bits, rounded to float16; subnormal ones need no rounding. In a tidy. */
 function roundToFloat16(product: tf.Tensor): tf.Tensor2D {
   const c = tf.mul(product, SPLITTER);
-  const normal = tf.sub(c, tf.sub(c, product));
-  const subnormal = tf.sub(tf.add(product, SUBNORMAL_SHIFT), SUBNORMAL_SHIFT);
-  return tf.where(tf.less(tf.abs(product), FLOAT16_MIN_NORMAL), subnormal, normal) as tf.Tensor2D;
+  return tf.sub(c, tf.sub(c, product));
 }

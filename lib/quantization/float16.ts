@@ -6,7 +6,7 @@
 export const FLOAT16_MAX = 65504;
 
 /** Below this magnitude float16 is subnormal: a fixed quantum instead of 11 significant bits. */
-export const FLOAT16_MIN_NORMAL = 2 ** -14;
+const FLOAT16_MIN_NORMAL = 2 ** -14;
 
 /**
  * Veltkamp's splitter: `c = v * SPLITTER; c - (c - v)` keeps the upper 53 - 42 = 11 bits of a float64, rounded to
