@@ -5,9 +5,9 @@
  *
  * A weight is `float16(scale[c] * (q - zeroPoint[c]))` with c its column (its row in an embedding): float16 rounding,
  * ties to even, of a product that is exact in float32 (11 bits of scale times 9 of difference). That rounding is part
- * of the definition, since reference outputs need it to 1e-5. For a few rows by more than {@link MAX_ROUNDED_WEIGHTS} a
- * kernel may leave it out, which moves each weight by at most 2^-11 of itself: then its results may differ by that share
- * of sum |x| |w|, and no more.
+ * of the definition, since reference outputs need it to 1e-5. For more than {@link MAX_ROUNDED_WEIGHTS} a kernel may leave
+ * it out, which moves each weight by at most 2^-11 of itself: then its results may differ by that share of sum |x| |w|,
+ * and no more.
  */
 import type * as tf from '@tensorflow/tfjs';
 import type {SparsifiedMatMulInputs} from './contract.js';
