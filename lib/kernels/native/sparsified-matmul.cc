@@ -26,8 +26,8 @@ constexpr size_t kBytesWorthWaking = 5 << 19;
 // than a full pass. Not smaller than kBytesATask.
 constexpr size_t kTasksAThread = 4;
 constexpr size_t kBytesATask = 384 * 1024;
-// INT8 rows are a fourth as long, so that parts of this size still have many. 576 x 1536, two threads awake, AVX-512, medians of calls:
-// dense 94 to 72 us, at 50 % 47 to 45 (the least 33 to 22).
+// INT8 rows are a fourth as long, so that parts of this size still have many. 576 x 1536, two threads awake, AVX-512:
+// dense from a median of 94 us to 72, at 50 % from 47 to 45 (at best from 33 to 22).
 constexpr size_t kInt8BytesATask = 192 * 1024;
 
 // Of the plain loops over rows.
