@@ -21,6 +21,8 @@ const ENTRY = fileURLToPath(
   new URL(`./worker/main${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
 );
 const PING_INTERVAL_MS = 1000;
+/** Starting and loading read gigabytes and compile: what does not react for so long hangs there too. */
+const LOAD_HANG_MS = 600_000;
 
 /** The worker's process ended before it answered. */
 export class WorkerGone extends ServeError {
@@ -58,6 +60,7 @@ export class WorkerProcess {
   private readonly pending = new Map<number, Pending>();
   private readonly pings: NodeJS.Timeout;
   private lastSign = performance.now();
+  private isStarted = false;
   private lastId = 0;
   private endReason: string | null = null;
 
@@ -146,6 +149,7 @@ export class WorkerProcess {
     this.lastSign = performance.now();
     switch (message.kind) {
       case 'started':
+        this.isStarted = true;
         this.events.onStarted();
         return;
       case 'sparsity':
@@ -165,7 +169,9 @@ export class WorkerProcess {
   }
 
   private checkHealth(): void {
-    if (performance.now() - this.lastSign > this.hangMs) {
+    const isComputing = this.isStarted && this.loading.size === 0;
+    const limit = isComputing ? this.hangMs : Math.max(this.hangMs, LOAD_HANG_MS);
+    if (performance.now() - this.lastSign > limit) {
       this.kill('hang');
       return;
     }

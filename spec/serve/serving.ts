@@ -89,8 +89,8 @@ export async function saveNamedModel(path: string): Promise<void> {
 export async function saveSlowModel(path: string): Promise<void> {
   const model = tf.sequential({
     layers: [
-      tf.layers.dense({units: 1500, inputShape: [2], kernelInitializer: 'ones', name: 'wide'}),
-      ...['a', 'b', 'c'].map((name) => tf.layers.dense({units: 1500, kernelInitializer: 'ones', name})),
+      tf.layers.dense({units: 700, inputShape: [2], kernelInitializer: 'ones', name: 'wide'}),
+      ...['a', 'b', 'c'].map((name) => tf.layers.dense({units: 700, kernelInitializer: 'ones', name})),
       tf.layers.dense({units: 1, kernelInitializer: 'ones', name: 'out'}),
     ],
   });

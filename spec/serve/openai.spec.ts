@@ -1,0 +1,196 @@
+import {join} from 'node:path';
+import {expect} from 'chai';
+import {attachMetadata} from '../../models/llama/saved-metadata.js';
+import {loadLanguageModel} from '../../models/llama/load-language-model.js';
+import type {Generation} from '../../models/llama/generate.js';
+import type {Prompt} from '../../models/llama/language-model.js';
+import {fileURLToPath} from 'node:url';
+import '../backends.js';
+import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
+
+/** Random weights and a byte-level vocabulary; the text means nothing, and is always the same. */
+const TINY = fileURLToPath(new URL('../fixtures/tiny/llama3-gqa-rope/model-f32.gguf', import.meta.url));
+const TEMPLATE = "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}";
+const MESSAGES = [{role: 'user', content: 'ab'}];
+
+interface Chunk {
+  readonly choices: readonly {
+    readonly index: number;
+    readonly text?: string;
+    readonly delta?: {readonly content?: string};
+    readonly finish_reason: string | null;
+  }[];
+  readonly usage?: {readonly total_tokens: number} | null;
+  readonly error?: object;
+}
+
+describe('the OpenAI-style API', function () {
+  this.timeout(120_000);
+  const folder = modelFolder();
+  let served: Serving;
+  /** What the model generates in this process. */
+  let generate: (prompt: Prompt, maxTokens: number) => Promise<Generation>;
+  let dispose: () => void;
+  before(async () => {
+    const lm = await loadLanguageModel(TINY);
+    const {source} = lm.tokenizer!;
+    const tokenizer = {...source, config: {...source.config, chat_template: TEMPLATE}};
+    attachMetadata(lm.model, {config: lm.config, tokenizer});
+    const chat = lm.withModel(lm.model);
+    await chat.save(join(folder.path, 'tiny'));
+    generate = (prompt, maxTokens) => chat.generate(prompt, {maxTokens});
+    dispose = () => chat.dispose();
+    await saveSumModel(join(folder.path, 'sum'), 1);
+    served = await serving({
+      models: ['tiny', 'sum'].map((name) => ({name, path: join(folder.path, name)})),
+      pool: {cacheBytes: 2 ** 20},
+    });
+  });
+  after(async () => {
+    dispose();
+    await served.server.close();
+  });
+
+  const stream = async (path: string, body: object): Promise<{chunks: Chunk[]; isDone: boolean}> => {
+    const {status, headers, json} = await served.post(path, {...body, stream: true});
+    expect(status, JSON.stringify(json)).to.equal(200);
+    expect(headers.get('content-type')).to.equal('text/event-stream; charset=utf-8');
+    const events = (json as string).split('\n\n').filter((event) => event !== '');
+    const data = events.map((event) => event.replace(/^data: /, ''));
+    const isDone = data.at(-1) === '[DONE]';
+    return {
+      isDone,
+      chunks: data.filter((text) => text !== '[DONE]').map((text) => JSON.parse(text) as Chunk),
+    };
+  };
+
+  it('lists the models', async () => {
+    const {json} = await served.get('/v1/models');
+    expect((json as {data: {id: string}[]}).data.map(({id}) => id)).to.deep.equal(['tiny', 'sum']);
+    expect((await served.get('/v1/models/tiny')).json).to.include({id: 'tiny', object: 'model'});
+  });
+
+  it('answers a chat as the model does in this process', async () => {
+    const expected = await generate(MESSAGES, 8);
+    const body = {model: 'tiny', messages: MESSAGES, max_tokens: 8, temperature: 0};
+    const {json} = await served.post('/v1/chat/completions', body);
+    const {promptTokens, tokens, finishReason} = expected;
+    expect(json).to.deep.include({
+      object: 'chat.completion',
+      usage: {
+        prompt_tokens: promptTokens,
+        completion_tokens: tokens.length,
+        total_tokens: promptTokens + tokens.length,
+      },
+    });
+    expect(json).to.have.nested.property('choices[0].message.content', expected.text);
+    expect(json).to.have.nested.property('choices[0].finish_reason', finishReason);
+  });
+
+  it('streams the same text, with usage if it is asked for', async () => {
+    const expected = await generate(MESSAGES, 8);
+    const {chunks, isDone} = await stream('/v1/chat/completions', {
+      ...{model: 'tiny', messages: MESSAGES, max_completion_tokens: 8, temperature: 0},
+      stream_options: {include_usage: true},
+    });
+    const text = chunks.map(({choices}) => choices[0]?.delta?.content ?? '').join('');
+    expect(text).to.equal(expected.text);
+    expect(isDone).to.equal(true);
+    expect(chunks.at(-1)!.usage!.total_tokens).to.equal(expected.promptTokens + expected.tokens.length);
+    expect(chunks.at(-2)!.choices[0].finish_reason).to.equal(expected.finishReason);
+  });
+
+  it('completes several prompts, text and ids, several times each', async () => {
+    const expected = [await generate('ab', 4), await generate([5, 6, 7], 4)];
+    const body = {model: 'tiny', prompt: ['ab', [5, 6, 7]], n: 2, max_tokens: 4, temperature: 0};
+    const {json} = await served.post('/v1/completions', body);
+    const texts = (json as {choices: {text: string}[]}).choices.map(({text}) => text);
+    expect(texts).to.deep.equal([0, 0, 1, 1].map((i) => expected[i].text));
+  });
+
+  it('gives the same for the same seed', async () => {
+    const body = {model: 'tiny', prompt: 'ab', max_tokens: 8, temperature: 1, top_p: 0.9, seed: 5};
+    const texts = await Promise.all(
+      [5, 5, 6].map(async (seed) => {
+        const {json} = await served.post('/v1/completions', {...body, seed});
+        return (json as {choices: {text: string}[]}).choices[0].text;
+      }),
+    );
+    expect(texts[0]).to.equal(texts[1]);
+    expect(texts[0]).to.not.equal(texts[2]);
+  });
+
+  it('ends the text before a stop string', async () => {
+    const {text} = await generate('ab', 8);
+    const stop = text.slice(2, 4);
+    const body = {model: 'tiny', prompt: 'ab', max_tokens: 8, temperature: 0, stop: [stop]};
+    const {json} = await served.post('/v1/completions', body);
+    expect(json).to.have.nested.property('choices[0].text', text.slice(0, text.indexOf(stop)));
+    expect(json).to.have.nested.property('choices[0].finish_reason', 'stop');
+  });
+
+  it('answers eight chats at a time as one after another', async () => {
+    const contents = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    const bodies = contents.map((content) => ({
+      ...{model: 'tiny', messages: [{role: 'user', content}], max_tokens: 8, temperature: 0},
+    }));
+    const ask = async (body: object) => {
+      const {json} = await served.post('/v1/chat/completions', body);
+      return (json as {choices: {message: {content: string}}[]}).choices[0].message.content;
+    };
+    const together = await Promise.all(bodies.map(ask));
+    const alone: string[] = [];
+    for (const body of bodies) alone.push(await ask(body));
+    expect(together).to.deep.equal(alone);
+  });
+
+  it('stops generating when the client goes away, and holds no more than the cache may', async () => {
+    const controller = new AbortController();
+    const body = JSON.stringify({model: 'tiny', prompt: 'ab', max_tokens: 10_000, stream: true});
+    const before = (await served.metric('sparsify_tokens_total')).get('model="tiny",kind="completion"');
+    const response = await fetch(`${served.url}/v1/completions`, {
+      method: 'POST',
+      body,
+      signal: controller.signal,
+    });
+    await response.body!.getReader().read();
+    controller.abort();
+    while ((await served.metric('sparsify_queue_length')).size > 0);
+    const {status} = await served.post('/v1/completions', {model: 'tiny', prompt: 'ab', max_tokens: 1});
+    expect(status).to.equal(200);
+    const after = (await served.metric('sparsify_tokens_total')).get('model="tiny",kind="completion"');
+    expect(after! - before!).to.equal(1); // the one that was broken off is not counted
+    for (const bytes of (await served.metric('sparsify_cache_bytes')).values())
+      expect(bytes).to.be.at.most(2 ** 20);
+  });
+
+  for (const [what, change, status, code] of [
+    ['an unknown model', {model: 'tinny'}, 404, 'unknown_model'],
+    ['a model of another kind', {model: 'sum'}, 400, 'not_a_language_model'],
+    ['no messages', {messages: []}, 400, 'bad_request'],
+    ['a message without content', {messages: [{role: 'user'}]}, 400, 'bad_request'],
+    ['an image', {messages: [{role: 'user', content: [{type: 'image_url'}]}]}, 400, 'bad_request'],
+    ['a temperature below 0', {temperature: -1}, 400, 'bad_request'],
+    ['top_p 0', {top_p: 0}, 400, 'bad_request'],
+    ['no tokens', {max_tokens: 0}, 400, 'bad_request'],
+    ['an empty stop string', {stop: ''}, 400, 'bad_request'],
+    ['tools', {tools: [{type: 'function'}]}, 400, 'unsupported_parameter'],
+    ['log probabilities', {logprobs: true}, 400, 'unsupported_parameter'],
+    [
+      'a prompt beyond the context',
+      {messages: [{role: 'user', content: 'x'.repeat(5000)}]},
+      400,
+      'prompt_too_long',
+    ],
+  ] as const) {
+    for (const isStreamed of [false, true]) {
+      it(`refuses ${what} with ${status}${isStreamed ? ', streamed' : ''}`, async () => {
+        const body = {model: 'tiny', messages: MESSAGES, max_tokens: 4, stream: isStreamed, ...change};
+        const answer = await served.post('/v1/chat/completions', body);
+        expect(answer.status, JSON.stringify(answer.json)).to.equal(status);
+        expect(answer.json).to.have.nested.property('error.code', code);
+        expect(answer.json).to.have.nested.property('error.type', 'invalid_request_error');
+      });
+    }
+  }
+});

@@ -1,0 +1,73 @@
+import {join} from 'node:path';
+import {expect} from 'chai';
+import {modelFolder, saveSlowModel, saveSumModel, serving, type Answer, type Serving} from './serving.js';
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe('the queue', function () {
+  this.timeout(120_000);
+  const folder = modelFolder();
+  let served: Serving;
+  before(async () => {
+    await saveSlowModel(join(folder.path, 'slow'));
+    await saveSumModel(join(folder.path, 'sum'), 1);
+    served = await serving({
+      models: ['slow', 'sum'].map((name) => ({name, path: join(folder.path, name)})),
+      queue: {maxQueue: 4, maxBatch: 8},
+    });
+  });
+  after(() => served.server.close());
+
+  const slow = (signal?: AbortSignal): Promise<Answer> =>
+    signal === undefined
+      ? served.post('/v1/models/slow:predict', {instances: Array(8).fill([1, 1])})
+      : fetch(`${served.url}/v1/models/slow:predict`, {
+          ...{method: 'POST', signal},
+          body: JSON.stringify({instances: Array(8).fill([1, 1])}),
+        }).then(async (response) => ({...response, json: await response.json()}));
+  const waiting = async (): Promise<number> =>
+    (await served.metric('sparsify_queue_length')).get('model="slow"') ?? 0;
+
+  it('joins requests that wait, and gives each its own answer', async () => {
+    const busy = [slow(), slow()]; // as many batches as a worker holds
+    await sleep(20);
+    const sums = await Promise.all(
+      [1, 2, 3, 4].map((x) => served.post('/v1/models/sum:predict', {instances: [[x, 0, 0]]})),
+    );
+    expect(sums.map(({json}) => json)).to.deep.equal([1, 2, 3, 4].map((x) => ({predictions: [[x]]})));
+    const rows = (await served.metric('sparsify_batch_rows_sum')).get('model="sum"')!;
+    const batches = (await served.metric('sparsify_batch_rows_count')).get('model="sum"')!;
+    expect(rows).to.equal(4);
+    expect(batches).to.be.below(4);
+    await Promise.all(busy);
+  });
+
+  it('answers 429 and when to ask again once it is full, and everything that it took', async () => {
+    const answers = await Promise.all(Array.from({length: 12}, () => slow()));
+    const statuses = answers.map(({status}) => status);
+    expect(new Set(statuses)).to.deep.equal(new Set([200, 429]));
+    expect(statuses.filter((status) => status === 200)).to.have.length.of.at.least(6); // 2 sent, 4 waiting
+    const refused = answers.find(({status}) => status === 429)!;
+    expect(refused.headers.get('retry-after')).to.equal('1');
+  });
+
+  it('drops what a client that went away was waiting for', async () => {
+    const busy = [slow(), slow()];
+    await sleep(50);
+    const controller = new AbortController();
+    const gone = slow(controller.signal).catch((error: Error) => error.name);
+    while ((await waiting()) === 0) await sleep(5);
+    controller.abort();
+    expect(await gone).to.equal('AbortError');
+    while ((await waiting()) > 0) await sleep(5);
+    expect((await Promise.all(busy)).map(({status}) => status)).to.deep.equal([200, 200]);
+  });
+
+  it('answers 504 at the deadline that a request brings', async () => {
+    const busy = [slow(), slow()];
+    const inputs = [{name: 'wide_input', shape: [1, 2], datatype: 'FP32', data: [1, 1]}];
+    const {status, json} = await served.post('/v2/models/slow/infer', {parameters: {timeout: 1000}, inputs});
+    expect([status, json]).to.deep.equal([504, {error: 'there was no answer within 1 ms'}]);
+    await Promise.all(busy);
+  });
+});
