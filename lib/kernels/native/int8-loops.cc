@@ -99,14 +99,16 @@ struct Pass {
   const float* value[kRows];
 };
 
-// Fetches what these rows hold kAhead columns after n, or beyond their end what the next rows begin with.
+// Fetches what these rows hold kAhead columns after n, or beyond their end what the next rows begin with; of rows shorter
+// than that, the same columns of rows so far behind.
 template <size_t kRows>
 HWY_INLINE void PrefetchAhead(const Pass<kRows>& pass, size_t n, size_t columns) {
   const size_t ahead = n + kAhead;
   if (ahead < columns) {
     for (size_t u = 0; u < kRows; u++) hwy::Prefetch(pass.row[u] + ahead);
-  } else if (ahead - columns < columns) {
-    for (size_t u = 0; u < kRows; u++) hwy::Prefetch(pass.next[u] + (ahead - columns));
+  } else {
+    const size_t next = columns < kAhead ? n : ahead - columns;
+    for (size_t u = 0; u < kRows; u++) hwy::Prefetch(pass.next[u] + next);
   }
 }
 
@@ -230,13 +232,18 @@ HWY_INLINE size_t AddParts(const Int8Panel& panel, const Inputs& inputs, size_t 
     return panel.values + (inputs.index ? inputs.index[i] : i) * panel.stride + panel.first;
   };
   const size_t part = (inputs.count - done) / kRows;
+  const size_t rows_ahead = 1 + kAhead / (panel.columns + 1);
+  // Nobody has fetched the first rows ahead.
+  for (size_t n = 0; kSkipping && part > 0 && n < kAhead && n < panel.columns; n += kLine) {
+    for (size_t u = 0; u < kRows; u++) hwy::Prefetch(row_at(done + u * part) + n);
+  }
   for (size_t j = 0; j < part; j++) {
     Pass<kRows> pass;
     for (size_t u = 0; u < kRows; u++) {
       const size_t i = done + u * part + j;
       pass.row[u] = row_at(i);
       pass.value[u] = inputs.value + i * inputs.batch;
-      pass.next[u] = kSkipping && i + 1 < inputs.count ? row_at(i + 1) : pass.row[u];
+      pass.next[u] = kSkipping && i + rows_ahead < inputs.count ? row_at(i + rows_ahead) : pass.row[u];
     }
     AddRows<kKind, kRows, kSkipping, kBatch>(pass, inputs.batch, done == 0 && j == 0, panel, sum);
   }
@@ -251,6 +258,7 @@ void SumAs(const Int8Panel& panel, const Inputs& inputs, bool skipping, float* s
     if (skipping) done += AddParts<kKind, 8, true, kBatch>(panel, inputs, done, sum);
   }
   done += AddParts<kKind, 4, false, kBatch>(panel, inputs, done, sum);
+  done += AddParts<kKind, 2, false, kBatch>(panel, inputs, done, sum);
   done += AddParts<kKind, 1, false, kBatch>(panel, inputs, done, sum);
   if (done == 0) hwy::ZeroBytes(sum, inputs.batch * panel.columns * sizeof(float));
 }
