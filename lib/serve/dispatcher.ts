@@ -147,7 +147,7 @@ export class Dispatcher {
       throw new ServeError(429, 'queue-full', text, 1);
     }
     version.running++;
-    let give: (error: unknown) => void = () => {};
+    let give: (error: ServeError) => void = () => {};
     const timer = setTimeout(
       () => give(new ServeError(504, 'deadline', `there was no answer within ${timeoutMs} ms`)),
       timeoutMs,

@@ -130,10 +130,16 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   let closing: Promise<void> | undefined;
   const close = async () => {
     isDraining = true;
-    const closed = fastify.close(); // new connections are refused, requests on old ones get 503
-    while (running > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    let isClosed = false;
+    const closed = fastify.close().finally(() => (isClosed = true)); // no new connections, 503 on old ones
+    while (running > 0) await pause(DRAIN_POLL_MS);
     await repository.close();
     pool.close();
+    while (!isClosed) {
+      // A connection that had a request when closing began is kept alive otherwise, for more than a minute.
+      fastify.server.closeIdleConnections();
+      await pause(DRAIN_POLL_MS);
+    }
     await closed;
   };
   return {
@@ -145,6 +151,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     ready: () => repository.ready(),
     close: () => (closing ??= close()),
   };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function createFastify({bodyLimit = DEFAULT_BODY_LIMIT, log = false, tls}: HttpOptions): FastifyInstance {

@@ -18,13 +18,8 @@ describe('the queue', function () {
   });
   after(() => served.server.close());
 
-  const slow = (signal?: AbortSignal): Promise<Answer> =>
-    signal === undefined
-      ? served.post('/v1/models/slow:predict', {instances: Array(8).fill([1, 1])})
-      : fetch(`${served.url}/v1/models/slow:predict`, {
-          ...{method: 'POST', signal},
-          body: JSON.stringify({instances: Array(8).fill([1, 1])}),
-        }).then(async (response) => ({...response, json: await response.json()}));
+  const body = JSON.stringify({instances: Array(8).fill([1, 1])});
+  const slow = (): Promise<Answer> => served.post('/v1/models/slow:predict', body);
   const waiting = async (): Promise<number> =>
     (await served.metric('sparsify_queue_length')).get('model="slow"') ?? 0;
 
@@ -55,7 +50,10 @@ describe('the queue', function () {
     const busy = [slow(), slow()];
     await sleep(50);
     const controller = new AbortController();
-    const gone = slow(controller.signal).catch((error: Error) => error.name);
+    const {signal} = controller;
+    const gone = fetch(`${served.url}/v1/models/slow:predict`, {method: 'POST', body, signal}).catch(
+      (error: Error) => error.name,
+    );
     while ((await waiting()) === 0) await sleep(5);
     controller.abort();
     expect(await gone).to.equal('AbortError');
