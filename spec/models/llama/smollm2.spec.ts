@@ -3,7 +3,8 @@ import {readFileSync} from 'node:fs';
 import {findSmollm2} from '#provision';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {inspect, sparsifyActivations, TargetScope} from '../../../lib/index.js';
+import {compressWeights, inspect, sparsifyActivations, TargetScope} from '../../../lib/index.js';
+import {sparsifyingForms} from '../../../lib/model/dense-layers.js';
 import {loadLanguageModel, type LanguageModel} from '../../../models/llama/index.js';
 import {BACKENDS} from '../../backends.js';
 import {urlOf} from '../../child.js';
@@ -30,6 +31,8 @@ const read = (path: string) => readFileSync(new URL(urlOf(path)), 'utf8');
 const {protocol, configs} = JSON.parse(read('spec/fixtures/smollm2/perplexity.json')) as Reference;
 const DENSE = configs.find(({name}) => name === 'fp32')!;
 const SPARSE = configs.find(({name}) => name === 'sparse_activation')!;
+const INT8 = configs.find(({name}) => name === 'int8_asym')!;
+const INT8_SPARSE = configs.find(({name}) => name === 'int8_asym + sparse_activation')!;
 const TEST = read('models/llama/data/wikitext-2-test.txt');
 const CALIBRATION = read('models/llama/data/wikitext-2-calibration.txt');
 /** Tokens that a chunk scores. */
@@ -41,10 +44,18 @@ const CHUNK = 2047;
  */
 const MASK_NOISE = 0.38;
 
+async function answer(lm: LanguageModel): Promise<string> {
+  const {text} = await lm.generate([{role: 'user', content: 'What is the capital of France?'}], {
+    maxTokens: 30,
+  });
+  return text;
+}
+
 describe('SmolLM2-135M-Instruct', function () {
   this.timeout(600_000);
   let lm: LanguageModel;
   let sparse: LanguageModel;
+  let int8: LanguageModel | undefined;
 
   before(async () => {
     await tf.setBackend(BACKENDS[BACKENDS.length - 1]);
@@ -54,6 +65,7 @@ describe('SmolLM2-135M-Instruct', function () {
   });
   after(() => {
     sparse?.dispose();
+    int8?.dispose();
     lm.dispose();
   });
 
@@ -111,9 +123,26 @@ describe('SmolLM2-135M-Instruct', function () {
   });
 
   it('answers sensibly when it is sparse', async () => {
-    const {text} = await sparse.generate([{role: 'user', content: 'What is the capital of France?'}], {
-      maxTokens: 30,
-    });
-    expect(text).to.include('Paris');
+    expect(await answer(sparse)).to.include('Paris');
+  });
+
+  it('has the reference perplexity, INT8, embedding and head too', async () => {
+    int8 ??= lm.withModel(await compressWeights(lm.model));
+    const {tokenPerplexity} = await int8.perplexity(TEST, {protocol: 'token', windows: 1});
+    const [reference] = INT8.loglik_first_8_chunks;
+    expect(-Math.log(tokenPerplexity) * CHUNK).to.be.closeTo(reference, 2e-4 * Math.abs(reference));
+  });
+
+  it('has the reference perplexity, INT8 and sparse', async () => {
+    int8 ??= lm.withModel(await compressWeights(lm.model));
+    const layers = sparsifyingForms(int8.model);
+    for (const [path, threshold] of Object.entries(INT8_SPARSE.thresholds))
+      layers.get(path)!.setThreshold(threshold);
+    const {tokenPerplexity, sparsity} = await int8.perplexity(TEST, {protocol: 'token', windows: 1});
+    const [reference] = INT8_SPARSE.loglik_first_8_chunks;
+    const noise = MASK_NOISE / Math.sqrt(CHUNK);
+    expect(Math.log(tokenPerplexity) + reference / CHUNK).to.be.closeTo(0, 3 * noise);
+    expect(sparsity!.layers).to.have.length(Object.keys(INT8_SPARSE.thresholds).length);
+    expect(await answer(int8)).to.include('Paris');
   });
 });
