@@ -107,11 +107,22 @@ describe('the command line with a language model', function () {
 
   it('prints a table of modes as text', async () => {
     const {code, stdout, stderr} = await cli([
-      ...['perplexity', GGUF, '--data', at('test.txt'), '--protocol', 'token', '--windows', '1'],
+      ...[
+        'perplexity',
+        GGUF,
+        at('sparser'),
+        '--data',
+        at('test.txt'),
+        '--protocol',
+        'token',
+        '--windows',
+        '1',
+      ],
       ...['--context-length', '32', '--baseline', join(FOLDER, 'model-q8_0.gguf')],
     ]);
     expect(code, stderr).to.equal(0);
     expect(stdout).to.match(/model +avg. activation sparsity +word perplexity +token perplexity/);
+    expect(stdout).to.match(/model-q8_0\.gguf +- .*\n.*\.gguf +- .*\n.*sparser +[\d.]+ ?% /);
     expect(stdout).to.include('31 tokens');
   });
 

@@ -19,10 +19,14 @@ const HELP = `
 Example:
   $ tfjs-sparsify perplexity sparse --data wikitext-2-test.txt --protocol token --windows 4 --baseline model.gguf
 
+Dense, sparse, and INT8 and sparse, in one table:
+  $ tfjs-sparsify perplexity model.gguf sparse int8-sparse --data wikitext-2-test.txt
+
 ${WINDOWS_HELP}
 
 Output of --json, one object:
-  models  [{model, wordPerplexity, tokenPerplexity, tokens, words, sparsity}], the baseline first if there is one;
+  models  [{model, wordPerplexity, tokenPerplexity, tokens, words, sparsity}], the baseline first if there is one,
+          then in the order given;
           sparsity is null for a dense model, else {mean, groups: [{group, layers, actual}],
           layers: [{path, target, actual}]}, in [0, 1], over the tokens that were computed
 
@@ -43,23 +47,27 @@ interface ModelPerplexity extends Perplexity {
 export function perplexityCommand(): Command {
   const command = new Command('perplexity')
     .description('word and token perplexity of a language model on a text')
-    .argument('<MODEL>', LANGUAGE_MODEL_ARGUMENT)
+    .argument('<MODEL...>', `${LANGUAGE_MODEL_ARGUMENT}; several are put beside each other`)
     .requiredOption('-d, --data <FILE>', 'text that calibration never saw; raw WikiText is detokenised');
   return addWindowOptions(command)
     .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
     .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP)
-    .action((path: string, options: PerplexityCommandOptions) =>
-      interruptible((signal) => run(path, options, signal)),
+    .action((paths: string[], options: PerplexityCommandOptions) =>
+      interruptible((signal) => run(paths, options, signal)),
     );
 }
 
-async function run(path: string, options: PerplexityCommandOptions, signal: AbortSignal): Promise<void> {
+async function run(
+  paths: readonly string[],
+  options: PerplexityCommandOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const {data, baseline, windows, protocol, contextLength, json} = options;
   const text = await readText(data);
   const models: ModelPerplexity[] = [];
-  for (const model of baseline === undefined ? [path] : [baseline, path]) {
+  for (const model of baseline === undefined ? paths : [baseline, ...paths]) {
     const lm = await openLanguageModel(model, {...options, signal});
     try {
       const result = await withProgress(`scoring ${model}`, 'windows', (onProgress) =>
