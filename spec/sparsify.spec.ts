@@ -113,8 +113,9 @@ describe('sparsifyActivations', () => {
     for (const {name, build, width, target} of deepModels) {
       it(`keeps every layer of ${name} within a point of its target, all above it masked`, async () => {
         const model = build();
+        // Rounding flips masks, and those all below: with 256 rows a batch the shares vary by 0.3 points, with these by half.
         const batches = Array.from({length: 16}, (_, i) =>
-          tf.tensor2d(normals(256 * width, i + 1), [256, width]),
+          tf.tensor2d(normals(1024 * width, i + 1), [1024, width]),
         );
         const sparse = await sparsifyActivations(model, new Dataset(batches.slice(0, 8)), {
           targetSparsityByScope: {'.*': target},
