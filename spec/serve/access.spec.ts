@@ -18,11 +18,12 @@ describe('access to the server', () => {
   const predict = (headers: Record<string, string>, body: unknown = {instances: [[1, 1, 1]]}) =>
     served.post('/v1/models/sum:predict', body, headers);
 
-  for (const headers of [
+  const accepted: readonly Record<string, string>[] = [
     {authorization: 'Bearer first'},
     {authorization: 'bearer second'},
     {'x-api-key': 'second'},
-  ]) {
+  ];
+  for (const headers of accepted) {
     it(`is given to ${JSON.stringify(headers)}`, async () => {
       expect((await predict(headers)).status).to.equal(200);
     });
