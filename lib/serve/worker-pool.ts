@@ -60,7 +60,8 @@ export class WorkerPool {
         const ready = [...this.workers].filter((worker) => this.started.has(worker));
         const missing = ready.filter((worker) => !worker.loaded.has(key));
         const [first] = ready;
-        if (first !== undefined && missing.length === 0) return first.loaded.get(key)!;
+        const allStarted = ready.length === this.workers.size;
+        if (first !== undefined && allStarted && missing.length === 0) return first.loaded.get(key)!;
         if (!this.wanted.has(key)) throw this.loadFailure(path, wanted);
         if (missing.length === 0) await pause(FIRST_RESTART_MS);
         for (const worker of missing) await this.loadInto(worker, key, path);
