@@ -136,8 +136,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     await repository.close();
     pool.close();
     while (!isClosed) {
-      // A connection that had a request when closing began is kept alive otherwise, for more than a minute.
-      fastify.server.closeIdleConnections();
+      // All is answered. Connections are kept alive for more than a minute otherwise, and one that never had a request, as
+      // a client opens it after going away from another, does not count as idle.
+      fastify.server.closeAllConnections();
       await pause(DRAIN_POLL_MS);
     }
     await closed;

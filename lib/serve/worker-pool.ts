@@ -50,13 +50,15 @@ export class WorkerPool {
    * Loads a model in every worker, and in those that start later.
    *
    * @returns Once every worker that lives by then has it; a worker that ends meanwhile is waited for again.
-   * @throws {ServeError} `load-failed` with what is wrong; it is not wanted then any more.
+   * @throws {ServeError} `load-failed` with what is wrong, `worker-gone` if the pool is closed; it is not wanted then any
+   *   more.
    */
   async load(key: string, path: string): Promise<LoadedInfo> {
     const wanted = {path, crashes: 0};
     this.wanted.set(key, wanted);
     try {
       for (;;) {
+        if (this.isClosed) throw new WorkerGone();
         const ready = [...this.workers].filter((worker) => this.started.has(worker));
         const missing = ready.filter((worker) => !worker.loaded.has(key));
         const [first] = ready;
