@@ -47,18 +47,24 @@ describe('the queue', function () {
   });
 
   it('drops what a client that went away was waiting for', async () => {
-    const busy = [slow(), slow(), slow(), slow()]; // two are computed, two wait
-    await sleep(5);
+    const waitingIs = async (count: number) => {
+      while ((await waiting()) !== count) await sleep(5);
+    };
+    const [pid] = served.server.workerPids;
+    process.kill(pid, 'SIGSTOP'); // holds the two requests that it was sent, so that the others wait
+    const busy = [slow(), slow(), slow()];
+    await waitingIs(1);
     const controller = new AbortController();
     const {signal} = controller;
     const gone = fetch(`${served.url}/v1/models/slow:predict`, {method: 'POST', body, signal}).catch(
       (error: Error) => error.name,
     );
-    await sleep(5);
+    await waitingIs(2);
     controller.abort();
     expect(await gone).to.equal('AbortError');
-    while ((await waiting()) > 0) await sleep(5);
-    expect((await Promise.all(busy)).map(({status}) => status)).to.deep.equal([200, 200, 200, 200]);
+    await waitingIs(1);
+    process.kill(pid, 'SIGCONT');
+    expect((await Promise.all(busy)).map(({status}) => status)).to.deep.equal([200, 200, 200]);
   });
 
   it('answers 504 at the deadline that a request brings', async () => {
