@@ -6,13 +6,13 @@
  * Usage: node --import tsx scripts/real-architectures.ts [NAME ...]
  */
 import {mkdtempSync, rmSync} from 'node:fs';
-import {open, writeFile, type FileHandle} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {parseArgs} from 'node:util';
 import {loadBackend} from '../lib/backend/load.js';
 import {inspect, sparsifyActivations, TargetScope} from '../lib/index.js';
 import {PROJECTIONS, loadLanguageModel, type LanguageModel} from '../models/llama/index.js';
+import {SHAPES, makeCheckpoint, type Json} from './checkpoint/random-checkpoint.js';
 
 const HELP = `Usage: node --import tsx scripts/real-architectures.ts [llama-2-7b] [llama-3-8b-instruct] [mixtral-8x7b-instruct]
 
@@ -27,41 +27,15 @@ memory (28 GB for 7 billion weights):
   npx tfjs-sparsify generate llama-2-7b-sparse 'The capital of France is'
 and so for hf:meta-llama/Meta-Llama-3-8B-Instruct and hf:mistralai/Mixtral-8x7B-Instruct-v0.1.`;
 
-type Json = Readonly<Record<string, unknown>>;
-
-/** The config.json of the published models, with one layer. */
+/** The published shapes by the names that this script takes. */
 const CONFIGS: Readonly<Record<string, Json>> = {
-  'llama-2-7b': {
-    ...{architectures: ['LlamaForCausalLM'], model_type: 'llama', vocab_size: 32000, hidden_size: 4096},
-    ...{intermediate_size: 11008, num_attention_heads: 32, num_key_value_heads: 32, hidden_act: 'silu'},
-    ...{max_position_embeddings: 4096, rms_norm_eps: 1e-5, rope_scaling: null, tie_word_embeddings: false},
-    ...{bos_token_id: 1, eos_token_id: 2},
-  },
-  'llama-3-8b-instruct': {
-    ...{architectures: ['LlamaForCausalLM'], model_type: 'llama', vocab_size: 128256, hidden_size: 4096},
-    ...{intermediate_size: 14336, num_attention_heads: 32, num_key_value_heads: 8, hidden_act: 'silu'},
-    ...{max_position_embeddings: 8192, rms_norm_eps: 1e-5, rope_theta: 500000, rope_scaling: null},
-    ...{tie_word_embeddings: false, attention_bias: false, bos_token_id: 128000, eos_token_id: 128009},
-  },
-  'mixtral-8x7b-instruct': {
-    ...{architectures: ['MixtralForCausalLM'], model_type: 'mixtral', vocab_size: 32000, hidden_size: 4096},
-    ...{intermediate_size: 14336, num_attention_heads: 32, num_key_value_heads: 8, hidden_act: 'silu'},
-    ...{max_position_embeddings: 32768, rms_norm_eps: 1e-5, rope_theta: 1e6, sliding_window: null},
-    ...{
-      num_local_experts: 8,
-      num_experts_per_tok: 2,
-      tie_word_embeddings: false,
-      bos_token_id: 1,
-      eos_token_id: 2,
-    },
-  },
+  'llama-2-7b': SHAPES['llama-2-7b'],
+  'llama-3-8b-instruct': SHAPES['llama-3-8b'],
+  'mixtral-8x7b-instruct': SHAPES['mixtral-8x7b'],
 };
 const LAYERS = 1;
 const GENERATED_TOKENS = 16;
-/** Random values made at a time; a larger tensor repeats them. */
-const BLOCK_VALUES = 4 * 1024 ** 2;
-/** 1 in bfloat16. */
-const NORM_ONE = 0x3f80;
+const SHARD_BYTES = 4e9;
 
 const {values: options, positionals} = parseArgs({
   allowPositionals: true,
@@ -90,7 +64,7 @@ async function prove(name: string): Promise<void> {
   };
   try {
     const config = {...CONFIGS[name], num_hidden_layers: LAYERS};
-    await timed('wrote random weights as safetensors', () => writeCheckpoint(folder, config));
+    await timed('wrote random weights as safetensors', () => makeCheckpoint(folder, config, SHARD_BYTES));
     const lm = await timed('imported', () => loadLanguageModel(folder));
     const ids = Array.from({length: 4 * 64}, (_, i) => 3 + ((i * 7919) % (lm.config.vocabularySize - 3)));
     await timed('sparsified in place', () =>
@@ -124,75 +98,4 @@ async function decode(lm: LanguageModel, ids: readonly number[]): Promise<readon
   const {tokens, tokensPerSecond} = await lm.generate(ids.slice(0, 32), {maxTokens: GENERATED_TOKENS});
   console.log(`  ${tokensPerSecond.toFixed(1)} tokens a second with ${LAYERS} layer`);
   return tokens;
-}
-
-/** Writes config.json and model.safetensors, bfloat16, one tensor at a time. */
-async function writeCheckpoint(folder: string, config: Json): Promise<void> {
-  const shapes = shapesOf(config);
-  let offset = 0;
-  const header: Record<string, unknown> = {};
-  for (const [name, shape] of shapes) {
-    const bytes = 2 * shape.reduce((size, dimension) => size * dimension, 1);
-    header[name] = {dtype: 'BF16', shape, data_offsets: [offset, offset + bytes]};
-    offset += bytes;
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  const file = await open(join(folder, 'model.safetensors'), 'w');
-  try {
-    await file.write(Buffer.concat([length, json]));
-    for (const [name, shape] of shapes) await writeRandom(file, name, shape);
-  } finally {
-    await file.close();
-  }
-  await writeFile(join(folder, 'config.json'), JSON.stringify({...config, torch_dtype: 'bfloat16'}));
-}
-
-function shapesOf(config: Json): Map<string, number[]> {
-  const size = (key: string) => Number(config[key]);
-  const [vocabulary, hidden, inner] = [size('vocab_size'), size('hidden_size'), size('intermediate_size')];
-  const keys = (hidden / size('num_attention_heads')) * size('num_key_value_heads');
-  const experts = config['num_local_experts'] === undefined ? 0 : size('num_local_experts');
-  const shapes = new Map<string, number[]>([['model.embed_tokens.weight', [vocabulary, hidden]]]);
-  for (let layer = 0; layer < LAYERS; layer++) {
-    const add = (name: string, ...shape: number[]) =>
-      shapes.set(`model.layers.${layer}.${name}.weight`, shape);
-    add('input_layernorm', hidden);
-    add('self_attn.q_proj', hidden, hidden);
-    add('self_attn.k_proj', keys, hidden);
-    add('self_attn.v_proj', keys, hidden);
-    add('self_attn.o_proj', hidden, hidden);
-    add('post_attention_layernorm', hidden);
-    if (experts === 0) {
-      add('mlp.gate_proj', inner, hidden);
-      add('mlp.up_proj', inner, hidden);
-      add('mlp.down_proj', hidden, inner);
-    } else add('block_sparse_moe.gate', experts, hidden);
-    for (let i = 0; i < experts; i++) {
-      add(`block_sparse_moe.experts.${i}.w1`, inner, hidden);
-      add(`block_sparse_moe.experts.${i}.w2`, hidden, inner);
-      add(`block_sparse_moe.experts.${i}.w3`, inner, hidden);
-    }
-  }
-  return shapes.set('model.norm.weight', [hidden]).set('lm_head.weight', [vocabulary, hidden]);
-}
-
-/** Values of about 1 / sqrt(inputs): uniform random bits, as bfloat16. Norms are 1. */
-async function writeRandom(file: FileHandle, name: string, shape: readonly number[]): Promise<void> {
-  const count = shape.reduce((size, dimension) => size * dimension, 1);
-  const block = new Uint16Array(Math.min(count, BLOCK_VALUES));
-  const values = new Float32Array(1);
-  const bits = new Uint32Array(values.buffer);
-  const scale = Math.sqrt(3 / shape[shape.length - 1]);
-  let state = 1 + name.length * 7919 + count;
-  for (let i = 0; i < block.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    values[0] = scale * (state / 2 ** 31 - 1);
-    block[i] = name.endsWith('norm.weight') ? NORM_ONE : bits[0] >>> 16;
-  }
-  for (let written = 0; written < count; written += block.length) {
-    const piece = block.subarray(0, Math.min(block.length, count - written));
-    await file.write(new Uint8Array(piece.buffer, 0, piece.byteLength));
-  }
 }
