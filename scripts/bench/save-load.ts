@@ -6,7 +6,7 @@
  */
 import {spawnSync} from 'node:child_process';
 import {createHash} from 'node:crypto';
-import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
@@ -17,6 +17,7 @@ import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../lib/backend/load.js';
 import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
 import {tensorBytes} from '../../lib/io/weight-tensors.js';
+import {peakBytes, resetPeak} from './measure/memory.js';
 
 const HELP = `Usage: npm run bench -- save-load [--gigabytes 1,3,5] [--units 8192] [--folder FOLDER] [--json]
 
@@ -100,7 +101,7 @@ async function save(): Promise<Half> {
   const start = performance.now();
   await saveLayersModel(model, options.folder);
   const seconds = (performance.now() - start) / 1000;
-  return {bytes, seconds, ratio: (peak() - before) / bytes, hashes: await hashesOf(model)};
+  return {bytes, seconds, ratio: (peakBytes() - before) / bytes, hashes: await hashesOf(model)};
 }
 
 async function load(): Promise<Half> {
@@ -111,9 +112,9 @@ async function load(): Promise<Half> {
   const model = await loadLayersModel(options.folder);
   const seconds = (performance.now() - start) / 1000;
   const bytes = weightBytes(model);
-  const ratio = (peak() - before) / bytes;
+  const ratio = (peakBytes() - before) / bytes;
   tf.tidy(() => void (model.predict(tf.ones([1, Number(options.units)])) as tf.Tensor).dataSync());
-  return {bytes, seconds, ratio, predictRatio: (peak() - before) / bytes, hashes: await hashesOf(model)};
+  return {bytes, seconds, ratio, predictRatio: (peakBytes() - before) / bytes, hashes: await hashesOf(model)};
 }
 
 /** The backend with everything that it loads at its first op. */
@@ -150,15 +151,4 @@ async function hashesOf(model: tf.LayersModel): Promise<string[]> {
     hashes.push(hash.digest('hex'));
   }
   return hashes;
-}
-
-/** Lets `peak` begin anew, where the system can. */
-function resetPeak(): void {
-  if (process.platform === 'linux') writeFileSync('/proc/self/clear_refs', '5');
-}
-
-/** The most memory that this process had in RAM since `resetPeak`, bytes. */
-function peak(): number {
-  if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
-  return Number(/VmHWM:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
 }

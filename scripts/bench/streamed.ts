@@ -12,6 +12,7 @@ import {loadBackend} from '../../lib/backend/load.js';
 import {inspectWeights} from '../../lib/compress.js';
 import type {Int8Mode} from '../../lib/quantization/int8.js';
 import {PROJECTIONS, loadLanguageModel, sparsifyStreamed} from '../../models/llama/index.js';
+import {peakBytes} from './measure/memory.js';
 
 const HELP = `Usage: npm run bench -- streamed --model FOLDER --out FOLDER [--sequences 4] [--sequence-length 128]
                                   [--target 0.5] [--compress int8_asym|int8_sym|none] [--json]
@@ -74,7 +75,7 @@ async function sparsify(from: string, to: string): Promise<Cost> {
       targetSparsityByScope: {[PROJECTIONS.all]: Number(options.target)},
       onProgress: ({done, total}) =>
         console.error(
-          `part ${done} of ${total}, ${gigabytes('VmRSS').toFixed(2)} GB, peak ${gigabytes('VmHWM').toFixed(2)}`,
+          `part ${done} of ${total}, ${gigabytes(process.memoryUsage().rss)} GB, peak ${gigabytes(peakBytes())}`,
         ),
     });
   });
@@ -105,17 +106,12 @@ function loadElsewhere(from: string): Cost {
 }
 
 async function measured(work: () => Promise<void>): Promise<Cost> {
-  const base = gigabytes('VmRSS');
+  const base = process.memoryUsage().rss / 1e9;
   const start = performance.now();
   await work();
-  return {seconds: (performance.now() - start) / 1000, base, peak: gigabytes('VmHWM')};
+  return {seconds: (performance.now() - start) / 1000, base, peak: peakBytes() / 1e9};
 }
 
-/** A figure of this process's memory, where the system tells it. */
-function gigabytes(field: 'VmRSS' | 'VmHWM'): number {
-  if (process.platform !== 'linux') {
-    return (field === 'VmRSS' ? process.memoryUsage().rss : process.resourceUsage().maxRSS * 1024) / 1e9;
-  }
-  const text = readFileSync('/proc/self/status', 'utf8');
-  return (Number(new RegExp(`${field}:\\s*(\\d+)`).exec(text)?.[1]) * 1024) / 1e9;
+function gigabytes(bytes: number): string {
+  return (bytes / 1e9).toFixed(2);
 }
