@@ -13,7 +13,7 @@ import {buildDigitsModel} from '../models/digits/architecture.js';
 import {distort} from '../models/digits/augmentation.js';
 import {IMAGE_PIXELS, loadDigits, type LabelledImages} from '../models/digits/data.js';
 import {writeSamples} from '../models/digits/samples.js';
-import {seededRandom, shuffledIndices, type Random} from '../models/digits/seeded-random.js';
+import {seededRandom, shuffledIndices, type Random} from '../lib/stats/seeded-random.js';
 
 const HELP = `Trains the digits model: npm run train:digits -- [options]
 

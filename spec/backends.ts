@@ -43,27 +43,6 @@ export function withoutLeaks(define: () => void): void {
   describe('', define); // hooks of an inner suite run inside those of the outer
 }
 
-/** Seeded random numbers, uniform in [0, 1) (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-/** Seeded standard normal numbers (Box-Muller), as float32. */
-export function normals(count: number, seed: number, scale = 1): Float32Array {
-  const uniform = seeded(seed);
-  return Float32Array.from(
-    {length: count},
-    () => scale * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
-  );
-}
-
 /**
  * Disposes models with all their weights: TensorFlow.js leaves those of a layer that is called twice and those of
  * layers inside custom layers.

@@ -17,7 +17,8 @@ import {inspect} from '../lib/model/inspect.js';
 import {INT8_MODES, dequantizeInt8, quantizeInt8} from '../lib/quantization/int8.js';
 import {IgnoredScope} from '../lib/scope/target-scope.js';
 import {retarget, sparsifyActivations} from '../lib/sparsify.js';
-import {disposeModels, normals, onEveryBackend, withoutLeaks} from './backends.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
+import {normals} from './normals.js';
 import {MLP3, mlp3} from './mlp3.js';
 import {TOPOLOGIES} from './model/topologies.js';
 

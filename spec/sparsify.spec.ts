@@ -10,7 +10,8 @@ import {SparsifyingDense} from '../lib/layers/sparsifying-dense.js';
 import {inspect} from '../lib/model/inspect.js';
 import {IgnoredScope, TargetScope} from '../lib/scope/target-scope.js';
 import {retarget, sparsifyActivations, type SparsifyOptions} from '../lib/sparsify.js';
-import {disposeModels, normals, onEveryBackend, withoutLeaks} from './backends.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
+import {normals} from './normals.js';
 import {TOPOLOGIES} from './model/topologies.js';
 import {residualMlp} from '../scripts/bench/models.js';
 

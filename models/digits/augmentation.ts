@@ -6,7 +6,7 @@
  */
 
 import {IMAGE_PIXELS, IMAGE_SIDE} from './data.js';
-import type {Random} from './seeded-random.js';
+import type {Random} from '../../lib/stats/seeded-random.js';
 
 const MAX_ROTATION_RADIANS = 0.22;
 const MAX_SCALE_CHANGE = 0.12;

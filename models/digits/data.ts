@@ -10,7 +10,7 @@ import {createRequire} from 'node:module';
 import {dirname, join} from 'node:path';
 
 import {FileError} from '../../lib/errors.js';
-import {seededRandom, shuffledIndices} from './seeded-random.js';
+import {seededRandom, shuffledIndices} from '../../lib/stats/seeded-random.js';
 
 /** Width and height of an image in pixels. */
 export const IMAGE_SIDE = 28;

@@ -5,6 +5,7 @@
  * that a seed gives the same tokens on every machine that computes the same logits.
  */
 import {ModelError, SparsifyError} from '../../lib/errors.js';
+import {seededRandom} from '../../lib/stats/seeded-random.js';
 
 export interface SamplingOptions {
   /** Logits are divided by it; 0, the default, always takes the likeliest token. At least 0. */
@@ -112,16 +113,6 @@ function draw(weights: Float64Array, ids: readonly number[], point: number): num
     if (left < 0) return id;
   }
   return ids[0]; // only by rounding
-}
-
-function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function notANumber(id: number): ModelError {

@@ -3,7 +3,7 @@ import {expect} from 'chai';
 import {CalibrationStatistics} from '../../lib/calibration/statistics.js';
 import {readTokenMask} from '../../lib/calibration/token-mask.js';
 import {AbsHistogram} from '../../lib/stats/histogram.js';
-import {normals} from '../backends.js';
+import {normals} from '../normals.js';
 import {failure} from '../io/files.js';
 
 /** Statistics of layers that read one stream, so that they share a histogram. */

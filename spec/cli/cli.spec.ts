@@ -7,7 +7,7 @@ import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {saveLayersModel} from '../../lib/io/model-files.js';
-import {normals} from '../backends.js';
+import {normals} from '../normals.js';
 import {finished, urlOf, type Finished} from '../child.js';
 import {cli, startCli} from './cli.js';
 

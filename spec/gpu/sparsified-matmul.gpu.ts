@@ -15,6 +15,7 @@ import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import type {GpuKernels} from '../../lib/kernels/tensorflow-gpu.js';
 import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
 import {runKernel} from '../../lib/tfjs.js';
+import {normals} from '../normals.js';
 
 interface Case {
   readonly x: Float32Array;
@@ -32,22 +33,6 @@ const MAX_SKIPPING_ROWS = 8;
 
 /** cuBLAS cuts both factors to the 10 bits of TF32: each product errs by 2^-9 of itself at most, however it rounds. */
 const TF32_ERROR = 2 ** -9;
-
-/** Seeded standard normal numbers (Box-Muller over mulberry32), as float32. */
-function normals(count: number, seed: number, scale = 1): Float32Array {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  return Float32Array.from(
-    {length: count},
-    () => scale * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
-  );
-}
 
 function onGpu({x, kernel, threshold, bias, activation = 'linear', rows, inputSize, units}: Case) {
   return tf.tidy(() => {

@@ -22,7 +22,9 @@ import {
   type Int8Values,
   type MatrixShape,
 } from '../../lib/quantization/int8.js';
-import {normals, onEveryBackend, seeded} from '../backends.js';
+import {seededRandom} from '../../lib/stats/seeded-random.js';
+import {onEveryBackend} from '../backends.js';
+import {normals} from '../normals.js';
 
 interface Case {
   rows: number;
@@ -53,7 +55,7 @@ function tensorsOf({values, rows, stride, scale, zeroPoint}: Int8Values): Int8Ma
 }
 
 function quantized(shape: MatrixShape, seed: number, scale: number, mode: Int8Mode): Int8Values {
-  const uniform = seeded(seed);
+  const uniform = seededRandom(seed);
   const weights = normals(shape.rows * shape.columns, seed, scale).map((w) => w + (uniform() - 0.5) * scale);
   return quantizeInt8(weights, shape, mode);
 }

@@ -7,7 +7,8 @@ import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
 import {registeredKernels, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {dequantizeInt8, quantizeInt8, type Int8Mode, type Int8Values} from '../../lib/quantization/int8.js';
 import {runKernel} from '../../lib/tfjs.js';
-import {BACKENDS, checkForLeaks, normals} from '../backends.js';
+import {BACKENDS, checkForLeaks} from '../backends.js';
+import {normals} from '../normals.js';
 
 interface Case {
   readonly x: Float32Array;

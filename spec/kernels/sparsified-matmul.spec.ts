@@ -6,7 +6,8 @@ import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activat
 import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
 import {registerSparsifiedMatMul, sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {runKernel} from '../../lib/tfjs.js';
-import {normals, onEveryBackend} from '../backends.js';
+import {onEveryBackend} from '../backends.js';
+import {normals} from '../normals.js';
 
 interface Case {
   rows: number;

@@ -11,7 +11,8 @@ import {multipliesItself, sparsifiedMatMulGroup, type NativeKernels} from '../..
 import {runKernel} from '../../lib/tfjs.js';
 import {packageFolderOf} from '../../scripts/provision/index.mjs';
 import {provisionNative} from '../../scripts/provision/native.mjs';
-import {BACKENDS, checkForLeaks, normals} from '../backends.js';
+import {BACKENDS, checkForLeaks} from '../backends.js';
+import {normals} from '../normals.js';
 
 interface Case {
   readonly x: Float32Array;

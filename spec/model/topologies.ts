@@ -1,6 +1,6 @@
 /** @file One small model of every topology that sparsification must handle, with an input batch that fits it. */
 import * as tf from '@tensorflow/tfjs';
-import {normals} from '../backends.js';
+import {normals} from '../normals.js';
 
 export interface Topology {
   readonly name: string;

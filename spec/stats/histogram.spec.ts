@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import {SparsifyError} from '../../lib/errors.js';
 import {AbsHistogram} from '../../lib/stats/histogram.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
+import {normals} from '../normals.js';
 
 /** A bucket is one of 256 of its octave: this is its width relative to its values. */
 const BUCKET = 2 ** -8;
@@ -24,21 +25,6 @@ function histogramOf(...parts: Float32Array[]): AbsHistogram {
     histogram.add(part);
   }
   return histogram;
-}
-
-/** Mulberry32 and Box-Muller: standard normal values from a seed. */
-function normal(length: number, seed: number): Float32Array {
-  let state = seed;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return Float32Array.from(
-    {length},
-    () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
-  );
 }
 
 function maskedShare(values: Float32Array, threshold: number): number {
@@ -100,7 +86,7 @@ describe('AbsHistogram', () => {
       expect(histogram).to.include({count: 4, zeroCount: 2, nanCount: 2});
     });
     it('finds extremes and what is not finite anywhere in a long batch', () => {
-      const values = normal(50_000, 1).map((x) => x + 0.001 * Math.sign(x));
+      const values = normals(50_000, 1).map((x) => x + 0.001 * Math.sign(x));
       values[20_001] = -77;
       values[33_333] = NaN;
       values[40_000] = 1e-5;
@@ -138,13 +124,13 @@ describe('AbsHistogram', () => {
     });
     for (const q of [0.1, 0.3, 0.5, 0.7, 0.9, 0.99]) {
       it(`masks a share of ${q} of normal values`, () => {
-        const values = normal(200_000, 7);
+        const values = normals(200_000, 7);
         // A bucket near the median holds about 0.1 % of the values.
         expect(maskedShare(values, histogramOf(values).quantile(q))).to.be.closeTo(q, 0.001);
       });
     }
     it('masks a share of narrowly spread values, many to a bucket', () => {
-      const values = normal(100_000, 3).map((x) => 5 + 0.05 * x);
+      const values = normals(100_000, 3).map((x) => 5 + 0.05 * x);
       for (const q of [0.2, 0.5, 0.8]) {
         expect(maskedShare(values, histogramOf(values).quantile(q))).to.be.closeTo(q, 0.01);
       }
@@ -222,13 +208,13 @@ describe('AbsHistogram', () => {
       expect(one.shareAtOrBelow(Math.fround(0.1))).to.equal(1);
     });
     it('is the inverse of quantile on smooth data', () => {
-      const smooth = histogramOf(normal(100_000, 5));
+      const smooth = histogramOf(normals(100_000, 5));
       for (const q of [0.1, 0.5, 0.9]) {
         expect(smooth.shareAtOrBelow(smooth.quantile(q))).to.be.closeTo(q, 2e-5);
       }
     });
     it('is within a bucket of the exact share', () => {
-      const values = normal(20_000, 11);
+      const values = normals(20_000, 11);
       for (const threshold of [0.01, 0.5, 1.3]) {
         const [low, high] = [threshold * (1 - BUCKET), threshold * (1 + BUCKET)];
         expect(histogramOf(values).shareAtOrBelow(threshold)).to.be.within(
@@ -269,7 +255,7 @@ describe('AbsHistogram', () => {
       expect(back.zeroCount).to.equal(2 ** 40);
     });
     it('take about 10 KB for 200,000 normal values', () => {
-      expect(JSON.stringify(histogramOf(normal(200_000, 2)))).to.have.length.below(10_000);
+      expect(JSON.stringify(histogramOf(normals(200_000, 2)))).to.have.length.below(10_000);
     });
 
     const good = histogramOf(Float32Array.of(0, 1, 1.5, 1e9)).toJSON();

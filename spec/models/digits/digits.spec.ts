@@ -6,6 +6,7 @@ import {expect} from 'chai';
 import {openDataFile} from '../../../lib/io/data-files.js';
 import {readLabels} from '../../../lib/io/labels.js';
 import {loadLayersModel} from '../../../lib/io/model-files.js';
+import {seededRandom} from '../../../lib/stats/seeded-random.js';
 import {distort} from '../../../models/digits/augmentation.js';
 import {
   CALIBRATION_COUNT,
@@ -16,7 +17,6 @@ import {
   type DigitsSplit,
   type LabelledImages,
 } from '../../../models/digits/data.js';
-import {seededRandom, shuffledIndices} from '../../../models/digits/seeded-random.js';
 import {checkForLeaks} from '../../backends.js';
 
 function modelFile(name: string): string {
@@ -85,21 +85,6 @@ describe('the digits', () => {
     expect(distort(some, seededRandom(1))).to.deep.equal(distorted);
     expect(distort(some, seededRandom(2))).to.not.deep.equal(distorted);
     expect(distorted.every((value) => value >= 0 && value <= 1)).to.equal(true);
-  });
-});
-
-describe('seededRandom', () => {
-  it('is uniform in [0, 1): mean 1/2 within 5 standard errors of 10,000 draws', () => {
-    const random = seededRandom(3);
-    const draws = Array.from({length: 10_000}, random);
-    expect(draws.every((value) => value >= 0 && value < 1)).to.equal(true);
-    const mean = draws.reduce((sum, value) => sum + value, 0) / draws.length;
-    expect(Math.abs(mean - 0.5)).to.be.below((5 * Math.sqrt(1 / 12)) / 100);
-  });
-
-  it('shuffles every index to a place', () => {
-    const order = shuffledIndices(100, seededRandom(1));
-    expect([...order].sort((a, b) => a - b)).to.deep.equal(Array.from({length: 100}, (_, i) => i));
   });
 });
 

@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {BLOCK_FORMATS, dequantize} from '../../../models/llama/import/dequantize.js';
-import {seeded} from '../../backends.js';
+import {seededRandom} from '../../../lib/stats/seeded-random.js';
 import {rejection} from './rejection.js';
 
 /** One value of one block, straight from the format's definition; slow, and nothing shared with the code. */
@@ -84,7 +84,7 @@ describe('dequantize', () => {
   for (const [dtype, reference] of Object.entries(REFERENCES)) {
     it(`widens ${dtype} as its definition says, to the last bit`, () => {
       const {values, bytes} = BLOCK_FORMATS[dtype];
-      const random = seeded(dtype.length * 7 + bytes);
+      const random = seededRandom(dtype.length * 7 + bytes);
       const blocks = 300;
       // One byte off an even place: pieces of a file start anywhere.
       const source = new Uint8Array(blocks * bytes + 1).subarray(1);

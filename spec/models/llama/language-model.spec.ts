@@ -22,7 +22,8 @@ import {
   type GeneratedToken,
   type LanguageModel,
 } from '../../../models/llama/index.js';
-import {BACKENDS, seeded} from '../../backends.js';
+import {seededRandom} from '../../../lib/stats/seeded-random.js';
+import {BACKENDS} from '../../backends.js';
 import {urlOf} from '../../child.js';
 
 const TINY = fileURLToPath(urlOf('spec/fixtures/tiny'));
@@ -48,7 +49,7 @@ async function code(work: () => Promise<unknown>): Promise<string> {
 
 /** Ids without control tokens, which would end a text. */
 function randomIds(count: number, seed: number): number[] {
-  const uniform = seeded(seed);
+  const uniform = seededRandom(seed);
   return Array.from({length: count}, () => 32 + Math.floor(90 * uniform()));
 }
 

@@ -7,7 +7,8 @@ import type {LlamaConfig} from '../../../models/llama/config.js';
 import {buildModel} from '../../../models/llama/graph.js';
 import {loadWeights, type WeightsProgress} from '../../../models/llama/load-weights.js';
 import {transpose} from '../../../models/llama/transpose.js';
-import {disposeModels, normals, withoutLeaks} from '../../backends.js';
+import {disposeModels, withoutLeaks} from '../../backends.js';
+import {normals} from '../../normals.js';
 import {checkpointOf, randomWeights, smallConfigs} from './random-checkpoint.js';
 
 /** What `loadWeights` fails with; nothing is read before. */

@@ -2,7 +2,7 @@
 import type {Checkpoint, CheckpointTensor} from '../../../models/llama/checkpoint.js';
 import type {LlamaConfig} from '../../../models/llama/config.js';
 import {parseConfig} from '../../../models/llama/parse-config.js';
-import {normals} from '../../backends.js';
+import {normals} from '../../normals.js';
 
 const SMALL = {
   vocab_size: 96,

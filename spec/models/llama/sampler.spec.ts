@@ -2,7 +2,7 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 import {ModelError, SparsifyError} from '../../../lib/errors.js';
 import {createSampler, likeliest, type SamplingOptions} from '../../../models/llama/sampler.js';
-import {normals} from '../../backends.js';
+import {normals} from '../../normals.js';
 
 const DRAWS = 20_000;
 

@@ -2,7 +2,7 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 import {ggufTokenizer} from '../../../models/llama/tokenizer/gguf-tokenizer.js';
 import {createTokenizer, type LlamaTokenizer} from '../../../models/llama/tokenizer/tokenizer.js';
-import {seeded} from '../../backends.js';
+import {seededRandom} from '../../../lib/stats/seeded-random.js';
 import {rejection} from './rejection.js';
 
 const NORMAL = 1;
@@ -80,7 +80,7 @@ function reference(text: string, {tokens, scores, types}: Vocabulary, prefix: bo
  * differ: `a aa a` becomes `a aaa` in one and `aaa a` in the other.
  */
 function trainedPieces(characters: string, count: number, seed: number): string[] {
-  const random = seeded(seed);
+  const random = seededRandom(seed);
   const pieces = Array.from(characters);
   const pick = () => pieces[Math.floor(random() * pieces.length)];
   const merged: string[] = [];

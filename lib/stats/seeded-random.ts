@@ -1,5 +1,5 @@
 /**
- * @file Repeatable random numbers for the digits' split and training. The generator is mulberry32 (Tommy
+ * @file Repeatable random numbers: sampling of tokens, splits and training of examples, specs. The generator is mulberry32 (Tommy
  * Ettinger, public domain): 32 bits of state, enough for shuffles and noise, not for cryptography.
  */
 
