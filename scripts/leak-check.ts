@@ -7,13 +7,14 @@
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
+import {loadBackend} from '../lib/backend/load.js';
 import {sparsifyActivations} from '../lib/index.js';
 import {PROJECTIONS, loadLanguageModel} from '../models/llama/index.js';
 
 const HELP = `Usage: node --import tsx scripts/leak-check.ts [--tokens N]
 
-Generates N tokens (10,000 by default) and fails if tensors are left, or resident memory grows by more than 32 MiB after
-the first tenth.`;
+Generates N tokens (10,000 by default) on the fastest backend (SPARSIFY_BACKEND names another), and fails if tensors are
+left, or resident memory grows by more than 32 MiB after the first tenth.`;
 
 const TINY = fileURLToPath(new URL('../spec/fixtures/tiny/llama3-gqa-rope', import.meta.url));
 const TOKENS_A_CALL = 250;
@@ -27,6 +28,7 @@ if (options.help) console.log(HELP);
 else await check(Number(options.tokens));
 
 async function check(tokens: number): Promise<void> {
+  await loadBackend();
   const dense = await loadLanguageModel(TINY);
   const ids = Array.from({length: 512}, (_, i) => (i * 37) % 250);
   const model = await sparsifyActivations(dense.model, dense.dataset(ids, {sequenceLength: 64}), {
