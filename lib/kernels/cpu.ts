@@ -91,7 +91,8 @@ function addKeptRows(
   }
 }
 
-interface CpuBackend {
+/** What the kernels use of the cpu backend. */
+export interface CpuBackend {
   readonly data: {get(dataId: object): {values: tf.BackendValues}};
   makeTensorInfo(shape: number[], dtype: tf.DataType, values: Float32Array): tf.TensorInfo;
 }

@@ -2,6 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {columnSteps, dequantizeRows} from '../quantization/int8.js';
 import type {SparsifiedMatMulAttrs} from './contract.js';
+import type {CpuBackend} from './cpu.js';
 import {
   DEQUANTIZE_INT8,
   SPARSIFIED_MATMUL_INT8,
@@ -9,11 +10,6 @@ import {
   type SparsifiedMatMulInt8Inputs,
 } from './int8-contract.js';
 import {sparsifiedMatMulInt8Loops} from './int8-loops.js';
-
-interface CpuBackend {
-  readonly data: {get(dataId: object): {values: tf.BackendValues}};
-  makeTensorInfo(shape: number[], dtype: tf.DataType, values: Float32Array): tf.TensorInfo;
-}
 
 /** The multiplication's registration for the cpu backend. */
 export const cpuInt8KernelConfig: tf.KernelConfig = {
