@@ -32,14 +32,7 @@ struct Counts {
 
 void* CreatePrepare(TF_OpKernelConstruction* construction) {
   auto* counts = new Counts;
-  try {
-    Status status;
-    tensorflow.TF_OpKernelConstruction_GetAttrInt64(construction, "N", &counts->weights, status);
-    status.Check();
-  } catch (const std::exception& error) {
-    Report([construction](TF_Status* status) { tensorflow.TF_OpKernelConstruction_Failure(construction, status); },
-           error, TF_INTERNAL);
-  }
+  Guarded(construction, [&] { counts->weights = IntAttribute(construction, "N"); });
   return counts;
 }
 
@@ -64,16 +57,14 @@ void ComputePrepare(const Counts& counts, TF_OpKernelContext* context) {
   *id.data() = static_cast<float>(last);
 }
 
-// No exception may pass through TensorFlow.
 void Prepare(void* counts, TF_OpKernelContext* context) {
-  const auto report = [context](TF_Status* status) { tensorflow.TF_OpKernelContext_Failure(context, status); };
-  try {
-    ComputePrepare(*static_cast<const Counts*>(counts), context);
-  } catch (const DecoderProblem& error) {
-    Report(report, error, TF_INVALID_ARGUMENT);
-  } catch (const std::exception& error) {
-    Report(report, error, TF_INTERNAL);
-  }
+  Guarded(context, [&] {
+    try {
+      ComputePrepare(*static_cast<const Counts*>(counts), context);
+    } catch (const DecoderProblem& error) {
+      throw InvalidArgument(error.what());
+    }
+  });
 }
 
 }  // namespace

@@ -4,11 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "activation.h"
 #include "tensorflow-api.h"
 
 namespace sparsify {
@@ -94,11 +96,57 @@ inline Tensor Output(TF_OpKernelContext* context, int index, std::vector<int64_t
   return Tensor(tensor);
 }
 
-template <class F>
-void Report(F&& report, const std::exception& error, int code) {
+inline void Fail(TF_OpKernelConstruction* construction, TF_Status* status) {
+  tensorflow.TF_OpKernelConstruction_Failure(construction, status);
+}
+inline void Fail(TF_OpKernelContext* context, TF_Status* status) {
+  tensorflow.TF_OpKernelContext_Failure(context, status);
+}
+
+// Calls f for TensorFlow, through which no exception may pass: it is told of one instead. `Context` is that of a kernel's
+// construction or of a call.
+template <class Context, class F>
+void Guarded(Context* context, F&& f) {
+  const auto report = [context](const std::exception& error, int code) {
+    Status status;
+    tensorflow.TF_SetStatus(status, code, error.what());
+    Fail(context, status);
+  };
+  try {
+    f();
+  } catch (const InvalidArgument& error) {
+    report(error, TF_INVALID_ARGUMENT);
+  } catch (const std::exception& error) {
+    report(error, TF_INTERNAL);
+  }
+}
+
+inline std::string StringAttribute(TF_OpKernelConstruction* construction, const char* name) {
   Status status;
-  tensorflow.TF_SetStatus(status, code, error.what());
-  report(status);
+  int32_t list_size = 0, total_size = 0;
+  tensorflow.TF_OpKernelConstruction_GetAttrSize(construction, name, &list_size, &total_size, status);
+  status.Check();
+  std::string value(static_cast<size_t>(total_size), '\0');
+  tensorflow.TF_OpKernelConstruction_GetAttrString(construction, name, value.data(), value.size(), status);
+  status.Check();
+  return value;
+}
+
+inline int64_t IntAttribute(TF_OpKernelConstruction* construction, const char* name) {
+  Status status;
+  int64_t value = 0;
+  tensorflow.TF_OpKernelConstruction_GetAttrInt64(construction, name, &value, status);
+  status.Check();
+  return value;
+}
+
+// Throws InvalidArgument with the names that there are.
+inline Activation ActivationNamed(const std::string& name) {
+  Activation activation;
+  if (ParseActivation(name.data(), name.size(), &activation)) return activation;
+  std::string known;
+  for (const char* other : kActivationNames) known += std::string(known.empty() ? "" : ", ") + other;
+  throw InvalidArgument("there is no activation \"" + name + "\"; there are " + known);
 }
 
 struct OpDefinition {

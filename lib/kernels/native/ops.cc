@@ -69,13 +69,7 @@ std::vector<Activation> ParseActivations(const std::string& names) {
   std::vector<Activation> activations;
   for (size_t start = 0; start <= names.size();) {
     const size_t end = std::min(names.find(',', start), names.size());
-    Activation activation;
-    if (!ParseActivation(names.data() + start, end - start, &activation)) {
-      std::string known;
-      for (const char* name : kActivationNames) known += std::string(known.empty() ? "" : ", ") + name;
-      throw InvalidArgument("there is no activation \"" + names.substr(start, end - start) + "\"; there are " + known);
-    }
-    activations.push_back(activation);
+    activations.push_back(ActivationNamed(names.substr(start, end - start)));
     start = end + 1;
   }
   return activations;
@@ -87,24 +81,8 @@ struct Kernel {
 };
 
 void* CreateKernel(TF_OpKernelConstruction* construction, const char* attribute) {
-  const auto report = [construction](TF_Status* status) {
-    tensorflow.TF_OpKernelConstruction_Failure(construction, status);
-  };
   auto* kernel = new Kernel;
-  try {
-    Status status;
-    int32_t list_size = 0, total_size = 0;
-    tensorflow.TF_OpKernelConstruction_GetAttrSize(construction, attribute, &list_size, &total_size, status);
-    status.Check();
-    std::string names(static_cast<size_t>(total_size), '\0');
-    tensorflow.TF_OpKernelConstruction_GetAttrString(construction, attribute, names.data(), names.size(), status);
-    status.Check();
-    kernel->activations = ParseActivations(names);
-  } catch (const InvalidArgument& error) {
-    Report(report, error, TF_INVALID_ARGUMENT);
-  } catch (const std::exception& error) {
-    Report(report, error, TF_INTERNAL);
-  }
+  Guarded(construction, [&] { kernel->activations = ParseActivations(StringAttribute(construction, attribute)); });
   return kernel;
 }
 
@@ -201,17 +179,9 @@ void ComputeBiasActivation(const Kernel& kernel, TF_OpKernelContext* context) {
   AddBiasAndActivate(x.data(), shape.rows, shape.columns, values, kernel.activations.at(0), y.data(), Pool::Get());
 }
 
-// No exception may pass through TensorFlow.
 template <void (*kCompute)(const Kernel&, TF_OpKernelContext*)>
 void Compute(void* kernel, TF_OpKernelContext* context) {
-  const auto report = [context](TF_Status* status) { tensorflow.TF_OpKernelContext_Failure(context, status); };
-  try {
-    kCompute(*static_cast<const Kernel*>(kernel), context);
-  } catch (const InvalidArgument& error) {
-    Report(report, error, TF_INVALID_ARGUMENT);
-  } catch (const std::exception& error) {
-    Report(report, error, TF_INTERNAL);
-  }
+  Guarded(context, [&] { kCompute(*static_cast<const Kernel*>(kernel), context); });
 }
 
 }  // namespace

@@ -95,25 +95,6 @@ const float* PerUnit(const Tensor& values, int64_t units, const char* what) {
   return values.data();
 }
 
-std::string StringAttribute(TF_OpKernelConstruction* construction, const char* name) {
-  Status status;
-  int32_t list_size = 0, total_size = 0;
-  tensorflow.TF_OpKernelConstruction_GetAttrSize(construction, name, &list_size, &total_size, status);
-  status.Check();
-  std::string value(static_cast<size_t>(total_size), '\0');
-  tensorflow.TF_OpKernelConstruction_GetAttrString(construction, name, value.data(), value.size(), status);
-  status.Check();
-  return value;
-}
-
-int64_t IntAttribute(TF_OpKernelConstruction* construction, const char* name) {
-  Status status;
-  int64_t value = 0;
-  tensorflow.TF_OpKernelConstruction_GetAttrInt64(construction, name, &value, status);
-  status.Check();
-  return value;
-}
-
 // What a kernel of TensorFlow's keeps: the attributes, parsed.
 struct Kernel {
   Activation activation = Activation::kLinear;
@@ -122,21 +103,12 @@ struct Kernel {
   int64_t parameters = 0;  // likewise: inputs between the threshold and the bias
 };
 
-Activation ActivationAttribute(TF_OpKernelConstruction* construction) {
-  const std::string name = StringAttribute(construction, "activation");
-  Activation activation;
-  if (ParseActivation(name.data(), name.size(), &activation)) return activation;
-  std::string known;
-  for (const char* other : kActivationNames) known += std::string(known.empty() ? "" : ", ") + other;
-  throw InvalidArgument("there is no activation \"" + name + "\"; there are " + known);
-}
-
 void ReadNothing(TF_OpKernelConstruction*, Kernel*) {}
 void ReadActivation(TF_OpKernelConstruction* construction, Kernel* kernel) {
-  kernel->activation = ActivationAttribute(construction);
+  kernel->activation = ActivationNamed(StringAttribute(construction, "activation"));
 }
 void ReadPacked(TF_OpKernelConstruction* construction, Kernel* kernel) {
-  kernel->activation = ActivationAttribute(construction);
+  kernel->activation = ActivationNamed(StringAttribute(construction, "activation"));
   kernel->units = IntAttribute(construction, "units");
   kernel->parameters = IntAttribute(construction, "P");
   const std::string storage = StringAttribute(construction, "storage");
@@ -152,17 +124,8 @@ void ReadPacked(TF_OpKernelConstruction* construction, Kernel* kernel) {
 
 template <void (*kRead)(TF_OpKernelConstruction*, Kernel*)>
 void* Create(TF_OpKernelConstruction* construction) {
-  const auto report = [construction](TF_Status* status) {
-    tensorflow.TF_OpKernelConstruction_Failure(construction, status);
-  };
   auto* kernel = new Kernel;
-  try {
-    kRead(construction, kernel);
-  } catch (const InvalidArgument& error) {
-    Report(report, error, TF_INVALID_ARGUMENT);
-  } catch (const std::exception& error) {
-    Report(report, error, TF_INTERNAL);
-  }
+  Guarded(construction, [&] { kRead(construction, kernel); });
   return kernel;
 }
 
@@ -255,17 +218,9 @@ void AddBias(const Kernel& kernel, TF_OpKernelContext* context) {
   stream.Done();
 }
 
-// No exception may pass through TensorFlow.
 template <void (*kCompute)(const Kernel&, TF_OpKernelContext*)>
 void Compute(void* kernel, TF_OpKernelContext* context) {
-  const auto report = [context](TF_Status* status) { tensorflow.TF_OpKernelContext_Failure(context, status); };
-  try {
-    kCompute(*static_cast<const Kernel*>(kernel), context);
-  } catch (const InvalidArgument& error) {
-    Report(report, error, TF_INVALID_ARGUMENT);
-  } catch (const std::exception& error) {
-    Report(report, error, TF_INTERNAL);
-  }
+  Guarded(context, [&] { kCompute(*static_cast<const Kernel*>(kernel), context); });
 }
 
 }  // namespace
