@@ -5,15 +5,14 @@
  * own operations.
  */
 import {createHash} from 'node:crypto';
-import {existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync} from 'node:fs';
-import {createRequire} from 'node:module';
+import {existsSync, readFileSync, readdirSync, rmSync, statSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {cacheFolder, publishFolder, readJson, removePartials, writeJson} from './cache.mjs';
-import {errorLine, findProgram, lastLines, runCommand} from './command.mjs';
+import {buildAddonOnce, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {cacheFolder, publishFolder} from './cache.mjs';
+import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
 import {checkNodePackage, bindingPath} from './load-check.mjs';
-import {withLock} from './lock.mjs';
 import {findNvidia} from './nvidia.mjs';
 
 const ADDON = 'sparsify-gpu.node';
@@ -84,20 +83,15 @@ export function gpuAddonPath(cache, tensorflow, capabilities) {
 export async function findGpuNative({packageFolder, cache = cacheFolder()}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   const {path} = await addonFor(packageFolder, cache);
-  if (!existsSync(path)) {
-    return {reason: 'the CUDA kernels are not built; run: npx tfjs-sparsify provision --gpu'};
-  }
-  const proofPath = join(cache, 'proofs', `native-gpu-${hashOf(`${path}\n${packageFolder}`)}.json`);
-  const fingerprint = fingerprintOf(path, packageFolder);
-  if (readJson(proofPath)?.fingerprint === fingerprint) return {path};
-  const reason = await tryInChild(path, packageFolder);
-  if (reason !== undefined) return {reason};
-  try {
-    writeJson(proofPath, {addon: path, fingerprint});
-  } catch {
-    // A cache that cannot be written only means that the next process tries again.
-  }
-  return {path};
+  return provenAddon({
+    path,
+    missing: 'the CUDA kernels are not built; run: npx tfjs-sparsify provision --gpu',
+    cache,
+    kind: 'native-gpu',
+    packageFolder,
+    fingerprint: () => fingerprintOf(path, packageFolder),
+    attempt: () => tryInChild(path, packageFolder),
+  });
 }
 
 /**
@@ -110,15 +104,12 @@ export async function provisionGpuNative({packageFolder, cache = cacheFolder(), 
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   try {
     const {path, tensorflow, capabilities} = await addonFor(packageFolder, cache);
-    if (!existsSync(path)) {
-      if (process.env.TFJS_SPARSIFY_PROVISION === 'off') return {reason: 'TFJS_SPARSIFY_PROVISION=off'};
-      const folder = dirname(dirname(path));
-      mkdirSync(folder, {recursive: true});
-      await withLock(join(cache, 'native-gpu.lock'), async () => {
-        removePartials(folder);
-        if (!existsSync(path)) await buildGpuNative(path, {packageFolder, tensorflow, capabilities, log});
-      });
+    if (!existsSync(path) && process.env.TFJS_SPARSIFY_PROVISION === 'off') {
+      return {reason: 'TFJS_SPARSIFY_PROVISION=off'};
     }
+    await buildAddonOnce(path, join(cache, 'native-gpu.lock'), () =>
+      buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}),
+    );
     return await findGpuNative({packageFolder, cache});
   } catch (error) {
     const {message, help} = /** @type {Error & {help?: string}} */ (error);
@@ -249,19 +240,14 @@ async function run(nvcc, args) {
  * @returns {Promise<string | undefined>} Why it cannot be used; undefined if it can.
  */
 async function tryInChild(addon, packageFolder) {
-  const child = fileURLToPath(new URL('native-gpu-child.mjs', import.meta.url));
-  const result = await runCommand(process.execPath, [child, join(packageFolder, 'dist', 'index.js'), addon], {
-    env: {TF_FORCE_GPU_ALLOW_GROWTH: 'true', ...process.env, NODE_OPTIONS: '', TF_CPP_MIN_LOG_LEVEL: '3'},
+  return tryAddon({
+    child: fileURLToPath(new URL('native-gpu-child.mjs', import.meta.url)),
+    what: 'trying the CUDA kernels',
+    packageFolder,
+    addon,
+    env: {TF_FORCE_GPU_ALLOW_GROWTH: 'true', ...process.env},
     timeoutMs: LOAD_TIMEOUT_MS,
   });
-  if (result.code === 0) return undefined;
-  if (result.timedOut) return `trying the CUDA kernels did not end within ${LOAD_TIMEOUT_MS / 1000} s`;
-  if (result.signal !== null) return `trying the CUDA kernels ended the process with ${result.signal}`;
-  return errorLine(result);
-}
-
-function nodeApiHeaders() {
-  return join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include');
 }
 
 function sourceFiles() {
@@ -287,9 +273,4 @@ function fingerprintOf(addon, packageFolder) {
     parts.push(file.startsWith('/proc') ? readFileSync(file, 'utf8') : `${file} ${size} ${mtimeMs}`);
   }
   return hashOf(parts.join('\n'));
-}
-
-/** @param {string} text */
-function hashOf(text) {
-  return createHash('sha256').update(text).digest('hex').slice(0, 24);
 }

@@ -5,16 +5,15 @@
  * process has loaded, so one build serves every version of it, and of Node.
  */
 import {createHash} from 'node:crypto';
-import {existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, statSync} from 'node:fs';
-import {createRequire} from 'node:module';
+import {existsSync, readFileSync, readdirSync, realpathSync, rmSync, statSync} from 'node:fs';
 import {availableParallelism, cpus} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {cacheFolder, publishFolder, readJson, removePartials, writeJson} from './cache.mjs';
+import {buildAddonOnce, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {cacheFolder, publishFolder} from './cache.mjs';
 import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
 import {bindingPath} from './load-check.mjs';
-import {withLock} from './lock.mjs';
 
 const ADDON = 'sparsify.node';
 const COMPILE_TIMEOUT_MS = 10 * 60_000;
@@ -85,19 +84,15 @@ export function nativeAddonPath(cacheDir = cacheFolder()) {
 export async function findNative({tfjsNodeDir, cacheDir = cacheFolder()}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   const path = nativeAddonPath(cacheDir);
-  if (!existsSync(path))
-    return {reason: 'the native kernels are not built; run: npx tfjs-sparsify provision'};
-  const proofPath = join(cacheDir, 'proofs', `native-${hashOf(`${path}\n${tfjsNodeDir}`)}.json`);
-  const fingerprint = fingerprintOf(path, tfjsNodeDir);
-  if (readJson(proofPath)?.fingerprint === fingerprint) return {path};
-  const reason = await tryInChild(path, tfjsNodeDir);
-  if (reason !== undefined) return {reason};
-  try {
-    writeJson(proofPath, {addon: path, fingerprint});
-  } catch {
-    // A cache that cannot be written only means that the next process tries again.
-  }
-  return {path};
+  return provenAddon({
+    path,
+    missing: 'the native kernels are not built; run: npx tfjs-sparsify provision',
+    cache: cacheDir,
+    kind: 'native',
+    packageFolder: tfjsNodeDir,
+    fingerprint: () => fingerprintOf(path, tfjsNodeDir),
+    attempt: () => tryInChild(path, tfjsNodeDir),
+  });
 }
 
 /**
@@ -110,14 +105,7 @@ export async function provisionNative({tfjsNodeDir, cacheDir = cacheFolder(), lo
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   try {
     const path = nativeAddonPath(cacheDir);
-    if (!existsSync(path)) {
-      const folder = dirname(dirname(path));
-      mkdirSync(folder, {recursive: true});
-      await withLock(join(cacheDir, 'native.lock'), async () => {
-        removePartials(folder);
-        if (!existsSync(path)) await build(path, log);
-      });
-    }
+    await buildAddonOnce(path, join(cacheDir, 'native.lock'), () => build(path, log));
     return await findNative({tfjsNodeDir, cacheDir});
   } catch (error) {
     const {message, help} = /** @type {Error & {help?: string}} */ (error);
@@ -191,10 +179,6 @@ function requireCompiler() {
   );
 }
 
-function nodeApiHeaders() {
-  return join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include');
-}
-
 function sourceFiles() {
   return readdirSync(SOURCES, {recursive: true, encoding: 'utf8'})
     .map((name) => name.replaceAll('\\', '/'))
@@ -214,15 +198,14 @@ function cLibrary() {
  * @returns {Promise<string | undefined>} Why it cannot be used; undefined if it can.
  */
 async function tryInChild(addon, tfjsNodeDir) {
-  const child = fileURLToPath(new URL('native-child.mjs', import.meta.url));
-  const result = await runCommand(process.execPath, [child, join(tfjsNodeDir, 'dist', 'index.js'), addon], {
-    env: {...process.env, NODE_OPTIONS: '', TF_CPP_MIN_LOG_LEVEL: '3'},
+  return tryAddon({
+    child: fileURLToPath(new URL('native-child.mjs', import.meta.url)),
+    what: 'loading the native kernels',
+    packageFolder: tfjsNodeDir,
+    addon,
+    env: process.env,
     timeoutMs: LOAD_TIMEOUT_MS,
   });
-  if (result.code === 0) return undefined;
-  if (result.timedOut) return `loading the native kernels did not end within ${LOAD_TIMEOUT_MS / 1000} s`;
-  if (result.signal !== null) return `loading the native kernels ended the process with ${result.signal}`;
-  return result.stderr.split('\n').find((line) => /^\w*Error\b/.test(line)) ?? lastLines(result, 1);
 }
 
 /**
@@ -241,9 +224,4 @@ function fingerprintOf(addon, tfjsNodeDir) {
     parts.push(`${realpathSync(file)} ${size} ${mtimeMs}`);
   }
   return hashOf(parts.join('\n'));
-}
-
-/** @param {string} text */
-function hashOf(text) {
-  return createHash('sha256').update(text).digest('hex').slice(0, 24);
 }

@@ -1,0 +1,95 @@
+/**
+ * @file What the addons with our kernels have in common, that for the CPU and that for CUDA: they are tried in a child
+ * process, since a bad one ends its process, and one that was seen to work is believed until something changes.
+ */
+import {createHash} from 'node:crypto';
+import {existsSync, mkdirSync} from 'node:fs';
+import {createRequire} from 'node:module';
+import {dirname, join} from 'node:path';
+import {removePartials, readJson, writeJson} from './cache.mjs';
+import {errorLine, runCommand} from './command.mjs';
+import {withLock} from './lock.mjs';
+
+/** @typedef {import('./native.mjs').Native} Native */
+
+/**
+ * The addon, if it has been built and works here. Costs a few milliseconds once that has been proven.
+ *
+ * @param {object} addon
+ * @param {string} addon.path Where it is if it has been built.
+ * @param {string} addon.missing The reason if it has not.
+ * @param {string} addon.cache
+ * @param {string} addon.kind Of the proof's file name.
+ * @param {string} addon.packageFolder Of the node package that it is loaded beside.
+ * @param {() => string} addon.fingerprint Changes whenever the outcome of `attempt` may.
+ * @param {() => Promise<string | undefined>} addon.attempt Why it cannot be used; undefined if it can.
+ * @returns {Promise<Native>}
+ */
+export async function provenAddon({path, missing, cache, kind, packageFolder, fingerprint, attempt}) {
+  if (!existsSync(path)) return {reason: missing};
+  const proofPath = join(cache, 'proofs', `${kind}-${hashOf(`${path}\n${packageFolder}`)}.json`);
+  const present = fingerprint();
+  if (readJson(proofPath)?.fingerprint === present) return {path};
+  const reason = await attempt();
+  if (reason !== undefined) return {reason};
+  try {
+    writeJson(proofPath, {addon: path, fingerprint: present});
+  } catch {
+    // A cache that cannot be written only means that the next process tries again.
+  }
+  return {path};
+}
+
+/**
+ * Builds an addon unless it is there; one process at a time.
+ *
+ * @param {string} path Where it is to be, in a folder of its own.
+ * @param {string} lock Path of the lock file.
+ * @param {() => Promise<void>} build
+ */
+export async function buildAddonOnce(path, lock, build) {
+  if (existsSync(path)) return;
+  const folder = dirname(dirname(path));
+  mkdirSync(folder, {recursive: true});
+  await withLock(lock, async () => {
+    removePartials(folder);
+    if (!existsSync(path)) await build();
+  });
+}
+
+/**
+ * Loads an addon in a process of its own.
+ *
+ * @param {object} trial
+ * @param {string} trial.child The script that does it.
+ * @param {string} trial.what The addon's name in messages, after "loading" or "trying".
+ * @param {string} trial.packageFolder
+ * @param {string} trial.addon
+ * @param {NodeJS.ProcessEnv} trial.env Beside what every child gets.
+ * @param {number} trial.timeoutMs
+ * @returns {Promise<string | undefined>} Why it cannot be used; undefined if it can.
+ */
+export async function tryAddon({child, what, packageFolder, addon, env, timeoutMs}) {
+  const result = await runCommand(process.execPath, [child, join(packageFolder, 'dist', 'index.js'), addon], {
+    env: {...env, NODE_OPTIONS: '', TF_CPP_MIN_LOG_LEVEL: '3'},
+    timeoutMs,
+  });
+  if (result.code === 0) return undefined;
+  if (result.timedOut) return `${what} did not end within ${timeoutMs / 1000} s`;
+  if (result.signal !== null) return `${what} ended the process with ${result.signal}`;
+  return errorLine(result);
+}
+
+/** Folder of the headers that addons are built with. */
+export function nodeApiHeaders() {
+  return join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include');
+}
+
+/**
+ * 24 hex digits that name what a text says.
+ *
+ * @param {string} text
+ */
+export function hashOf(text) {
+  return createHash('sha256').update(text).digest('hex').slice(0, 24);
+}
