@@ -1,15 +1,20 @@
 import {once} from 'node:events';
 import {existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
 import {createServer} from 'node:http';
+import {createRequire} from 'node:module';
 import type {AddressInfo} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
+import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {saveLayersModel} from '../../lib/io/model-files.js';
 import {normals} from '../normals.js';
 import {finished, urlOf, type Finished} from '../child.js';
 import {cli, startCli} from './cli.js';
+
+/** The tfjs of this project, as a data module in another folder must name it; `import.meta.resolve` is not in every loader. */
+const TFJS = pathToFileURL(createRequire(import.meta.url).resolve('@tensorflow/tfjs')).href;
 
 const INPUTS = 8;
 const ITEMS = 40;
@@ -44,7 +49,7 @@ function npyOf(descr: string, shape: readonly number[], values: Uint8Array | Flo
 
 /** A module whose default export is a generator of batches; `body` makes them. */
 function dataModule(body: string): string {
-  return `import * as tf from '${import.meta.resolve('@tensorflow/tfjs')}';\nexport default function* () { ${body} }\n`;
+  return `import * as tf from '${TFJS}';\nexport default function* () { ${body} }\n`;
 }
 
 function json(result: Finished): unknown {
