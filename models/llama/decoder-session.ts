@@ -4,6 +4,7 @@
  * holds never depends on how it came about.
  */
 import type {Decoder} from './decoder.js';
+import {stepTogether} from './step-together.js';
 
 /**
  * Which tokens are computed with masked activations.
@@ -15,6 +16,14 @@ export type PrefillPolicy = 'sparse' | 'dense' | number;
 
 /** Tokens computed between two looks at an abort signal. */
 const CHUNK = 512;
+
+/** A generated token for one session: what `next` takes. */
+export interface SessionStep {
+  readonly session: DecoderSession;
+  readonly id: number;
+  readonly policy: PrefillPolicy;
+  readonly promptLength: number;
+}
 
 /** A decoder and its tokens. Not for two generations at a time. */
 export class DecoderSession {
@@ -66,6 +75,26 @@ export class DecoderSession {
   /** Appends a token that was generated after a prompt of `promptLength` tokens. Returns the logits after it. */
   async next(id: number, policy: PrefillPolicy, promptLength: number): Promise<Float32Array> {
     return this.append([id], isDense(policy, this.tokens.length, promptLength));
+  }
+
+  /**
+   * As `next`, for several sessions in one pass over the weights where their decoders can.
+   *
+   * @param steps Of different sessions.
+   * @returns Logits by step; valid until the next call to that session. If it rejects, every sequence is as it was.
+   */
+  static async nextTogether(steps: readonly SessionStep[]): Promise<Float32Array[]> {
+    const dense = steps.map(({session, policy, promptLength}) =>
+      isDense(policy, session.tokens.length, promptLength),
+    );
+    const logits = await stepTogether(
+      steps.map(({session, id}, i) => ({decoder: session.decoder, token: id, dense: dense[i]})),
+    );
+    steps.forEach(({session, id}, i) => {
+      session.tokens.push(id);
+      session.isDense.push(dense[i]);
+    });
+    return logits;
   }
 
   dispose(): void {

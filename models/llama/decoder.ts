@@ -16,9 +16,29 @@ export interface MaskedCount {
   readonly total: number;
 }
 
+/** One token for one sequence. */
+export interface Step extends AppendOptions {
+  readonly decoder: Decoder;
+  readonly token: number;
+}
+
+/**
+ * Appends one token to each of several sequences with one pass over the weights.
+ *
+ * @param steps Of different decoders, all with this as their `together`; all dense or none.
+ * @returns Logits by step, [vocabulary] each; valid until the next call to that step's decoder. If it rejects, every
+ *   sequence is as it was.
+ */
+export type JointStep = (steps: readonly Step[]) => Promise<Float32Array[]>;
+
 export interface Decoder {
   /** Tokens in the cache. */
   readonly length: number;
+  /**
+   * Set if this decoder can take a step together with others: with those that have the same function here. For callers
+   * there is `stepTogether`, which takes any decoders.
+   */
+  readonly together?: JointStep;
   /**
    * Appends tokens to the sequence.
    *
