@@ -7,12 +7,6 @@
 namespace sparsify {
 namespace {
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); i++) text += (i ? "," : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 std::vector<int64_t> Shape(std::initializer_list<size_t> dims) { return {dims.begin(), dims.end()}; }
 
 bool IsEmpty(const DecoderTensor& tensor) {
@@ -27,44 +21,6 @@ void NarrowAll(const float* data, size_t size, BFloat16* narrow) {
     const size_t first = task * kFloatsATask;
     Narrow(data + first, std::min(kFloatsATask, size - first), narrow + first);
   });
-}
-
-DecoderNumbers NumbersOf(const DecoderTensor& tensor) {
-  if (tensor.shape.size() != 1 || static_cast<size_t>(tensor.shape[0]) < DecoderNumbers::kCount) {
-    throw DecoderProblem("the numbers have shape " + ShapeText(tensor.shape));
-  }
-  const float* next = tensor.data;
-  const auto count = [&](const char* name, float low, float high) {
-    const float value = *next++;
-    if (!(value >= low && value <= high)) throw DecoderProblem(std::string(name) + " is " + std::to_string(value));
-    return static_cast<size_t>(value);
-  };
-  constexpr float kMost = 1 << 24;  // whole numbers up to here are exact
-  DecoderNumbers n{};
-  n.hidden = count("hidden size", 1, kMost);
-  n.layers = count("number of layers", 1, 4096);
-  n.heads = count("number of heads", 1, 4096);
-  n.key_heads = count("number of key heads", 1, static_cast<float>(n.heads));
-  n.head_size = count("head size", 2, 4096);
-  n.vocabulary = count("vocabulary", 1, kMost);
-  n.intermediate = count("intermediate size", 1, kMost);
-  n.window = count("window", 0, kMost);
-  n.activation = static_cast<GateActivation>(count("activation", 0, 2));
-  n.epsilon = *next++;
-  n.embedding_scale = *next++;
-  n.attention_factor = *next++;
-  n.tied = count("tied", 0, 1) != 0;
-  n.fused = count("fused", 0, 1) != 0;
-  n.experts = count("number of experts", 0, 4096);
-  n.experts_per_token = count("experts a token", n.experts == 0 ? 0 : 1, static_cast<float>(n.experts));
-  n.narrow = count("narrow", 0, 1) != 0;
-  if (n.heads % n.key_heads != 0 || n.head_size % 2 != 0) {
-    throw DecoderProblem("heads must be a multiple of key heads, and their size even");
-  }
-  if (static_cast<size_t>(tensor.shape[0]) != DecoderNumbers::kCount + n.head_size / 2) {
-    throw DecoderProblem("the numbers have shape " + ShapeText(tensor.shape));
-  }
-  return n;
 }
 
 }  // namespace
@@ -149,7 +105,7 @@ class DecoderModel::Reader {
 
 DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<DecoderTensor>& tensors,
                            const std::vector<DecoderWords>& words)
-    : numbers(NumbersOf(description)) {
+    : numbers(ReadDecoderNumbers(description.data, description.shape)) {
   const DecoderNumbers& n = numbers;
   const float* const frequency = description.data + DecoderNumbers::kCount;
   frequencies.assign(frequency, frequency + n.head_size / 2);

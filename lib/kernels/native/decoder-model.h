@@ -6,30 +6,16 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "decoder-loops.h"
+#include "decoder-numbers.h"
 #include "large-pages.h"
 #include "page-arena.h"
 #include "sparsified-matmul.h"
 
 namespace sparsify {
-
-// Numbers of the model. The op takes them as one float tensor in this order, then the rotary frequencies [head_size / 2].
-struct DecoderNumbers {
-  size_t hidden, layers, heads, key_heads, head_size, vocabulary, intermediate;
-  size_t window;  // positions that a token sees, itself included; 0: all before it
-  GateActivation activation;
-  float epsilon, embedding_scale, attention_factor;
-  bool tied;        // the embedding is the head's columns
-  bool fused;       // one Dense for q, k, v and one for gate, up
-  size_t experts;   // 0: one feed-forward part for all tokens
-  size_t experts_per_token;
-  bool narrow;      // keep the Dense kernels that are given in float in bfloat16
-  static constexpr size_t kCount = 17;
-};
 
 struct DecoderTensor {
   const float* data;
@@ -72,10 +58,6 @@ struct DecoderLayer {
   const float* feed_norm;
   DecoderDense router;  // only with experts
   std::vector<FeedForward> feeds;  // one, or one an expert
-};
-
-struct DecoderProblem : std::runtime_error {
-  using std::runtime_error::runtime_error;
 };
 
 class DecoderModel {
