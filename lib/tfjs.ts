@@ -148,3 +148,17 @@ export function freshOptimizer(optimizer: tf.Optimizer): tf.Optimizer {
   };
   return OptimizerClass.fromConfig(OptimizerClass, optimizer.getConfig());
 }
+
+/**
+ * Values of tensors of a graph, computed from those of others, whichever they are: `LayersModel.execute`, which only takes
+ * the values of a whole model's inputs, on a stand-in whose inputs are these.
+ */
+export function executeGraph(
+  given: readonly tf.SymbolicTensor[],
+  values: tf.Tensor[],
+  wanted: readonly tf.SymbolicTensor[],
+): tf.Tensor[] {
+  const standIn = {inputs: given, retrieveSymbolicTensors: () => wanted};
+  const names = wanted.map(({name}) => name);
+  return tf.LayersModel.prototype.execute.call(standIn as unknown as tf.LayersModel, values, names) as tf.Tensor[];
+}

@@ -48,6 +48,11 @@ const TASKS = {
     needs: ['packages', 'backend', 'dist', 'smollm2'],
     run: testNodes,
   },
+  'test-load': {
+    summary: 'the server under load, over loopback',
+    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    run: (args) => runScript('test-load', args),
+  },
   'test-gpu': {
     summary: 'the CUDA kernels on an NVIDIA GPU, with tfjs-node-gpu',
     needs: ['packages', 'gpu'],

@@ -1,13 +1,13 @@
 /**
  * @file `SparsifiedMatMul` for the cpu backend, in plain TypeScript: the kept inputs of a row are gathered, then
- * their rows of the kernel are added to the output four at a time, each read once from start to end.
+ * their rows of the kernel are added to the output eight at a time, each read once from start to end.
  */
 import type * as tf from '@tensorflow/tfjs';
 import {ACTIVATE, type FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
 
 /** Rows of the kernel added in one pass over the output: fewer passes, and few enough values to stay in registers. */
-const ROWS_PER_PASS = 4;
+const ROWS_PER_PASS = 8;
 
 export interface CpuKernelArgs {
   /** [rows, K]. */
@@ -74,14 +74,16 @@ function addKeptRows(
   const units = sums.length;
   let i = 0;
   for (; i + ROWS_PER_PASS <= count; i += ROWS_PER_PASS) {
-    const k0 = kept[i];
-    const k1 = kept[i + 1];
-    const k2 = kept[i + 2];
-    const k3 = kept[i + 3];
+    const [k0, k1, k2, k3] = [kept[i], kept[i + 1], kept[i + 2], kept[i + 3]];
+    const [k4, k5, k6, k7] = [kept[i + 4], kept[i + 5], kept[i + 6], kept[i + 7]];
     const [v0, v1, v2, v3] = [values[k0], values[k1], values[k2], values[k3]];
+    const [v4, v5, v6, v7] = [values[k4], values[k5], values[k6], values[k7]];
     const [o0, o1, o2, o3] = [k0 * units, k1 * units, k2 * units, k3 * units];
+    const [o4, o5, o6, o7] = [k4 * units, k5 * units, k6 * units, k7 * units];
     for (let n = 0; n < units; n++) {
-      sums[n] += v0 * kernel[o0 + n] + v1 * kernel[o1 + n] + v2 * kernel[o2 + n] + v3 * kernel[o3 + n];
+      const first = v0 * kernel[o0 + n] + v1 * kernel[o1 + n] + (v2 * kernel[o2 + n] + v3 * kernel[o3 + n]);
+      const second = v4 * kernel[o4 + n] + v5 * kernel[o5 + n] + (v6 * kernel[o6 + n] + v7 * kernel[o7 + n]);
+      sums[n] += first + second;
     }
   }
   for (; i < count; i++) {
