@@ -108,7 +108,8 @@ async function decodeSpeeds(models: readonly LanguageModel[]): Promise<number[]>
   return speeds.map(median);
 }
 
-function printTable({modes, divergence, agreement, sparsity, tokens}: Comparison, speeds: number[]): void {
+function printTable({modes, sparsity, tokens}: Comparison, speeds: number[]): void {
+  const {divergence, agreement} = modes[1];
   const rows = modes.map((mode, i) => ({...mode, speed: speeds[i]}));
   console.log();
   console.log(
@@ -116,7 +117,7 @@ function printTable({modes, divergence, agreement, sparsity, tokens}: Comparison
       {title: 'mode', cell: ({mode}) => mode},
       {
         title: 'avg. activation sparsity',
-        cell: ({mode, sparsity}) => (mode === 'dense' ? '-' : percent(sparsity)),
+        cell: ({sparsity}) => (sparsity === 0 ? '-' : percent(sparsity)),
         align: 'right',
       },
       {title: 'token perplexity', cell: ({tokenPerplexity}) => tokenPerplexity.toFixed(3), align: 'right'},

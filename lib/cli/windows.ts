@@ -38,28 +38,21 @@ export function addWindowOptions(command: Command): Command {
 }
 
 /** The table of NNCF's examples, and what it does not show. */
-export function describeComparison({
-  modes,
-  divergence,
-  agreement,
-  sparsity,
-  tokens,
-  words,
-}: Comparison): string {
+export function describeComparison({modes, sparsity, tokens, words}: Comparison): string {
   const table = formatTable(modes, [
     {title: 'mode', cell: ({mode}) => mode},
     {
       title: 'avg. activation sparsity',
-      cell: ({mode, sparsity}) => (mode === 'dense' ? '-' : percent(sparsity)),
+      cell: ({sparsity}) => (sparsity === 0 ? '-' : percent(sparsity)),
       align: 'right',
     },
     {title: 'word perplexity', cell: ({wordPerplexity}) => wordPerplexity.toFixed(3), align: 'right'},
     {title: 'token perplexity', cell: ({tokenPerplexity}) => tokenPerplexity.toFixed(3), align: 'right'},
+    {title: 'KL divergence', cell: ({divergence}) => divergence.toPrecision(3), align: 'right'},
+    {title: 'same likeliest token', cell: ({agreement}) => percent(agreement), align: 'right'},
   ]);
-  const against =
-    `KL divergence from the dense model ${divergence.toPrecision(3)} nats a token, the same likeliest token for ` +
-    percent(agreement);
-  return `${table}\n\n${against}\n${describeAmount(tokens, words)}\n\n${describeGroups(sparsity)}`;
+  const unit = 'KL divergence from the first line, in nats a token';
+  return `${table}\n\n${unit}; ${describeAmount(tokens, words)}\n\n${describeGroups(sparsity)}`;
 }
 
 /** How much text a perplexity is of. */

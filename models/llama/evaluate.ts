@@ -1,14 +1,15 @@
 /**
- * @file What sparsity costs a language model: dense and sparse over the same windows, perplexity of both, how far the
- * sparse distribution is from the dense one, and the sparsity that it really had. NNCF's tables have the columns mode,
- * average activation sparsity, word perplexity.
+ * @file What sparsity and INT8 weights cost a language model: all over the same windows, the perplexity of each, how far
+ * its distribution is from the dense one, and the sparsity that it really had. NNCF's tables have the columns mode,
+ * average activation sparsity, word perplexity, and the modes that stand here.
  */
 import * as tf from '@tensorflow/tfjs';
+import {inspectWeights} from '../../lib/compress.js';
 import {ModelError} from '../../lib/errors.js';
 import {sparsifyingLayers} from '../../lib/model/dense-layers.js';
 import type {Decoder} from './decoder.js';
 import type {LanguageModel, PerplexityOptions} from './language-model.js';
-import {perplexitiesOf, type Likelihood, type TextWindow} from './perplexity.js';
+import {perplexitiesOf, type TextWindow} from './perplexity.js';
 import {sparsityReport, type SparsityReport} from './sparsity-report.js';
 
 export interface CompareOptions extends Omit<PerplexityOptions, 'dense'> {
@@ -18,19 +19,22 @@ export interface CompareOptions extends Omit<PerplexityOptions, 'dense'> {
 
 /** One line of the table. */
 export interface ModeResult {
-  readonly mode: 'dense' | 'sparse';
+  /** `fp32`, `int8_asym`, `int8_sym`, `sparse_activation`, or two of them: `int8_asym + sparse_activation`. */
+  readonly mode: string;
   /** Mean over the sparsified layers, in [0, 1]; 0 for the dense model. */
   readonly sparsity: number;
   readonly wordPerplexity: number;
   readonly tokenPerplexity: number;
+  /** Mean Kullback-Leibler divergence from the dense distribution, nats a token; 0 for the dense model. */
+  readonly divergence: number;
+  /** Share of tokens for which the dense model thinks the same one likeliest, in [0, 1]. */
+  readonly agreement: number;
 }
 
 export interface Comparison {
-  readonly modes: readonly [dense: ModeResult, sparse: ModeResult];
-  /** Mean Kullback-Leibler divergence of the sparse distribution from the dense one, nats a token. */
-  readonly divergence: number;
-  /** Share of tokens for which both models think the same one likeliest, in [0, 1]. */
-  readonly agreement: number;
+  /** The dense model, then the others in the order given. */
+  readonly modes: readonly ModeResult[];
+  /** Of the last model. */
   readonly sparsity: SparsityReport;
   readonly tokens: number;
   readonly words: number;
@@ -40,110 +44,153 @@ export interface Comparison {
 const MAX_LOGITS_BYTES = 32 * 1024 ** 2;
 
 /**
- * Runs a text through a sparsified model and its dense baseline.
+ * Runs a text through sparsified models and a dense baseline.
  *
+ * @param models One or several, of one tokenizer.
  * @param text Held out from calibration; as for `LanguageModel.perplexity`.
  * @throws {ModelError} `not-sparsified`, `different-models`; as `LanguageModel.perplexity`.
  * @example
- * const {modes, divergence} = await compareWithDense(lm, text, {protocol: 'token', windows: 4});
+ * const {modes} = await compareWithDense(lm, text, {protocol: 'token', windows: 4});
+ * const table = await compareWithDense([sparse, int8Sparse], text, {baseline: lm});
  */
 export async function compareWithDense(
-  lm: LanguageModel,
+  models: LanguageModel | readonly LanguageModel[],
   text: string,
   {baseline, onProgress, signal, ...windowOptions}: CompareOptions = {},
 ): Promise<Comparison> {
-  checkComparable(lm, baseline);
-  const windows = lm.windows(text, windowOptions);
-  const sparse = lm.decoder();
-  const dense = baseline === undefined ? lm.decoder() : baseline.decoder();
+  const lms = models instanceof Array ? models : [models];
+  const reference = baseline ?? lms[0];
+  const thresholdsOff = baseline === undefined;
+  for (const lm of lms) checkComparable(lm, reference);
+  const windows = reference.windows(text, windowOptions);
+  const dense = reference.decoder();
+  const compared: Compared[] = [];
   try {
-    const total = new Totals();
+    for (const lm of lms) compared.push({decoder: lm.decoder(), total: new Totals()});
+    const denseTotal = new Totals();
+    let [tokens, words] = [0, 0];
     for (const [i, window] of windows.entries()) {
       await compareWindow(
         window,
-        dense,
-        sparse,
-        baseline === undefined,
-        total,
-        lm.config.vocabularySize,
-        signal,
+        {decoder: dense, total: denseTotal, thresholdsOff},
+        compared,
+        reference.config.vocabularySize,
       );
+      signal?.throwIfAborted();
+      tokens += window.scored;
+      words += window.words;
       onProgress?.({done: i + 1, total: windows.length});
     }
-    const sparsity = sparsityReport(lm.model, sparse.counts())!;
-    const {tokens, words} = total;
+    const reports = lms.map(({model}, i) => sparsityReport(model, compared[i].decoder.counts())!);
+    const ofBaseline = thresholdsOff ? null : sparsityReport(reference.model, dense.counts());
     return {
       modes: [
-        {mode: 'dense', sparsity: 0, ...perplexitiesOf(total.likelihood('dense'))},
-        {mode: 'sparse', sparsity: sparsity.mean, ...perplexitiesOf(total.likelihood('sparse'))},
+        {
+          mode: modeOf(reference, ofBaseline !== null),
+          sparsity: ofBaseline?.mean ?? 0,
+          ...denseTotal.result(tokens, words),
+        },
+        ...lms.map((lm, i) => ({
+          mode: modeOf(lm, true),
+          sparsity: reports[i].mean,
+          ...compared[i].total.result(tokens, words),
+        })),
       ],
-      divergence: total.divergence / tokens,
-      agreement: total.agreeing / tokens,
-      sparsity,
+      sparsity: reports[reports.length - 1],
       tokens,
       words,
     };
   } finally {
     dense.dispose();
-    sparse.dispose();
+    for (const {decoder} of compared) decoder.dispose();
   }
 }
 
+/** What one mode adds up to. */
 class Totals {
-  readonly logLikelihood = {dense: 0, sparse: 0};
+  logLikelihood = 0;
   divergence = 0;
   agreeing = 0;
-  tokens = 0;
-  words = 0;
 
-  likelihood(mode: 'dense' | 'sparse'): Likelihood {
-    return {logLikelihood: this.logLikelihood[mode], tokens: this.tokens, words: this.words};
+  result(tokens: number, words: number): Omit<ModeResult, 'mode' | 'sparsity'> {
+    return {
+      ...perplexitiesOf({logLikelihood: this.logLikelihood, tokens, words}),
+      divergence: this.divergence / tokens,
+      agreement: this.agreeing / tokens,
+    };
   }
+}
+
+/** A model on its way through the text. */
+interface Compared {
+  readonly decoder: Decoder;
+  readonly total: Totals;
+}
+
+interface Reference extends Compared {
+  /** Compute with thresholds off. */
+  readonly thresholdsOff: boolean;
 }
 
 async function compareWindow(
-  {tokens, targets, scored, words}: TextWindow,
-  dense: Decoder,
-  sparse: Decoder,
-  thresholdsOff: boolean,
-  total: Totals,
+  {tokens, targets, scored}: TextWindow,
+  reference: Reference,
+  compared: readonly Compared[],
   vocabulary: number,
-  signal: AbortSignal | undefined,
 ): Promise<void> {
   const rows = Math.max(1, Math.floor(MAX_LOGITS_BYTES / (4 * vocabulary)));
-  dense.truncate(0);
-  sparse.truncate(0);
+  for (const {decoder} of [reference, ...compared]) decoder.truncate(0);
   for (let start = 0; start < tokens.length; start += rows) {
     const piece = tokens.slice(start, start + rows);
-    const reference = await dense.appendAll(piece, {dense: thresholdsOff});
-    const logits = await sparse.appendAll(piece);
-    for (let i = Math.max(0, tokens.length - scored - start); i < piece.length; i++) {
-      const [from, to] = [i * vocabulary, (i + 1) * vocabulary];
-      addPosition(total, reference.subarray(from, to), logits.subarray(from, to), targets[start + i]);
+    const logits = await reference.decoder.appendAll(piece, {dense: reference.thresholdsOff});
+    const first = Math.max(0, tokens.length - scored - start);
+    const places = piece.slice(first).map((_, i) => {
+      const own = logits.subarray((first + i) * vocabulary, (first + i + 1) * vocabulary);
+      return {index: first + i, distribution: new Distribution(own), target: targets[start + first + i]};
+    });
+    for (const {distribution, target} of places) {
+      reference.total.logLikelihood += distribution.logLikelihood(target);
+      reference.total.agreeing += 1;
+    }
+    for (const {decoder, total} of compared) {
+      const logits = await decoder.appendAll(piece);
+      for (const {index, distribution, target} of places) {
+        const own = new Distribution(logits.subarray(index * vocabulary, (index + 1) * vocabulary));
+        total.logLikelihood += own.logLikelihood(target);
+        total.divergence += distribution.divergenceTo(own);
+        total.agreeing += distribution.best === own.best ? 1 : 0;
+      }
     }
     await tf.nextFrame(); // so that timers and signals get their turn
-    signal?.throwIfAborted();
   }
-  total.tokens += scored;
-  total.words += words;
 }
 
-/** Adds one position's likelihoods and divergence, from the logits of both models. */
-function addPosition(total: Totals, dense: Float32Array, sparse: Float32Array, target: number): void {
-  const [denseBest, sparseBest] = [largest(dense), largest(sparse)];
-  let [denseSum, sparseSum, weighted] = [0, 0, 0];
-  for (let id = 0; id < dense.length; id++) {
-    const weight = Math.exp(dense[id] - dense[denseBest]);
-    denseSum += weight;
-    weighted += weight * (dense[id] - sparse[id]);
-    sparseSum += Math.exp(sparse[id] - sparse[sparseBest]);
+/** Of the next token, from logits [vocabulary]. */
+class Distribution {
+  /** The likeliest id. */
+  readonly best: number;
+  /** ln of the sum of exp(logits). */
+  private readonly norm: number;
+
+  constructor(private readonly logits: Float32Array) {
+    this.best = largest(logits);
+    let sum = 0;
+    for (const logit of logits) sum += Math.exp(logit - logits[this.best]);
+    this.norm = logits[this.best] + Math.log(sum);
   }
-  const denseNorm = dense[denseBest] + Math.log(denseSum);
-  const sparseNorm = sparse[sparseBest] + Math.log(sparseSum);
-  total.logLikelihood.dense += dense[target] - denseNorm;
-  total.logLikelihood.sparse += sparse[target] - sparseNorm;
-  total.divergence += weighted / denseSum - denseNorm + sparseNorm;
-  total.agreeing += denseBest === sparseBest ? 1 : 0;
+
+  logLikelihood(id: number): number {
+    return this.logits[id] - this.norm;
+  }
+
+  /** Kullback-Leibler divergence of the other from this one, nats. */
+  divergenceTo(other: Distribution): number {
+    let weighted = 0;
+    for (let id = 0; id < this.logits.length; id++) {
+      weighted += Math.exp(this.logits[id] - this.norm) * (this.logits[id] - other.logits[id]);
+    }
+    return weighted - this.norm + other.norm;
+  }
 }
 
 function largest(values: Float32Array): number {
@@ -152,14 +199,21 @@ function largest(values: Float32Array): number {
   return best;
 }
 
-function checkComparable(lm: LanguageModel, baseline: LanguageModel | undefined): void {
+/** NNCF's names of what was done to a model. */
+function modeOf({model}: LanguageModel, sparse: boolean): string {
+  const format = inspectWeights(model).find(({format}) => format !== 'float32')?.format;
+  const parts = [...(format === undefined ? [] : [format]), ...(sparse ? ['sparse_activation'] : [])];
+  return parts.length === 0 ? 'fp32' : parts.join(' + ');
+}
+
+function checkComparable(lm: LanguageModel, baseline: LanguageModel): void {
   if (sparsifyingLayers(lm.model).size === 0) {
     throw new ModelError(
       'not-sparsified',
       'the model has no sparsified layer, so there is nothing to compare: sparsify it first with sparsifyActivations',
     );
   }
-  const sizes = [baseline?.config.vocabularySize ?? lm.config.vocabularySize, lm.config.vocabularySize];
+  const sizes = [baseline.config.vocabularySize, lm.config.vocabularySize];
   if (sizes[0] === sizes[1]) return;
   throw new ModelError(
     'different-models',

@@ -27,21 +27,22 @@ Example:
   $ tfjs-sparsify evaluate sparse --baseline models/digits/model.json --scale 0.00392156862745098 \\
       --data models/digits/test-images.npy --labels models/digits/test-labels.npy
   $ tfjs-sparsify evaluate sparse --data wikitext-2-test.txt --protocol token --windows 4
+  $ tfjs-sparsify evaluate sparse int8-sparse --baseline model.gguf --data wikitext-2-test.txt
 
 Labels are class indices, one-hot rows (accuracy) or numbers (mean squared error). Latency is the median of one
 prediction of one item, the models run in turns. With --batches the labels of later items are left out.
 
-A sparsified language model is evaluated on text, without labels, against the baseline or against itself with its
-thresholds off. ${WINDOWS_HELP}
+A sparsified language model, or several of one tokenizer, is evaluated on text, without labels, against the baseline or
+against the first one with its thresholds off. ${WINDOWS_HELP}
 
 Output of --json, one object:
   models    [{model, metric, value, items, latencyMs}], the baseline first if there is one
   sparsity  [{path, target, actual}] of MODEL on the data; empty if it is not sparsified
 and on text:
-  modes       [{mode, sparsity, wordPerplexity, tokenPerplexity}], dense first
-  divergence  mean KL divergence from the dense model, in nats a token
-  agreement   share of tokens with the same likeliest one, in [0, 1]
-  sparsity    {mean, groups: [{group, layers, actual}], layers: [{path, target, actual}]}
+  modes       [{mode, sparsity, wordPerplexity, tokenPerplexity, divergence, agreement}], the dense one first; mode is one
+              of fp32, int8_asym, int8_sym, sparse_activation, or two joined by ' + '; divergence is the mean KL
+              divergence from the first, in nats a token, agreement the share of tokens with the same likeliest one
+  sparsity    of the last: {mean, groups: [{group, layers, actual}], layers: [{path, target, actual}]}
   tokens, words
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
@@ -62,15 +63,17 @@ interface Evaluation extends Quality {
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
     .description('quality, actual sparsity and latency of a model on labelled data')
-    .argument('<MODEL>', MODEL_ARGUMENT)
+    .argument('<MODEL...>', `${MODEL_ARGUMENT}; several language models are put beside each other`)
     .option('-l, --labels <FILE>', 'what the model should give: .npy, .npz or .jsonl; not with text')
     .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
     .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
   return addWindowOptions(addDataOptions(command, 'data that calibration never saw')).action(
-    (path: string, options: EvaluateOptions) =>
-      interruptible((signal) => (isTextFile(options.data) ? runOnText : run)(path, options, signal)),
+    (paths: string[], options: EvaluateOptions) =>
+      interruptible((signal) =>
+        isTextFile(options.data) ? runOnText(paths, options, signal) : run(onlyOne(paths), options, signal),
+      ),
   );
 }
 
@@ -111,8 +114,21 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
   else console.log(describe(evaluations, sparsity));
 }
 
-/** A language model: dense and sparse over the same windows. */
-async function runOnText(path: string, options: EvaluateOptions, signal: AbortSignal): Promise<void> {
+function onlyOne(paths: readonly string[]): string {
+  if (paths.length === 1) return paths[0];
+  throw new SparsifyError(
+    'bad-option',
+    `got ${paths.length} models; only language models on text, .txt or .md, are evaluated beside each other: ` +
+      'give one, and the other with --baseline',
+  );
+}
+
+/** Language models: dense and sparse over the same windows. */
+async function runOnText(
+  paths: readonly string[],
+  options: EvaluateOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const {data, labels, batches, batchSize, windows, protocol, contextLength, json} = options;
   if (labels !== undefined || batches !== undefined || batchSize !== undefined) {
     throw new SparsifyError(
@@ -129,9 +145,10 @@ async function runOnText(path: string, options: EvaluateOptions, signal: AbortSi
       return lm;
     };
     const baseline = options.baseline === undefined ? undefined : await open(options.baseline);
-    const lm = await open(path);
-    const comparison = await withProgress(`evaluating ${path}`, 'windows', (onProgress) =>
-      compareWithDense(lm, text, {baseline, windows, protocol, contextLength, onProgress, signal}),
+    const models: LanguageModel[] = [];
+    for (const path of paths) models.push(await open(path));
+    const comparison = await withProgress(`evaluating ${paths.join(', ')}`, 'windows', (onProgress) =>
+      compareWithDense(models, text, {baseline, windows, protocol, contextLength, onProgress, signal}),
     );
     console.log(json === true ? JSON.stringify(comparison, null, 2) : describeComparison(comparison));
   } finally {

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {
   TargetScope,
+  compressWeights,
   inspect,
   measureSparsity,
   retarget,
@@ -344,11 +345,10 @@ describe('a language model', () => {
     it('is compared with the dense model over the same windows', async () => {
       const options = {contextLength: 48, protocol: 'token'} as const;
       const passage = text(47, 7);
-      const {modes, divergence, agreement, sparsity, tokens} = await compareWithDense(
-        sparse,
-        passage,
-        options,
-      );
+      const {modes, sparsity, tokens} = await compareWithDense(sparse, passage, options);
+      const {divergence, agreement} = modes[1];
+      expect(modes.map(({mode}) => mode)).to.deep.equal(['fp32', 'sparse_activation']);
+      expect([modes[0].divergence, modes[0].agreement, modes[0].sparsity]).to.deep.equal([0, 1, 0]);
       const {tokenPerplexity: dense} = await lm.perplexity(passage, options);
       const alone = await sparse.perplexity(passage, options);
       expect(modes[0].tokenPerplexity / dense).to.be.closeTo(1, 1e-4);
@@ -369,8 +369,25 @@ describe('a language model', () => {
       expect(divergence / kl).to.be.closeTo(1, 1e-3);
       expect(agreement).to.be.closeTo(same, 1e-6);
       const againstBaseline = await compareWithDense(sparse, passage, {...options, baseline: lm});
-      expect(againstBaseline.divergence / divergence).to.be.closeTo(1, 1e-3);
+      expect(againstBaseline.modes[1].divergence / divergence).to.be.closeTo(1, 1e-3);
       expect(await code(() => compareWithDense(lm, passage, options))).to.equal('not-sparsified');
+    });
+
+    it('is put beside INT8 and sparse in one table, as NNCF has it', async () => {
+      const options = {contextLength: 48, protocol: 'token'} as const;
+      const passage = text(47, 7);
+      const int8 = sparse.withModel(await compressWeights(sparse.model));
+      const {modes, sparsity} = await compareWithDense([sparse, int8], passage, {...options, baseline: lm});
+      expect(modes.map(({mode}) => mode)).to.deep.equal([
+        'fp32',
+        'sparse_activation',
+        'int8_asym + sparse_activation',
+      ]);
+      const alone = await int8.perplexity(passage, options);
+      expect(modes[2].tokenPerplexity / alone.tokenPerplexity).to.be.closeTo(1, 1e-4);
+      expect(sparsity).to.deep.equal(alone.sparsity);
+      expect(modes[1].tokenPerplexity).to.not.equal(modes[2].tokenPerplexity);
+      int8.dispose();
     });
 
     it('computes the prompt dense, or its first tokens, on request', async () => {
