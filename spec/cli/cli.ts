@@ -1,7 +1,6 @@
-/** @file Runs the command line in a process of its own. */
+/** @file Runs the command line in a process of its own: the built one, as users run it, which starts sooner too. */
 import {spawn, type ChildProcess} from 'node:child_process';
-import {createRequire} from 'node:module';
-import {fileURLToPath, pathToFileURL} from 'node:url';
+import {fileURLToPath} from 'node:url';
 import {finished, urlOf, type Finished} from '../child.js';
 
 /** Starts `tfjs-sparsify` with arguments, on the cpu backend, which starts soonest. */
@@ -10,9 +9,8 @@ export function startCli(
   env: NodeJS.ProcessEnv = {},
   stdin: 'ignore' | 'pipe' = 'ignore',
 ): ChildProcess {
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
-  const main = fileURLToPath(urlOf('lib/cli/main.ts'));
-  return spawn(process.execPath, ['--import', tsx, main, ...args], {
+  const main = fileURLToPath(urlOf('dist/lib/cli/main.js'));
+  return spawn(process.execPath, [main, ...args], {
     env: {...process.env, SPARSIFY_BACKEND: 'cpu', ...env},
     stdio: [stdin, 'pipe', 'pipe'],
   });
