@@ -5,7 +5,7 @@ import {SparsifyError} from '../../lib/errors.js';
  * Copies ids that a model knows.
  *
  * @param what Name of the list, for errors.
- * @throws {SparsifyError} `empty-input`; `unknown-token` for one that is no integer in [0, vocabularySize).
+ * @throws {SparsifyError} `empty-input`; `bad-token` for one that is no integer in [0, vocabularySize).
  */
 export function checkedIds(ids: ArrayLike<number>, what: string, vocabularySize: number): Int32Array {
   if (ids.length === 0) {
@@ -15,7 +15,7 @@ export function checkedIds(ids: ArrayLike<number>, what: string, vocabularySize:
     const id = ids[i];
     if (Number.isInteger(id) && id >= 0 && id < vocabularySize) continue;
     throw new SparsifyError(
-      'unknown-token',
+      'bad-token',
       `${what}[${i}] is ${id}; an id must be an integer from 0 to ${vocabularySize - 1}, the model's vocabulary`,
       {index: i, got: id, vocabularySize},
     );

@@ -30,7 +30,7 @@ export interface GraphDecoderOptions {
  * @param model Of `buildModel`, filled; sparsified or not. Thresholds may change while it decodes; layers that are
  *   sparsified later are masked too but not counted. It must outlive the decoder.
  * @param config The model's.
- * @returns The caller disposes it. It throws {SparsifyError} `unknown-token` for ids outside of the vocabulary,
+ * @returns The caller disposes it. It throws {SparsifyError} `bad-token` for ids outside of the vocabulary,
  *   `empty-input`, `wrong-length`, `decoder-busy` if called while a call runs, `decoder-disposed`.
  * @throws {ModelError} `wrong-model` if the model lacks the layers `model.norm` and `lm_head`.
  * @example

@@ -176,7 +176,7 @@ describe('createGraphDecoder', () => {
       const model = await randomModel(config);
       const decoder = createGraphDecoder(model, config);
       for (const ids of [[96], [-1], [1.5], [NaN]]) {
-        expect((await rejection(decoder.append(ids))).code).to.equal('unknown-token');
+        expect((await rejection(decoder.append(ids))).code).to.equal('bad-token');
       }
       expect((await rejection(decoder.append([]))).code).to.equal('empty-input');
       expect((await rejection(decoder.score([1, 2], [1]))).code).to.equal('wrong-length');

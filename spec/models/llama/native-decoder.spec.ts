@@ -380,7 +380,7 @@ describe('createNativeDecoder', () => {
       it('refuses wrong use and stays usable', async () => {
         const decoder = native(model, config);
         for (const wrong of [[config.vocabularySize], [-1], [1.5], [NaN]]) {
-          await rejection(() => decoder.append(wrong), 'unknown-token');
+          await rejection(() => decoder.append(wrong), 'bad-token');
         }
         await rejection(() => decoder.append([]), 'empty-input');
         await rejection(() => decoder.score([1, 2], [1]), 'wrong-length');
