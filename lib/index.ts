@@ -3,6 +3,31 @@
  */
 export {sparsifyActivations, retarget, type SparsifyOptions, type SparsifyScopes} from './sparsify.js';
 export {
+  allocateSparsity,
+  type AllocateOptions,
+  type AllocationMeasures,
+  type AllocationProgress,
+} from './allocate.js';
+export type {AllocationScopes, SparsityBounds} from './allocation/bounds.js';
+export type {
+  Allocation,
+  AllocationMethod,
+  AllocationTarget,
+  AllocationWeighting,
+  LayerAllocation,
+  LayerProbe,
+  LossMetric,
+  ProbeErrors,
+  TradeOffPoint,
+} from './allocation/contract.js';
+export type {
+  LossMeasure,
+  MeasuredLoss,
+  MeasuredSpeed,
+  MeasureOptions,
+  SpeedMeasure,
+} from './allocation/measures.js';
+export {
   compressWeights,
   decompressWeights,
   inspectWeights,
@@ -41,6 +66,7 @@ export type {CalibrationMethod, CalibrationOptions} from './calibration/calibrat
 export type {Progress, RunOptions} from './calibration/run.js';
 export {
   CalibrationStatistics,
+  allocationOf,
   attachStatistics,
   statisticsOf,
   type CalibrationStatisticsJson,

@@ -3,9 +3,16 @@
  * short way to other targets once that is done.
  */
 import type * as tf from '@tensorflow/tfjs';
+import {isAllocation, type Allocation} from './allocation/contract.js';
+import {targetsIn} from './allocation/targets.js';
 import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
 import type {Progress} from './calibration/run.js';
-import {attachStatistics, statisticsOf} from './calibration/statistics.js';
+import {
+  CalibrationStatistics,
+  attachAllocation,
+  attachStatistics,
+  statisticsOf,
+} from './calibration/statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
 import {ModelError, SparsifyError, nearest} from './errors.js';
 import {cloneModel} from './model/clone.js';
@@ -25,9 +32,9 @@ import type {TargetSparsityByScope} from './scope/targets.js';
 export interface SparsifyScopes {
   /**
    * The share of its inputs that each selected layer is to mask, in [0, 1]: pairs of scope and target, a Map, or an
-   * object from pattern to target.
+   * object from pattern to target. Or what `allocateSparsity` gave, which is then kept with the statistics.
    */
-  readonly targetSparsityByScope: TargetSparsityByScope;
+  readonly targetSparsityByScope: TargetSparsityByScope | Allocation;
   /** Layers that stay as they are; wins over every target. */
   readonly ignoredScope?: IgnoredScope | TargetScope | null;
 }
@@ -85,7 +92,7 @@ export async function sparsifyActivations(
   checkModel(model);
   const targets = selectTargets(
     graphOf(model),
-    options.targetSparsityByScope,
+    targetsIn(options.targetSparsityByScope),
     options.ignoredScope,
     SPARSIFIABLE_TYPES,
   );
@@ -99,11 +106,13 @@ export async function sparsifyActivations(
     const layers = sparsifyingForms(sparse);
     for (const [path, target] of targets) layers.get(path)!.targetSparsity = target;
     const calibrated = new Map([...layers].filter(([, {targetSparsity}]) => targetSparsity !== null));
-    const statistics = await calibrate(sparse, calibrated, batches, {
+    const {layers: histograms} = await calibrate(sparse, calibrated, batches, {
       ...calibrationOptions,
       onProgress,
       signal,
     });
+    const {targetSparsityByScope: given} = options;
+    const statistics = new CalibrationStatistics(histograms, isAllocation(given) ? given : null);
     attachStatistics(sparse, statistics, saveStatistics);
     return sparse;
   } catch (error) {
@@ -120,7 +129,7 @@ export async function sparsifyActivations(
  * calibrate anew to be exact.
  *
  * @param model A result of `sparsifyActivations`, or one saved with `saveStatistics` and loaded.
- * @param scopes As for `sparsifyActivations`: the scopes and targets alone, or with an `ignoredScope`.
+ * @param scopes As for `sparsifyActivations`: the scopes and targets alone, an allocation, or with an `ignoredScope`.
  * @returns The report of `inspect` afterwards.
  * @throws {ModelError} `no-statistics`, or `not-calibrated` if a selected layer has none; {ScopeError}.
  * @example
@@ -128,13 +137,13 @@ export async function sparsifyActivations(
  */
 export function retarget(
   model: tf.LayersModel,
-  scopes: SparsifyScopes | TargetSparsityByScope,
+  scopes: SparsifyScopes | TargetSparsityByScope | Allocation,
 ): DenseReport[] {
   checkModel(model);
-  const {targetSparsityByScope, ignoredScope} = isScopes(scopes)
+  const {targetSparsityByScope: given, ignoredScope} = isScopes(scopes)
     ? scopes
     : {targetSparsityByScope: scopes, ignoredScope: null};
-  const targets = selectTargets(graphOf(model), targetSparsityByScope, ignoredScope, SPARSIFIABLE_TYPES);
+  const targets = selectTargets(graphOf(model), targetsIn(given), ignoredScope, SPARSIFIABLE_TYPES);
   const statistics = statisticsOf(model);
   const layers = sparsifyingForms(model);
   const missing = [...targets.keys()].filter((path) => !layers.has(path) || !statistics.layers.has(path));
@@ -152,6 +161,7 @@ export function retarget(
     layer.targetSparsity = target;
     layer.setThreshold(histogram.count === 0 ? -Infinity : histogram.quantile(target));
   }
+  if (isAllocation(given)) attachAllocation(model, given);
   return inspect(model);
 }
 
@@ -175,7 +185,7 @@ function checkOptions(options: unknown): void {
   }
 }
 
-function isScopes(scopes: SparsifyScopes | TargetSparsityByScope): scopes is SparsifyScopes {
+function isScopes(scopes: SparsifyScopes | TargetSparsityByScope | Allocation): scopes is SparsifyScopes {
   return 'targetSparsityByScope' in scopes && typeof scopes.targetSparsityByScope === 'object';
 }
 

@@ -160,5 +160,9 @@ export function executeGraph(
 ): tf.Tensor[] {
   const standIn = {inputs: given, retrieveSymbolicTensors: () => wanted};
   const names = wanted.map(({name}) => name);
-  return tf.LayersModel.prototype.execute.call(standIn as unknown as tf.LayersModel, values, names) as tf.Tensor[];
+  return tf.LayersModel.prototype.execute.call(
+    standIn as unknown as tf.LayersModel,
+    values,
+    names,
+  ) as tf.Tensor[];
 }

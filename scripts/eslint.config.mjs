@@ -17,7 +17,7 @@ const LAYERS = [
   ['layers'],
   ['scope', 'dataset', 'model'],
   ['calibration', 'allocation', 'io', 'backend'],
-  ['sparsify', 'compress', 'retarget', 'eval'],
+  ['sparsify', 'compress', 'retarget', 'allocate', 'eval'],
   ['serve', 'report', 'cli'],
 ];
 

@@ -118,3 +118,22 @@ export interface Allocation {
   /** Milliseconds of one prediction of the dense model; null where no speed was asked for. */
   readonly denseMs: number | null;
 }
+
+/** Whether a value is an allocation that this release reads, as far as its form tells. */
+export function isAllocation(value: unknown): value is Allocation {
+  if (typeof value !== 'object' || value === null) return false;
+  const {version, layers, curve, probes} = value as Partial<Record<keyof Allocation, unknown>>;
+  const hasNumbers = (entry: unknown, ...fields: string[]): boolean =>
+    typeof entry === 'object' &&
+    entry !== null &&
+    fields.every((field) => typeof (entry as Record<string, unknown>)[field] === 'number');
+  const listOf = (list: unknown, ...fields: string[]): boolean =>
+    Array.isArray(list) && list.every((entry) => hasNumbers(entry, ...fields));
+  return (
+    version === 1 &&
+    listOf(layers, 'weights', 'target', 'minimum', 'maximum') &&
+    listOf(curve, 'sparsity') &&
+    (probes === null ||
+      (hasNumbers(probes, 'level', 'rows') && listOf((probes as ProbeErrors).layers, 'weights', 'error')))
+  );
+}

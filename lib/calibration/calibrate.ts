@@ -1,25 +1,29 @@
 /**
- * @file Thresholds from data. Two methods, one pass over the data set each.
+ * @file Thresholds from data. Three methods, one pass over the data set each.
  *
  * `pooled`: the quantile of |x| over everything that a layer reads, its upstream already masked. The first batch
  * runs live (each layer sets its threshold from what it just read, then masks), so that deep layers see from the
  * start what they will see later; after it, thresholds follow the pooled statistics from batch to batch.
  *
  * `nncf`: NNCF's running average. Every batch runs live: its own quantile moves the average, which then masks it.
+ *
+ * `sequential`: layer by layer, all batches at once (sequential.ts).
  */
 import * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../dataset.js';
-import {BackendError, DatasetError, SparsifyError, nearest} from '../errors.js';
+import {BackendError, SparsifyError, nearest} from '../errors.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {AbsHistogram} from '../stats/histogram.js';
 import {quantileAbs} from '../stats/quantile.js';
 import {RunningThreshold} from '../stats/running-threshold.js';
+import {nanError, readsSynchronously} from './reading.js';
 import {ActivationRecorder, type Observation, type Stream} from './recorder.js';
-import {runPass, type Pass, type RunOptions} from './run.js';
+import {runPass, type Carry, type Pass, type RunOptions} from './run.js';
+import {calibrateSequentially} from './sequential.js';
 import {CalibrationStatistics} from './statistics.js';
 import type {TokenMaskOptions} from './token-mask.js';
 
-export type CalibrationMethod = 'pooled' | 'nncf';
+export type CalibrationMethod = 'pooled' | 'nncf' | 'sequential';
 
 export interface CalibrationOptions extends TokenMaskOptions {
   /** `pooled` by default. */
@@ -28,15 +32,7 @@ export interface CalibrationOptions extends TokenMaskOptions {
   readonly alpha?: number;
 }
 
-/** What a model computes for every batch, to be the input of the model that continues it. */
-export interface Carry {
-  /** Of the model's graph. */
-  readonly tensor: tf.SymbolicTensor;
-  /** Given the tensor's value in the batch of this index, under the thresholds that the batch met; owns it. */
-  take(value: tf.Tensor, index: number): void;
-}
-
-const METHODS: readonly CalibrationMethod[] = ['pooled', 'nncf'];
+export const CALIBRATION_METHODS: readonly CalibrationMethod[] = ['pooled', 'nncf', 'sequential'];
 
 /** Pooled thresholds are renewed once the statistics grew by this share: sooner would hardly move them. */
 const RENEW_AFTER_GROWTH = 0.2;
@@ -58,15 +54,16 @@ export async function calibrate(
   options: CalibrationOptions & RunOptions & {readonly carry?: Carry} = {},
 ): Promise<CalibrationStatistics> {
   const {method = 'pooled', alpha, carry = null} = options;
-  if (!METHODS.includes(method)) {
-    const near = nearest(String(method), METHODS)[0] ?? METHODS[0];
+  if (!CALIBRATION_METHODS.includes(method)) {
+    const near = nearest(String(method), CALIBRATION_METHODS)[0] ?? CALIBRATION_METHODS[0];
     throw new SparsifyError(
       'unknown-method',
-      `the calibration method is "${method}"; it must be ${METHODS.join(' or ')}: did you mean "${near}"?`,
-      {got: method, allowed: METHODS},
+      `the calibration method is "${method}"; it must be ${CALIBRATION_METHODS.join(' or ')}: did you mean "${near}"?`,
+      {got: method, allowed: CALIBRATION_METHODS},
     );
   }
   for (const layer of layers.values()) layer.setThreshold(-Infinity);
+  if (method === 'sequential') return calibrateSequentially(model, layers, dataset, carry, options);
   const pass: Calibration =
     method === 'pooled'
       ? new PooledCalibration(model, layers, carry)
@@ -214,18 +211,4 @@ class NncfCalibration extends Calibration {
     }
     return this.last.quantile;
   }
-}
-
-function nanError(path: string, index: number): DatasetError {
-  return new DatasetError(
-    'nan',
-    `batch ${index} gives NaN at the input of layer "${path}"; nothing was changed: remove or mend that batch, or ` +
-      'see whether the model overflows on it',
-    {index, path},
-  );
-}
-
-/** Whether the backend can read a tensor within a forward pass. */
-function readsSynchronously(): boolean {
-  return tf.getBackend() !== 'webgpu';
 }

@@ -24,6 +24,14 @@ export interface RunOptions extends TokenMaskOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a model computes for every batch, to be the input of the model that continues it. */
+export interface Carry {
+  /** Of the model's graph. */
+  readonly tensor: tf.SymbolicTensor;
+  /** Given the tensor's value in the batch of this index, under the thresholds that the batch met; owns it. */
+  take(value: tf.Tensor, index: number): void;
+}
+
 /** A batch's turn: records with the recorder that it picks. */
 export interface Pass {
   /** The recorder for the batch of this index. */

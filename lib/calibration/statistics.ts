@@ -3,6 +3,7 @@
  * data, and statistics of several shares of a data set can be merged. They travel with a model on request.
  */
 import type * as tf from '@tensorflow/tfjs';
+import {isAllocation, type Allocation} from '../allocation/contract.js';
 import {ModelError} from '../errors.js';
 import {AbsHistogram} from '../stats/histogram.js';
 
@@ -11,11 +12,16 @@ export interface CalibrationStatisticsJson {
   readonly version: 1;
   readonly histograms: readonly ReturnType<AbsHistogram['toJSON']>[];
   readonly layers: Readonly<Record<string, number>>;
+  /** What the targets came from, if they were allocated. */
+  readonly allocation?: Allocation;
 }
 
-/** Histograms of |x| at the input of each layer, by path. */
+/** Histograms of |x| at the input of each layer, by path; and what the targets came from, if they were allocated. */
 export class CalibrationStatistics {
-  constructor(readonly layers: ReadonlyMap<string, AbsHistogram>) {}
+  constructor(
+    readonly layers: ReadonlyMap<string, AbsHistogram>,
+    readonly allocation: Allocation | null = null,
+  ) {}
 
   /** Adds what another run over other data learnt about the same layers. */
   merge(other: CalibrationStatistics): void {
@@ -40,6 +46,7 @@ export class CalibrationStatistics {
       version: 1,
       histograms: distinct.map((histogram) => histogram.toJSON()),
       layers: Object.fromEntries(layers),
+      ...(this.allocation === null ? {} : {allocation: this.allocation}),
     };
   }
 
@@ -50,7 +57,7 @@ export class CalibrationStatistics {
         'malformed-statistics',
         `the model's calibration statistics are malformed: ${what}; calibrate it anew with sparsifyActivations`,
       );
-    const {version, histograms, layers} = (json ?? {}) as Partial<CalibrationStatisticsJson>;
+    const {version, histograms, layers, allocation} = (json ?? {}) as Partial<CalibrationStatisticsJson>;
     if (version !== 1) throw malformed(`version is ${String(version)}, this release reads version 1`);
     if (!Array.isArray(histograms) || typeof layers !== 'object' || layers === null) {
       throw malformed('histograms or layers are missing');
@@ -62,7 +69,10 @@ export class CalibrationStatistics {
         throw malformed(`no histogram for "${path}"`);
       byPath.set(path, read[index]);
     }
-    return new CalibrationStatistics(byPath);
+    if (allocation !== undefined && !isAllocation(allocation)) {
+      throw malformed('the allocation is none that this release reads');
+    }
+    return new CalibrationStatistics(byPath, allocation ?? null);
   }
 }
 
@@ -81,6 +91,31 @@ export function attachStatistics(
   const {[METADATA_KEY]: _, ...metadata} = (model.getUserDefinedMetadata() ?? {}) as Record<string, unknown>;
   const ours = save ? {[METADATA_KEY]: {statistics: statistics.toJSON()}} : {};
   model.setUserDefinedMetadata({...metadata, ...ours});
+}
+
+/**
+ * Keeps with a calibrated model what its targets came from, in its saved statistics too if it has some.
+ *
+ * @throws {ModelError} as `statisticsOf`.
+ */
+export function attachAllocation(model: tf.LayersModel, allocation: Allocation): void {
+  const {layers} = statisticsOf(model);
+  const isSaved = METADATA_KEY in (model.getUserDefinedMetadata() ?? {});
+  attachStatistics(model, new CalibrationStatistics(layers, allocation), isSaved);
+}
+
+/**
+ * What a model's targets came from; null if they were not allocated, or the model holds no statistics.
+ *
+ * @throws {ModelError} `malformed-statistics`.
+ */
+export function allocationOf(model: tf.LayersModel): Allocation | null {
+  try {
+    return statisticsOf(model).allocation;
+  } catch (error) {
+    if (error instanceof ModelError && error.code === 'no-statistics') return null;
+    throw error;
+  }
 }
 
 /** Gives a copy of a model the statistics that its original holds in memory. */

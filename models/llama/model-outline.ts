@@ -4,6 +4,7 @@
  * (fresh pages of the system). Vectors (norms, biases, thresholds) do get their values.
  */
 import type * as tf from '@tensorflow/tfjs';
+import {targetsIn} from '../../lib/allocation/targets.js';
 import {weightPaths} from '../../lib/compress.js';
 import {compressibleWeights, type PlacedWeight} from '../../lib/model/compressible.js';
 import {
@@ -52,7 +53,12 @@ export class ModelOutline {
       this.targets =
         targetSparsityByScope === undefined
           ? new Map()
-          : selectTargets(graphOf(this.model), targetSparsityByScope, ignoredScope, SPARSIFIABLE_TYPES);
+          : selectTargets(
+              graphOf(this.model),
+              targetsIn(targetSparsityByScope),
+              ignoredScope,
+              SPARSIFIABLE_TYPES,
+            );
       this.sparsify(this.model);
     } catch (error) {
       this.dispose();

@@ -1,0 +1,278 @@
+/**
+ * @file Which layer masks how much, so that a mean sparsity costs least; and which mean sparsity, where a loss or a speed is
+ * asked for instead.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import {selectBounds, type AllocationScopes} from './allocation/bounds.js';
+import type {
+  Allocation,
+  AllocationMethod,
+  AllocationTarget,
+  AllocationWeighting,
+  ProbeErrors,
+} from './allocation/contract.js';
+import {greedySpread} from './allocation/greedy.js';
+import type {LossMeasure, SpeedMeasure} from './allocation/measures.js';
+import {checkMethod, checkReachable, checkWeighting, parseTarget} from './allocation/options.js';
+import {AllocationPlan} from './allocation/plan.js';
+import {probeLayers} from './allocation/probe.js';
+import {searchSparsity} from './allocation/search.js';
+import {lawSpread, uniformSpread, type SharingLayer, type Spread} from './allocation/spread.js';
+import type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
+import type {Progress, RunOptions} from './calibration/run.js';
+import {allocationOf} from './calibration/statistics.js';
+import {toBatches, type Batches, type DataSource} from './dataset.js';
+import {DatasetError, ModelError} from './errors.js';
+import {allOf, holdOut, type HeldOut} from './eval/held-out.js';
+import {accuracyLoss, divergenceLoss} from './eval/loss.js';
+import {predictionSpeed} from './eval/prediction-speed.js';
+import {timePerSparsity} from './eval/time-per-sparsity.js';
+import type {Labels} from './io/labels.js';
+import {SPARSIFIABLE_TYPES, checkModel, denseLayers, graphOf} from './model/dense-layers.js';
+import type {IgnoredScope, TargetScope} from './scope/target-scope.js';
+import {sparsifyActivations} from './sparsify.js';
+
+/** What is being done, and how far it is. */
+export interface AllocationProgress extends Progress {
+  readonly stage:
+    'probing layers' | 'timing layers' | 'calibrating' | 'measuring the loss' | 'measuring the speed';
+  /** Mean sparsity of the candidate that is being made or measured; null before there is one. */
+  readonly sparsity: number | null;
+}
+
+/** How an allocation is measured, where its target is no mean sparsity. */
+export interface AllocationMeasures {
+  /** Data for the loss, that calibration does not see; by default every fourth batch of the data set is held out for it. */
+  readonly heldOut?: Batches | DataSource<unknown>;
+  /** Right classes of `heldOut`, or of the whole data set without it: the loss then counts accuracy. */
+  readonly labels?: Labels;
+  /** How the loss is measured; by default accuracy with labels, else how far the outputs are from the dense ones. */
+  readonly loss?: LossMeasure;
+  /** How the speed is measured; by default predictions of one item. */
+  readonly speed?: SpeedMeasure;
+}
+
+export interface AllocateOptions extends AllocationMeasures {
+  /** What to reach: a mean sparsity, `{maxLoss}`, `{speedup}` or `{latencyMs}`, or a loss and a speed at once. */
+  readonly target: number | AllocationTarget;
+  /** `local` by default. */
+  readonly method?: AllocationMethod;
+  /** The layers that share the sparsity, with bounds; all Dense layers by default. */
+  readonly scopes?: AllocationScopes;
+  /** Layers that stay as they are; wins over every scope. */
+  readonly ignoredScope?: IgnoredScope | TargetScope | null;
+  /** What the mean sparsity is weighted by: `weights` by default; `time` measures what each layer gains here. */
+  readonly weighting?: AllocationWeighting;
+  /** How thresholds are found for what is measured, and which tokens count; calibrate alike afterwards. `pooled` by default. */
+  readonly calibration?: CalibrationMethod | CalibrationOptions;
+  /** Rows that probes compare, at least: tokens of a language model, items of another. 128 by default. */
+  readonly probeRows?: number;
+  readonly onProgress?: (progress: AllocationProgress) => void;
+  /** Stops between two steps: the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Decides how much each layer of a model is to mask.
+ *
+ * `local` measures how much masking each layer alone changes what comes out where its branch joins again, and spends a mean
+ * sparsity where the errors that follow from that are least. It costs a few passes over a hundred rows. For a target other
+ * than a mean sparsity, models with several are made and measured: the fastest within `maxLoss`, the one that loses least
+ * with `speedup` or `latencyMs`; with both the latter, if it keeps the loss, else the former, and `met` is false.
+ *
+ * @param model Left as it is. Layers that are sparsified count as dense if they take part.
+ * @param dataset As for `sparsifyActivations`, but walked several times. Null to allocate anew, without data, for a model
+ *   that was sparsified with an allocation: by its probes, for a mean sparsity.
+ * @returns What goes into `sparsifyActivations` and `retarget` as `targetSparsityByScope`.
+ * @throws {SparsifyError} `bad-target`, `unknown-method`; {ScopeError} if the scopes do not fit the model, or
+ *   `target-out-of-range` for a mean that their bounds do not allow; {ModelError} `not-probed` without data and probes;
+ *   {DatasetError} as `sparsifyActivations`, `no-data`, or `too-few-batches` where none can be held out; the signal's reason.
+ * @example
+ * const allocation = await allocateSparsity(model, data, {target: {maxLoss: 0.01}});
+ * const sparse = await sparsifyActivations(model, data, {targetSparsityByScope: allocation});
+ */
+export async function allocateSparsity(
+  model: tf.LayersModel,
+  dataset: Batches | DataSource<unknown> | null,
+  options: AllocateOptions,
+): Promise<Allocation> {
+  const {method = 'local', weighting = 'weights'} = options;
+  const target = parseTarget(options.target);
+  checkMethod(method);
+  checkWeighting(weighting);
+  checkModel(model);
+  const batches = dataset === null ? null : toBatches(dataset);
+  const layers = await sharingLayers(model, batches, options);
+  const {probes, spread} = await methodOf(method, model, layers, batches, options);
+  const plan = new AllocationPlan(layers, spread, {method, weighting, target, probes});
+  if (target.sparsity === undefined)
+    return search(model, dataOf(batches, 'a loss or a speed'), plan, target, options);
+  checkReachable(target.sparsity, plan.range);
+  return plan.at(target.sparsity);
+}
+
+/** The layers that the scopes select, with their bounds and sizes. */
+async function sharingLayers(
+  model: tf.LayersModel,
+  batches: Batches | null,
+  options: AllocateOptions,
+): Promise<SharingLayer[]> {
+  const {scopes, ignoredScope, weighting, signal} = options;
+  const bounds = selectBounds(graphOf(model), scopes, ignoredScope, SPARSIFIABLE_TYPES);
+  const times =
+    weighting === 'time'
+      ? await timePerSparsity(model, dataOf(batches, 'weighting by time'), {
+          onProgress: progressOf(options, 'timing layers'),
+          signal,
+        })
+      : null;
+  return denseLayers(model).flatMap(({path, layer}) => {
+    const own = bounds.get(path);
+    if (own === undefined) return [];
+    const [inputs, units] = layer.kernel!.shape as [number, number];
+    return [{path, weights: inputs * units, size: times?.get(path) ?? inputs * units, ...own}];
+  });
+}
+
+/** How a method spreads a mean over the layers, and the probes that it stands on. */
+async function methodOf(
+  method: AllocationMethod,
+  model: tf.LayersModel,
+  layers: readonly SharingLayer[],
+  batches: Batches | null,
+  options: AllocateOptions,
+): Promise<{probes: ProbeErrors | null; spread: Spread}> {
+  const {calibration, probeRows: rows, signal} = options;
+  const {tokenMask, skipLeadingTokens} = typeof calibration === 'object' ? calibration : {};
+  const running: RunOptions = {
+    tokenMask,
+    skipLeadingTokens,
+    signal,
+    onProgress: progressOf(options, 'probing layers'),
+  };
+  switch (method) {
+    case 'uniform':
+      return {probes: null, spread: uniformSpread(layers)};
+    case 'greedy': {
+      const data = dataOf(batches, 'method "greedy"');
+      return {probes: null, spread: await greedySpread(model, layers, data, running)};
+    }
+    case 'local': {
+      const paths = new Set(layers.map(({path}) => path));
+      const probes =
+        batches === null
+          ? savedProbes(model, paths)
+          : await probeLayers(model, paths, batches, {...running, rows});
+      return {probes, spread: lawSpread(layers, probes)};
+    }
+  }
+}
+
+/** Makes and measures models until the target is met as well as can be. */
+async function search(
+  model: tf.LayersModel,
+  batches: Batches,
+  plan: AllocationPlan,
+  target: AllocationTarget,
+  options: AllocateOptions,
+): Promise<Allocation> {
+  const {signal} = options;
+  const {calibration, loss} = lossOf(model, batches, target, options);
+  const speed = options.speed ?? predictionSpeed(model, batches);
+  const candidates = new Candidates(model, calibration, plan, options);
+  try {
+    const found = await searchSparsity(target, plan.range, {
+      loss: async (sparsity) => {
+        const onProgress = progressOf(options, 'measuring the loss', sparsity);
+        return loss!.measure(await candidates.at(sparsity), {onProgress, signal});
+      },
+      speed: async (sparsity) => {
+        const onProgress = progressOf(options, 'measuring the speed', sparsity);
+        return speed.measure(await candidates.at(sparsity), {onProgress, signal});
+      },
+    });
+    return plan.chosen(found, loss?.metric ?? null);
+  } finally {
+    candidates.dispose();
+  }
+}
+
+/** Sparsified models; the last one is kept. */
+class Candidates {
+  private last: {readonly sparsity: number; readonly model: tf.LayersModel} | null = null;
+
+  constructor(
+    private readonly model: tf.LayersModel,
+    private readonly batches: Batches,
+    private readonly plan: AllocationPlan,
+    private readonly options: AllocateOptions,
+  ) {}
+
+  /** Owned by this, until the next is asked for. */
+  async at(sparsity: number): Promise<tf.LayersModel> {
+    if (this.last?.sparsity === sparsity) return this.last.model;
+    this.dispose();
+    const {calibration, signal} = this.options;
+    const model = await sparsifyActivations(this.model, this.batches, {
+      targetSparsityByScope: this.plan.at(sparsity),
+      calibration,
+      onProgress: progressOf(this.options, 'calibrating', sparsity),
+      signal,
+    });
+    this.last = {sparsity, model};
+    return model;
+  }
+
+  dispose(): void {
+    this.last?.model.dispose();
+    this.last = null;
+  }
+}
+
+/** How the loss is measured, if the target has one, and what is left for calibration. */
+function lossOf(
+  model: tf.LayersModel,
+  batches: Batches,
+  {maxLoss}: AllocationTarget,
+  {loss, heldOut, labels}: AllocateOptions,
+): {calibration: Batches; loss: LossMeasure | null} {
+  if (maxLoss === undefined) return {calibration: batches, loss: null};
+  if (loss !== undefined) return {calibration: batches, loss};
+  const measured = (data: HeldOut) =>
+    labels === undefined ? divergenceLoss(model, data) : accuracyLoss(model, data, labels);
+  if (heldOut !== undefined) return {calibration: batches, loss: measured(allOf(toBatches(heldOut)))};
+  const split = holdOut(batches);
+  return {calibration: split.calibration, loss: measured(split.heldOut)};
+}
+
+/** @throws {ModelError} `not-probed`. */
+function savedProbes(model: tf.LayersModel, paths: ReadonlySet<string>): ProbeErrors {
+  const probes = allocationOf(model)?.probes ?? null;
+  const known = new Set(probes?.layers.map(({path}) => path));
+  const missing = [...paths].filter((path) => !known.has(path));
+  if (probes !== null && missing.length === 0) return probes;
+  const some = missing.slice(0, 3).map((path) => `"${path}"`);
+  throw new ModelError(
+    'not-probed',
+    `the model holds no probe errors of ${some.join(', ')}${missing.length > some.length ? ' and others' : ''}; give data to ` +
+      'probe on, or name only layers that were allocated when it was sparsified',
+    {missing},
+  );
+}
+
+/** @throws {DatasetError} `no-data`. */
+function dataOf(batches: Batches | null, what: string): Batches {
+  if (batches !== null) return batches;
+  throw new DatasetError(
+    'no-data',
+    `${what} needs data: give a data set, or a mean sparsity by method "local" or "uniform"`,
+  );
+}
+
+function progressOf(
+  {onProgress}: AllocateOptions,
+  stage: AllocationProgress['stage'],
+  sparsity: number | null = null,
+): (progress: Progress) => void {
+  return (progress) => onProgress?.({...progress, stage, sparsity});
+}

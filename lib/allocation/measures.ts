@@ -1,0 +1,35 @@
+/** @file How an allocation is judged beyond the law: measured on models that have it. */
+import type * as tf from '@tensorflow/tfjs';
+import type {Progress} from '../calibration/run.js';
+import type {LossMetric} from './contract.js';
+
+export interface MeasureOptions {
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A loss and how sure it is. */
+export interface MeasuredLoss {
+  readonly loss: number;
+  /** Standard error, of the same items dense and sparse; null if unknown. */
+  readonly error: number | null;
+}
+
+/** What a model loses against the dense one, on data that calibration never saw. */
+export interface LossMeasure {
+  readonly metric: LossMetric;
+  /** @param sparse Left to the caller. */
+  measure(sparse: tf.LayersModel, options?: MeasureOptions): Promise<MeasuredLoss>;
+}
+
+/** Milliseconds of one prediction, or one token, of the dense and a sparse model, measured in turns. */
+export interface MeasuredSpeed {
+  readonly denseMs: number;
+  readonly ms: number;
+}
+
+/** How fast a model is on this machine. */
+export interface SpeedMeasure {
+  /** @param sparse Left to the caller. */
+  measure(sparse: tf.LayersModel, options?: MeasureOptions): Promise<MeasuredSpeed>;
+}

@@ -1,0 +1,205 @@
+/**
+ * @file The mean sparsity that a target means, found by measuring as few candidates as will do. Loss and speed both grow
+ * with the sparsity; near a loss of some per cent, its logarithm is nearly a line over the log odds of the sparsity.
+ */
+import type {AllocationTarget} from './contract.js';
+import type {MeasuredLoss, MeasuredSpeed} from './measures.js';
+
+/** What was measured of a candidate; null where it was not asked for. */
+export interface Candidate {
+  readonly sparsity: number;
+  readonly loss: MeasuredLoss | null;
+  readonly speed: MeasuredSpeed | null;
+}
+
+/** Measures candidates. */
+export interface CandidateMeasures {
+  loss(sparsity: number): Promise<MeasuredLoss>;
+  speed(sparsity: number): Promise<MeasuredSpeed>;
+}
+
+/** Where the search may go. */
+export interface SearchRange {
+  readonly least: number;
+  readonly most: number;
+  /** Where the speed search starts: the sparsity that the times of the layers predict, if they do. */
+  readonly speedGuess?: number;
+}
+
+export interface Found {
+  readonly sparsity: number;
+  /** Whether every part of the target is met. */
+  readonly met: boolean;
+  /** All that was measured, by rising sparsity. */
+  readonly candidates: readonly Candidate[];
+}
+
+/**
+ * A loss counts as kept if it is so many standard errors below the most that is allowed: then it is kept on nine of ten
+ * other samples too.
+ */
+const LOSS_MARGIN = 1.3;
+/** A loss is near enough to what is allowed at this share of it. */
+const LOSS_ENOUGH = 0.9;
+/** A speed is near enough above what is asked for at this ratio of it. */
+const SPEED_ENOUGH = 1.03;
+const MOST_MEASUREMENTS = 7;
+/** Closer candidates differ by less than their measurement can tell. */
+const FINEST_SPARSITY = 0.004;
+/** Slope of log loss over log odds before there are two measurements: on SmolLM2 it is 1.6 to 2.2. */
+const USUAL_SLOPE = 2;
+const FIRST_GUESS = 0.4;
+
+/**
+ * Finds the mean sparsity for a target.
+ *
+ * `maxLoss` alone: the most sparsity that keeps it. `speedup` or `latencyMs`: the least sparsity that reaches it; with
+ * `maxLoss` too, if that keeps the loss, else the most that does, and the target is not met.
+ */
+export async function searchSparsity(
+  target: AllocationTarget,
+  range: SearchRange,
+  measures: CandidateMeasures,
+): Promise<Found> {
+  const search = new Search(target, range, measures);
+  const {maxLoss} = target;
+  const wantsSpeed = target.speedup !== undefined || target.latencyMs !== undefined;
+  const fast = wantsSpeed ? await search.leastForSpeed() : null;
+  if (maxLoss === undefined) return search.found(fast!.sparsity, fast!.met);
+  if (fast !== null && fast.met && (await search.keeps(fast.sparsity)))
+    return search.found(fast.sparsity, true);
+  const kept = await search.mostForLoss(fast?.sparsity ?? range.most);
+  if (wantsSpeed) await search.speedAt(kept.sparsity);
+  return search.found(kept.sparsity, kept.met && !wantsSpeed);
+}
+
+class Search {
+  private readonly losses = new Map<number, MeasuredLoss>();
+  private readonly speeds = new Map<number, MeasuredSpeed>();
+
+  constructor(
+    private readonly target: AllocationTarget,
+    private readonly range: SearchRange,
+    private readonly measures: CandidateMeasures,
+  ) {}
+
+  found(sparsity: number, met: boolean): Found {
+    const all = [...new Set([...this.losses.keys(), ...this.speeds.keys()])].sort((a, b) => a - b);
+    const candidates = all.map((candidate) => ({
+      sparsity: candidate,
+      loss: this.losses.get(candidate) ?? null,
+      speed: this.speeds.get(candidate) ?? null,
+    }));
+    return {sparsity, met, candidates};
+  }
+
+  async keeps(sparsity: number): Promise<boolean> {
+    return upperBound(await this.lossAt(sparsity)) <= this.target.maxLoss!;
+  }
+
+  async lossAt(sparsity: number): Promise<MeasuredLoss> {
+    const loss = this.losses.get(sparsity) ?? (await this.measures.loss(sparsity));
+    this.losses.set(sparsity, loss);
+    return loss;
+  }
+
+  async speedAt(sparsity: number): Promise<MeasuredSpeed> {
+    const speed = this.speeds.get(sparsity) ?? (await this.measures.speed(sparsity));
+    this.speeds.set(sparsity, speed);
+    return speed;
+  }
+
+  /** The most sparsity, up to `most`, whose loss is within `maxLoss`. */
+  async mostForLoss(most: number): Promise<{sparsity: number; met: boolean}> {
+    const {least} = this.range;
+    const allowed = this.target.maxLoss!;
+    let [kept, broken]: [number | null, number | null] = [null, null];
+    let next: number | null =
+      this.losses.size > 0 ? this.nextForLoss(kept, broken, most) : clamp(FIRST_GUESS, least, most);
+    for (let i = 0; i < MOST_MEASUREMENTS && next !== null; i++) {
+      const bound = upperBound(await this.lossAt(next));
+      if (bound <= allowed) kept = Math.max(kept ?? least, next);
+      else broken = Math.min(broken ?? most, next);
+      if (bound <= allowed && bound >= LOSS_ENOUGH * allowed) break;
+      next = this.nextForLoss(kept, broken, most);
+    }
+    if (kept !== null) return {sparsity: kept, met: true};
+    return {sparsity: least, met: await this.keeps(least)};
+  }
+
+  /** The sparsity whose loss is likely just within what is allowed; null where measuring more would not help. */
+  private nextForLoss(kept: number | null, broken: number | null, most: number): number | null {
+    const {least} = this.range;
+    const [low, high] = [kept ?? least, broken ?? most];
+    if (kept === most || high - low < FINEST_SPARSITY) return null;
+    const aim = Math.log(this.target.maxLoss! * ((1 + LOSS_ENOUGH) / 2));
+    const points = [...this.losses]
+      .map(([sparsity, loss]) => ({x: logOdds(sparsity), y: Math.log(Math.max(upperBound(loss), 1e-9))}))
+      .sort((a, b) => Math.abs(a.y - aim) - Math.abs(b.y - aim));
+    const guess = sparsityOf(extrapolate(points, aim));
+    // Not so near an end of the bracket that it would hardly shrink.
+    const margin = 0.1 * (high - low);
+    const next = clamp(guess, kept === null ? low : low + margin, broken === null ? high : high - margin);
+    return this.losses.has(next) ? (low + high) / 2 : next;
+  }
+
+  /** The least sparsity that is as fast as asked. */
+  async leastForSpeed(): Promise<{sparsity: number; met: boolean}> {
+    const {least, most, speedGuess} = this.range;
+    let [slow, fast]: [number | null, number | null] = [null, null];
+    let next: number | null = clamp(speedGuess ?? 0.5, least, most);
+    for (let i = 0; i < MOST_MEASUREMENTS && next !== null; i++) {
+      const ratio = this.speedRatio(await this.speedAt(next));
+      if (ratio >= 1) fast = Math.min(fast ?? most, next);
+      else slow = Math.max(slow ?? least, next);
+      if (ratio >= 1 && (ratio <= SPEED_ENOUGH || next === least)) break;
+      if (slow === most) break;
+      next = this.nextForSpeed(slow, fast);
+    }
+    return fast === null ? {sparsity: slow ?? most, met: false} : {sparsity: fast, met: true};
+  }
+
+  /** Linear in the time between what was measured; the end of the range beyond it. */
+  private nextForSpeed(slow: number | null, fast: number | null): number | null {
+    const {least, most} = this.range;
+    if (slow === null) return fast === least ? null : least;
+    if (fast === null) return most;
+    if (fast - slow < FINEST_SPARSITY) return null;
+    const [a, b] = [slow, fast].map((sparsity) => 1 / this.speedRatio(this.speeds.get(sparsity)!));
+    const aim = 2 / (1 + SPEED_ENOUGH);
+    const share = a === b ? 0.5 : (a - aim) / (a - b);
+    return slow + clamp(share, 0.1, 0.9) * (fast - slow);
+  }
+
+  /** Speed over what is asked for: at least 1 is fast enough. */
+  private speedRatio({denseMs, ms}: MeasuredSpeed): number {
+    const {speedup, latencyMs} = this.target;
+    return speedup !== undefined ? denseMs / ms / speedup : latencyMs! / ms;
+  }
+}
+
+function upperBound({loss, error}: MeasuredLoss): number {
+  return loss + LOSS_MARGIN * (error ?? 0);
+}
+
+/** Where the line through the first two points, or with the usual slope through the first, reaches a height. */
+function extrapolate(points: readonly {readonly x: number; readonly y: number}[], aim: number): number {
+  const [first, second] = points;
+  if (first === undefined) return logOdds(FIRST_GUESS);
+  const measured = second === undefined ? NaN : (second.y - first.y) / (second.x - first.x);
+  const slope = measured > USUAL_SLOPE / 4 ? Math.min(measured, 4 * USUAL_SLOPE) : USUAL_SLOPE;
+  return first.x + (aim - first.y) / slope;
+}
+
+function logOdds(sparsity: number): number {
+  const inside = clamp(sparsity, 1e-3, 1 - 1e-3);
+  return Math.log(inside / (1 - inside));
+}
+
+function sparsityOf(odds: number): number {
+  return 1 / (1 + Math.exp(-odds));
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.min(Math.max(value, least), most);
+}

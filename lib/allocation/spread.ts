@@ -1,0 +1,83 @@
+/** @file How each method spreads a mean sparsity over the layers. */
+import type {ProbeErrors} from './contract.js';
+import type {LayerBounds} from './bounds.js';
+import {predictedError} from './law.js';
+import {spendSparsity} from './spend.js';
+
+/** A layer that takes part. */
+export interface SharingLayer extends LayerBounds {
+  readonly path: string;
+  /** Weights of its kernel. */
+  readonly weights: number;
+  /** What its share counts in the mean: its weights, or its time. Above 0. */
+  readonly size: number;
+}
+
+/**
+ * From a mean sparsity to that of each layer, in the order of the layers. Beyond what the bounds allow it gives what comes
+ * nearest.
+ */
+export type Spread = (sparsity: number) => number[];
+
+/** Every layer the same, as far as its bounds allow. */
+export function uniformSpread(layers: readonly SharingLayer[]): Spread {
+  const at = (level: number) => layers.map(({minimum, maximum}) => clamp(level, minimum, maximum));
+  return (sparsity) => {
+    let [low, high] = [0, 1];
+    if (meanOf(layers, at(sparsity)) === sparsity) return at(sparsity);
+    // Bounds move the mean away from the level: find the level by halving, to the last bit that matters.
+    for (let i = 0; i < 40; i++) {
+      const middle = (low + high) / 2;
+      if (meanOf(layers, at(middle)) < sparsity) low = middle;
+      else high = middle;
+    }
+    return at((low + high) / 2);
+  };
+}
+
+/** Least sum of the errors that the law predicts. */
+export function lawSpread(layers: readonly SharingLayer[], probes: ProbeErrors): Spread {
+  const errors = errorsByPath(probes);
+  const spenders = layers.map(({path, size, minimum, maximum}) => ({
+    size,
+    minimum,
+    maximum,
+    loss: (sparsity: number) =>
+      predictedError(errors.get(path)!, probes.level, Math.min(sparsity, ALMOST_ONE)),
+  }));
+  return (sparsity) => spendSparsity(spenders, sparsity);
+}
+
+/** Where the law is cut off: it is infinite at 1. */
+const ALMOST_ONE = 0.999;
+
+/** The error that the law predicts for each layer at its share; null for layers without probe. */
+export function predictedErrors(
+  layers: readonly SharingLayer[],
+  probes: ProbeErrors | null,
+  shares: readonly number[],
+): (number | null)[] {
+  const errors = probes === null ? new Map<string, number>() : errorsByPath(probes);
+  return layers.map(({path}, i) => {
+    const error = errors.get(path);
+    return error === undefined ? null : predictedError(error, probes!.level, Math.min(shares[i], ALMOST_ONE));
+  });
+}
+
+/** Mean of the layers' shares, weighted by a field. */
+export function meanOf(
+  layers: readonly SharingLayer[],
+  shares: readonly number[],
+  by: 'size' | 'weights' = 'size',
+): number {
+  const total = layers.reduce((sum, layer) => sum + layer[by], 0);
+  return layers.reduce((sum, layer, i) => sum + layer[by] * shares[i], 0) / total;
+}
+
+function errorsByPath(probes: ProbeErrors): Map<string, number> {
+  return new Map(probes.layers.map(({path, error}) => [path, error]));
+}
+
+function clamp(value: number, minimum: number, maximum: number): number {
+  return Math.min(Math.max(value, minimum), maximum);
+}

@@ -1,0 +1,19 @@
+/** @file A model as it was before it was sparsified, to hold a sparse one against. */
+import type * as tf from '@tensorflow/tfjs';
+import {release} from '../layers/sparsifying-dense.js';
+import {cloneModel} from '../model/clone.js';
+import {sparsifyingForms} from '../model/dense-layers.js';
+
+/**
+ * A copy of a model that masks nothing. Layers with INT8 kernels keep them, and their form.
+ *
+ * @returns Shares the weights' memory; the caller disposes it.
+ */
+export function denseCopy(model: tf.LayersModel): tf.LayersModel {
+  const copy = cloneModel(model);
+  for (const layer of sparsifyingForms(copy).values()) {
+    if (layer.int8 === null) release(layer);
+    else layer.setThreshold(-Infinity);
+  }
+  return copy;
+}

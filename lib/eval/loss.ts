@@ -1,0 +1,152 @@
+/**
+ * @file What a sparse model loses against the dense one on held-out data: right answers where there are labels, else how far
+ * its outputs are from the dense ones.
+ */
+import * as tf from '@tensorflow/tfjs';
+import type {LossMetric} from '../allocation/contract.js';
+import type {LossMeasure, MeasuredLoss, MeasureOptions} from '../allocation/measures.js';
+import {toModelInputs} from '../calibration/model-inputs.js';
+import {DatasetError, SparsifyError} from '../errors.js';
+import type {Labels} from '../io/labels.js';
+import {probabilityOf} from '../model/probability.js';
+import {denseCopy} from './dense-copy.js';
+import type {HeldOut} from './held-out.js';
+
+/** One value for each row, or item, of a batch: [rows]. */
+type RowLoss = (dense: tf.Tensor, sparse: tf.Tensor) => tf.Tensor;
+
+const SMALLEST = 1e-9;
+
+/**
+ * How far the (first) output is from the dense model's: the Kullback-Leibler divergence where it ends with softmax or
+ * sigmoid, else the relative squared error.
+ *
+ * @param model Before it is sparsified, or after; must outlive the measure.
+ */
+export function divergenceLoss(model: tf.LayersModel, data: HeldOut): LossMeasure {
+  const activation = probabilityOf(model.outputs[0].sourceLayer);
+  const metric: LossMetric = activation === null ? 'relative squared error' : 'KL divergence';
+  const rowLoss =
+    activation === null ? squaredError : activation === 'softmax' ? divergence : binaryDivergence;
+  return {metric, measure: (sparse, options) => measure(model, sparse, data, () => rowLoss, options)};
+}
+
+/**
+ * How many right answers are lost.
+ *
+ * @param labels Classes, in the order of the data; of the whole data set, also where only a part is held out.
+ * @throws {SparsifyError} `bad-option` for labels that are no classes.
+ */
+export function accuracyLoss(model: tf.LayersModel, data: HeldOut, labels: Labels): LossMeasure {
+  if (labels.kind !== 'classes') {
+    throw new SparsifyError(
+      'bad-option',
+      'the labels are numbers, and a loss in accuracy needs classes: leave the labels out to measure how far the ' +
+        "outputs are from the dense model's",
+    );
+  }
+  const {values} = labels;
+  const rowLoss = (first: number): RowLoss => {
+    return (dense, sparse) => {
+      const count = dense.shape[0];
+      if (first + count > values.length) {
+        throw new DatasetError(
+          'labels-mismatch',
+          `there are only ${values.length} labels for the items; labels and data must hold the same items in the same order`,
+        );
+      }
+      const wanted = tf.tensor1d(values.subarray(first, first + count), 'int32');
+      const right = (outputs: tf.Tensor) => tf.cast(tf.equal(classesOf(outputs), wanted), 'float32');
+      return tf.sub(right(dense), right(sparse));
+    };
+  };
+  return {
+    metric: 'accuracy points',
+    measure: (sparse, options) => measure(model, sparse, data, rowLoss, options),
+  };
+}
+
+/** The mean over the rows of the held-out batches. */
+async function measure(
+  model: tf.LayersModel,
+  sparse: tf.LayersModel,
+  data: HeldOut,
+  rowLoss: (firstItem: number) => RowLoss,
+  {onProgress, signal}: MeasureOptions = {},
+): Promise<MeasuredLoss> {
+  const dense = denseCopy(model);
+  let [rows, sum, squares, index, items] = [0, 0, 0, 0, 0];
+  try {
+    for await (const item of data.batches.getInferenceData()) {
+      signal?.throwIfAborted();
+      const inputs = toModelInputs(dense, item, index);
+      const given = inputs.tensors.length === 1 ? inputs.tensors[0] : inputs.tensors;
+      const count = inputs.tensors[0].shape[0];
+      try {
+        if (data.isHeldOut(index)) {
+          const values = tf.tidy(() => {
+            const [expected] = [dense.predictOnBatch(given)].flat();
+            const [got] = [sparse.predictOnBatch(given)].flat();
+            return rowLoss(items)(expected, got);
+          });
+          const losses = await values.data();
+          values.dispose();
+          for (const value of losses) {
+            if (!Number.isFinite(value)) throw notFinite(index);
+            [rows, sum, squares] = [rows + 1, sum + value, squares + value ** 2];
+          }
+        }
+      } finally {
+        inputs.dispose();
+      }
+      items += count;
+      index++;
+      onProgress?.({done: index, total: data.batches.length});
+      await tf.nextFrame(); // so that timers and signals get their turn
+    }
+  } finally {
+    dense.dispose();
+  }
+  if (rows === 0)
+    throw new DatasetError('empty', 'no batch is held out: there is nothing to measure the loss on');
+  const loss = sum / rows;
+  return {loss, error: rows < 2 ? null : Math.sqrt(Math.max(0, squares / rows - loss ** 2) / (rows - 1))};
+}
+
+/** Σ p log(p / q) over the last dimension. */
+function divergence(dense: tf.Tensor, sparse: tf.Tensor): tf.Tensor {
+  const [p, q] = [dense, sparse].map((values) => tf.clipByValue(values, SMALLEST, 1));
+  return tf.reshape(tf.sum(tf.mul(p, tf.sub(tf.log(p), tf.log(q))), -1), [-1]);
+}
+
+/** The same for independent probabilities, over an item's outputs. */
+function binaryDivergence(dense: tf.Tensor, sparse: tf.Tensor): tf.Tensor {
+  const [p, q] = [dense, sparse].map((values) => tf.clipByValue(values, 1e-7, 1 - 1e-7));
+  const part = (a: tf.Tensor, b: tf.Tensor) => tf.mul(a, tf.sub(tf.log(a), tf.log(b)));
+  const all = tf.add(part(p, q), part(tf.sub(1, p), tf.sub(1, q)));
+  return tf.sum(tf.reshape(all, [dense.shape[0], -1]), -1);
+}
+
+/** ||y' - y||² of an item over the mean ||y||² of the batch. */
+function squaredError(dense: tf.Tensor, sparse: tf.Tensor): tf.Tensor {
+  const [a, b] = [dense, sparse].map((values) => tf.reshape(values, [dense.shape[0], -1]));
+  const norm = tf.maximum(tf.mean(tf.sum(tf.square(a), -1)), 1e-30);
+  return tf.div(tf.sum(tf.squaredDifference(a, b), -1), norm);
+}
+
+/** The likeliest class of each item, int32 [items]; a single output is the probability of class 1. */
+function classesOf(outputs: tf.Tensor): tf.Tensor {
+  const rows = tf.reshape(outputs, [outputs.shape[0], -1]);
+  if (rows.shape[1] === 1) return tf.cast(tf.reshape(tf.greater(rows, 0.5), [-1]), 'int32');
+  return tf.cast(tf.argMax(rows, -1), 'int32');
+}
+
+function notFinite(index: number): DatasetError {
+  return new DatasetError(
+    'nan',
+    `batch ${index} makes the model give NaN or Infinity; remove or mend that batch`,
+    {
+      index,
+    },
+  );
+}
