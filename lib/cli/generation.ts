@@ -36,8 +36,8 @@ export function addGenerationOptions(command: Command, temperature: number): Com
     .addOption(
       new Option(
         '--prefill <POLICY>',
-        'which tokens are computed sparse. sparse: all; dense: generated ones, and the prompt dense; a number: all but ' +
-          'the first so many; sparse by default',
+        'which tokens are computed sparse. dense (default): generated ones, and the prompt dense; sparse: all; a number: ' +
+          'all but the first so many',
       ).argParser(parsePolicy),
     );
 }

@@ -17,7 +17,10 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal;
   /** Called for every token as it comes. */
   readonly onToken?: (token: GeneratedToken) => void;
-  /** Which tokens are computed sparse; `sparse` by default: all, as perplexities are measured. */
+  /**
+   * Which tokens are computed sparse. `dense` by default: generated ones, and the prompt dense. The text behind a dense
+   * prompt is predicted better (`npm run bench -- prefill`), and many tokens at once are no faster sparse.
+   */
   readonly prefill?: PrefillPolicy;
 }
 
@@ -47,7 +50,7 @@ const POLICIES: ReadonlySet<unknown> = new Set(['sparse', 'dense', undefined]);
 
 /** What the loop needs of the model. */
 export interface GenerationContext {
-  readonly session: DecoderSession;
+  readonly session: Pick<DecoderSession, 'prefill' | 'next'>;
   readonly tokenizer: TokenDecoder | null;
   readonly endTokens: ReadonlySet<number>;
   readonly contextLength: number;
@@ -65,7 +68,7 @@ export async function* generateTokens(
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, Generation, undefined> {
-  const {maxTokens = 256, signal, prefill = 'sparse'} = options;
+  const {maxTokens = 256, signal, prefill = 'dense'} = options;
   checkOptions(options, tokenizer);
   const sample = createSampler(options);
   const stream = tokenizer === null ? null : new TextStream(tokenizer, prompt);

@@ -390,13 +390,14 @@ describe('a language model', () => {
       int8.dispose();
     });
 
-    it('computes the prompt dense, or its first tokens, on request', async () => {
+    it('computes the prompt dense, or, on request, sparse but for its first tokens', async () => {
       const prompt = randomIds(40, 9);
-      const first = async (model: LanguageModel, prefill: 'sparse' | 'dense' | number) => {
+      const first = async (model: LanguageModel, prefill?: 'sparse' | 'dense' | number) => {
         return (await model.generate(prompt, {maxTokens: 1, prefill})).tokens[0];
       };
       const dense = await first(lm, 'sparse');
       expect(await first(sparse, 'dense')).to.equal(dense);
+      expect(await first(sparse)).to.equal(dense);
       expect(await first(sparse, prompt.length)).to.equal(dense);
       expect(await first(sparse, 0)).to.equal(await first(sparse, 'sparse'));
       const all = await sparse.generate(prompt, {maxTokens: 12, prefill: 1000});
