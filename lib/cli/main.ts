@@ -14,6 +14,7 @@ import {importCommand} from './commands/import.js';
 import {inspectCommand} from './commands/inspect.js';
 import {perplexityCommand} from './commands/perplexity.js';
 import {provisionCommand} from './commands/provision.js';
+import {reportCommand} from './commands/report.js';
 import {retargetCommand} from './commands/retarget.js';
 import {serveCommand} from './commands/serve.js';
 import {sparsifyCommand} from './commands/sparsify.js';
@@ -65,6 +66,7 @@ function createProgram(): Command {
     evaluateCommand(),
     retargetCommand(),
     benchCommand(),
+    reportCommand(),
     fetchCommand(),
     importCommand(),
     generateCommand(),

@@ -2,6 +2,7 @@
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
 import type {WeightReport} from '../model/compressible.js';
 import type {DenseReport} from '../model/inspect.js';
+import {describeBytes} from '../report/figures.js';
 import {formatTable, percent} from './table.js';
 
 /** The table of `inspect`. */
@@ -31,13 +32,6 @@ export function describeWeights(weights: readonly WeightReport[]): string {
   const stored = weights.reduce((sum, {bytes}) => sum + bytes, 0);
   const float = weights.reduce((sum, {shape}) => sum + 4 * shape.reduce((size, n) => size * n, 1), 0);
   return `${table}\n\n${describeBytes(stored)} in all, ${describeBytes(float)} as float32`;
-}
-
-/** `12.3 KB`, in powers of 1,000. */
-function describeBytes(bytes: number): string {
-  const units = ['B', 'KB', 'MB', 'GB'];
-  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }
 
 /** The table of `measureSparsity`. */

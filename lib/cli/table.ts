@@ -1,5 +1,7 @@
 /** @file Plain text tables: columns as wide as their widest cell, numbers to the right. */
 
+export {percent} from '../report/figures.js';
+
 /** One column: its title and the cell of a row. */
 export interface Column<T> {
   readonly title: string;
@@ -19,9 +21,4 @@ export function formatTable<T>(rows: readonly T[], columns: readonly Column<T>[]
         .trimEnd(),
     )
     .join('\n');
-}
-
-/** A share in [0, 1] as per cent. */
-export function percent(share: number, digits = 1): string {
-  return `${(100 * share).toFixed(digits)} %`;
 }

@@ -74,13 +74,23 @@ export class SparsifyingDense extends Dense {
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[], kwargs: Parameters<DenseLayer['call']>[1]): tf.Tensor {
+    this.invokeCallHook(inputs, kwargs);
+    return this.outputAt(onlyTensor(inputs), this.threshold!.read());
+  }
+
+  /**
+   * The layer's output if its threshold were another one.
+   *
+   * @param x float32 [..., K].
+   * @param threshold Scalar; -Infinity gives what the dense layer would.
+   */
+  outputAt(x: tf.Tensor, threshold: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      this.invokeCallHook(inputs, kwargs);
       const fused = fusedActivationOf(this.activation?.getClassName() ?? 'linear');
       const output = sparsifiedMatMul(
-        onlyTensor(inputs),
+        x,
         asInt8(this.kernel)?.matrix() ?? (this.kernel!.read() as tf.Tensor2D),
-        this.threshold!.read(),
+        threshold,
         {bias: this.bias?.read() as tf.Tensor1D | undefined, activation: fused ?? 'linear'},
       );
       return fused === undefined ? this.activation!.apply(output) : output;

@@ -1,4 +1,12 @@
 /** @file The part of the `tfjs-sparsify/llama` door that runs in browsers too: all but reading and writing files. */
+export {
+  ALLOCATION_SEQUENCES,
+  LANGUAGE_CALIBRATION,
+  allocateLanguageModel,
+  decodingSpeed,
+  perplexityLoss,
+  type AllocateTextOptions,
+} from './allocate.js';
 export type {Checkpoint, CheckpointTensor} from './checkpoint.js';
 export {ARCHITECTURES, type Architecture, type LlamaConfig} from './config.js';
 export {createDecoder} from './create-decoder.js';
@@ -15,6 +23,7 @@ export {
   type Prompt,
   type SaveModel,
 } from './language-model.js';
+export {measureDecodeLatency, type DecodeContestant, type DecodeLatencyOptions} from './decode-latency.js';
 export {registerLlamaLayers} from './layers/registry.js';
 export {loadWeights, type LoadWeightsOptions} from './load-weights.js';
 export type {NativeDecoderOptions, Storage} from './native-decoder.js';

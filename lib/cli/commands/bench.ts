@@ -1,19 +1,24 @@
 /** @file `tfjs-sparsify bench`: what sparsity does to the speed of a model on this machine, layer by layer. */
-import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
-import {toModelInputs} from '../../calibration/model-inputs.js';
-import {toBatches, type Batches} from '../../dataset.js';
 import {loadBackend} from '../../backend/load.js';
-import {DatasetError} from '../../errors.js';
 import {benchModel, type ModelBench} from '../../eval/bench-model.js';
 import type {LayerTimes} from '../../eval/layer-times.js';
-import {randomInputs} from '../../eval/random-inputs.js';
 import {checkModel} from '../../model/dense-layers.js';
-import {addTextOptions, isTextFile, openData, type TextOptions} from '../data.js';
+import {BENCH_SEQUENCE_LENGTH, openBenchInputs, type BenchInputOptions} from '../bench-inputs.js';
+import {addTextOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {countOption, jsonOption, numberOption} from '../options.js';
+import {stepsBeside} from '../model-card.js';
+import {describeMachine, thisStep} from '../origin.js';
 import {withProgress} from '../progress.js';
+import {
+  checkReportPath,
+  contentsOf,
+  reportOption,
+  writeReport,
+  type ReportOptions,
+} from '../report-option.js';
 import {formatTable, percent, type Column} from '../table.js';
 
 const HELP = `
@@ -39,17 +44,7 @@ Output of --json, one object:
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
-/** Thresholds are found on so many items, and on no more batches than that. */
-const CALIBRATION_ITEMS = 256;
-const CALIBRATION_BATCHES = 16;
-
-/** One token: what decoding gives a layer. */
-const BENCH_SEQUENCE_LENGTH = 1;
-
-interface BenchOptions extends BackendOptions, TextOptions {
-  readonly data?: string;
-  readonly scale?: number;
-  readonly rows: number;
+interface BenchOptions extends BackendOptions, BenchInputOptions, ReportOptions {
   readonly json?: boolean;
 }
 
@@ -66,6 +61,7 @@ export function benchCommand(): Command {
     .addOption(numberOption('--scale <FACTOR>', 'multiply the values of the file by this, as 0.00392'))
     .addOption(countOption('-r, --rows <N>', 'items in one prediction').default(1))
     .addOption(backendOption())
+    .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
   return addTextOptions(command, BENCH_SEQUENCE_LENGTH).action((path: string, options: BenchOptions) =>
@@ -74,71 +70,29 @@ export function benchCommand(): Command {
 }
 
 async function run(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {
+  await checkReportPath(options);
   const {name: backend} = await loadBackend({name: options.backend}); // before the model, which openModel puts on it
   const model = await openModel(path, {...options, signal});
   checkModel(model);
   const {rows} = options;
-  const inputs = await inputsOf(model, options);
+  const inputs = await openBenchInputs(model, options);
   try {
     const bench = await withProgress('timing', 'rounds', (onProgress) =>
       benchModel(model, inputs.tensors, inputs.calibration, {onProgress, signal}),
     );
     if (options.json === true) console.log(JSON.stringify({model: path, backend, rows, ...bench}, null, 2));
     else console.log(describe(bench, backend, rows));
+    await writeReport(options, async () =>
+      contentsOf(model, path, {
+        bench: {...bench, rows, on: describeMachine()},
+        steps: await stepsBeside(path),
+        measurement: await thisStep({models: [path], data: options.data}),
+      }),
+    );
   } finally {
     inputs.dispose();
     model.dispose();
   }
-}
-
-interface Inputs {
-  /** Of one prediction. */
-  readonly tensors: tf.Tensor[];
-  readonly calibration: Batches;
-  dispose(): void;
-}
-
-async function inputsOf(model: tf.LayersModel, options: BenchOptions): Promise<Inputs> {
-  const {data, scale, rows} = options;
-  if (data === undefined) {
-    const tensors = randomInputs(model, rows);
-    const calibration = randomInputs(model, CALIBRATION_ITEMS, 1000);
-    return {
-      tensors,
-      calibration: toBatches([calibration]),
-      dispose: () => tf.dispose([tensors, calibration]),
-    };
-  }
-  const batchSize = Math.max(rows, CALIBRATION_ITEMS / CALIBRATION_BATCHES);
-  const text = isTextFile(data)
-    ? {
-        sequences: CALIBRATION_ITEMS,
-        ...options,
-        sequenceLength: options.sequenceLength ?? BENCH_SEQUENCE_LENGTH,
-      }
-    : options;
-  const {sequenceLength, sequences} = text;
-  const limits = {batches: CALIBRATION_BATCHES, sequenceLength, sequences};
-  const calibration = await openData(model, {data, scale, batchSize, ...limits});
-  for await (const batch of calibration.getInferenceData()) {
-    const item = toModelInputs(model, batch, 0);
-    try {
-      const items = item.tensors[0].shape[0];
-      if (items < rows) {
-        throw new DatasetError(
-          'too-few-items',
-          `--rows is ${rows}, and the first batch of ${data} has ${items} item${items === 1 ? '' : 's'}: ask for at most ` +
-            'as many',
-          {rows, items},
-        );
-      }
-      const tensors = item.tensors.map((tensor) => tf.slice(tensor, 0, rows));
-      return {tensors, calibration, dispose: () => tf.dispose(tensors)};
-    } finally {
-      item.dispose();
-    }
-  }
-  throw new DatasetError('empty', `${data} is empty: there is nothing to time the model on`);
 }
 
 function describe(bench: ModelBench, backend: string, rows: number): string {

@@ -5,6 +5,7 @@ import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {INT8_MODES, type Int8Mode} from '../../quantization/int8.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
+import {describeSaved, stepsFrom} from '../model-card.js';
 import {ignoreOption, ignoredScopeOf, int8ModeOption, jsonOption} from '../options.js';
 import {withProgress} from '../progress.js';
 import {describeWeights} from '../report.js';
@@ -56,7 +57,9 @@ async function run(path: string, options: CompressCommandOptions, signal: AbortS
   await withProgress('compressing', 'weights', (onProgress) =>
     compressWeights(model, {mode, ignoredScope: ignoredScopeOf(ignore), inPlace: true, onProgress, signal}),
   );
+  const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
+  await describeSaved(model, out, {steps});
   const weights = inspectWeights(model);
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, weights}, null, 2));

@@ -2,6 +2,7 @@
  * @file `tfjs-sparsify evaluate`: quality, actual sparsity and latency of a model, beside a baseline if given; of a
  * language model on text, perplexity beside the dense model's.
  */
+import {basename} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
 import {compareWithDense, type LanguageModel} from '../../../models/llama/index.js';
@@ -13,12 +14,25 @@ import {measureSparsity, type LayerSparsity} from '../../eval/measure-sparsity.j
 import {measureQuality, type Quality} from '../../eval/quality.js';
 import {readLabels} from '../../io/labels.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
+import {inspect} from '../../model/inspect.js';
+import {formatsOf} from '../../report/summary-figures.js';
 import {addDataOptions, isTextFile, openData, readText, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openLanguageModel, openModel, type BackendOptions} from '../model.js';
+import {stepsBeside} from '../model-card.js';
 import {jsonOption} from '../options.js';
+import {describeMachine, thisStep} from '../origin.js';
 import {withProgress} from '../progress.js';
 import {describeSparsity} from '../report.js';
+import {
+  checkReportPath,
+  contentsOf,
+  modelName,
+  reportOption,
+  writeReport,
+  type ReportOptions,
+} from '../report-option.js';
+import {comparisonTable, labelledTable, sparsityOn, type Named} from '../report-tables.js';
 import {formatTable, percent} from '../table.js';
 import {WINDOWS_HELP, addWindowOptions, describeComparison, type WindowCommandOptions} from '../windows.js';
 
@@ -47,7 +61,7 @@ and on text:
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
-interface EvaluateOptions extends DataOptions, BackendOptions, WindowCommandOptions {
+interface EvaluateOptions extends DataOptions, BackendOptions, WindowCommandOptions, ReportOptions {
   readonly labels?: string;
   readonly baseline?: string;
   readonly json?: boolean;
@@ -67,6 +81,7 @@ export function evaluateCommand(): Command {
     .option('-l, --labels <FILE>', 'what the model should give: .npy, .npz or .jsonl; not with text')
     .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
     .addOption(backendOption())
+    .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
   return addWindowOptions(addDataOptions(command, 'data that calibration never saw')).action(
@@ -86,6 +101,7 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
     );
   }
   checkNoWindows(options);
+  await checkReportPath(options);
   const labels = await readLabels(options.labels);
   const models: tf.LayersModel[] = [];
   for (const path of paths) models.push(await openModel(path, {...options, signal}));
@@ -103,7 +119,6 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
   const sparsity = await sparsityOf(model, data, signal);
   const latencies = await latencyOfOneItem(models, data);
   signal.throwIfAborted();
-  models.forEach((model) => model.dispose());
 
   const evaluations = qualities.map((quality, i) => ({
     model: paths[i],
@@ -112,6 +127,27 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
   }));
   if (options.json === true) console.log(JSON.stringify({models: evaluations, sparsity}, null, 2));
   else console.log(describe(evaluations, sparsity));
+  await writeReport(options, async () => {
+    const name = basename(options.data);
+    const rows = evaluations.map((row, i) => ({...named(row.model, models[i]), ...row}));
+    return contentsOf(model, path, {
+      quality: labelledTable(rows, sparsity, name),
+      latency: {
+        of: 'prediction',
+        rows: rows.map(({name, latencyMs: ms}, i) => ({name, ms, isDense: rows.length > 1 && i === 0})),
+        on: `one item, ${describeMachine()}`,
+      },
+      sparsity: sparsity.length === 0 ? null : {layers: sparsity, on: `on ${name}`},
+      steps: await stepsBeside(path),
+      measurement: await thisStep({models: paths, data: options.data, labels: options.labels}),
+    });
+  });
+  models.forEach((model) => model.dispose());
+}
+
+/** A model as the tables of a report have it. */
+function named(path: string, model: tf.LayersModel): Named {
+  return {name: modelName(path), weights: formatsOf(inspect(model))};
 }
 
 function onlyOne(paths: readonly string[]): string {
@@ -136,6 +172,7 @@ async function runOnText(
       '--labels, --batches and --batch-size do not concern text: see --windows',
     );
   }
+  await checkReportPath(options);
   const text = await readText(data);
   const opened: LanguageModel[] = [];
   try {
@@ -151,6 +188,17 @@ async function runOnText(
       compareWithDense(models, text, {baseline, windows, protocol, contextLength, onProgress, signal}),
     );
     console.log(json === true ? JSON.stringify(comparison, null, 2) : describeComparison(comparison));
+    await writeReport(options, async () => {
+      const path = paths[paths.length - 1];
+      const quality = comparisonTable(comparison, basename(data));
+      const inputs = options.baseline === undefined ? paths : [options.baseline, ...paths];
+      return contentsOf(models[models.length - 1].model, path, {
+        quality,
+        sparsity: sparsityOn(comparison.sparsity, quality),
+        steps: await stepsBeside(path),
+        measurement: await thisStep({models: inputs, data}),
+      });
+    });
   } finally {
     for (const lm of opened) lm.dispose();
   }

@@ -1,11 +1,26 @@
 /** @file `tfjs-sparsify perplexity`: how well a language model predicts a text. */
+import {basename} from 'node:path';
 import {Command} from 'commander';
 import type {Perplexity} from '../../../models/llama/index.js';
+import {inspect} from '../../model/inspect.js';
+import type {ReportContents} from '../../report/contents.js';
+import {formatsOf} from '../../report/summary-figures.js';
 import {readText} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../options.js';
+import {stepsBeside} from '../model-card.js';
+import {thisStep} from '../origin.js';
 import {withProgress} from '../progress.js';
+import {
+  checkReportPath,
+  contentsOf,
+  modelName,
+  reportOption,
+  writeReport,
+  type ReportOptions,
+} from '../report-option.js';
+import {perplexityTable, sparsityOn} from '../report-tables.js';
 import {formatTable, percent} from '../table.js';
 import {
   WINDOWS_HELP,
@@ -32,7 +47,7 @@ Output of --json, one object:
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
-interface PerplexityCommandOptions extends WindowCommandOptions, BackendOptions {
+interface PerplexityCommandOptions extends WindowCommandOptions, BackendOptions, ReportOptions {
   readonly data: string;
   readonly baseline?: string;
   readonly json?: boolean;
@@ -52,6 +67,7 @@ export function perplexityCommand(): Command {
   return addWindowOptions(command)
     .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
     .addOption(backendOption())
+    .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP)
     .action((paths: string[], options: PerplexityCommandOptions) =>
@@ -66,19 +82,36 @@ async function run(
 ): Promise<void> {
   const {data, baseline, windows, protocol, contextLength, json} = options;
   const text = await readText(data);
+  await checkReportPath(options);
   const models: ModelPerplexity[] = [];
-  for (const model of baseline === undefined ? paths : [baseline, ...paths]) {
+  const named = baseline === undefined ? paths : [baseline, ...paths];
+  const weights: string[] = [];
+  let contents: ReportContents | null = null;
+  for (const model of named) {
     const lm = await openLanguageModel(model, {...options, signal});
     try {
       const result = await withProgress(`scoring ${model}`, 'windows', (onProgress) =>
         lm.perplexity(text, {windows, protocol, contextLength, onProgress, signal}),
       );
       models.push({model, ...result});
+      weights.push(formatsOf(inspect(lm.model)));
+      if (models.length === named.length && options.report !== undefined) {
+        const quality = perplexityTable(
+          models.map((row, i) => ({name: modelName(row.model), weights: weights[i], ...row})),
+          basename(data),
+        );
+        const found = {quality, sparsity: sparsityOn(result.sparsity, quality)};
+        contents = contentsOf(lm.model, model, {...found, steps: await stepsBeside(model)});
+      }
     } finally {
       lm.dispose();
     }
   }
   console.log(json === true ? JSON.stringify({models}, null, 2) : describe(models));
+  await writeReport(options, async () => ({
+    ...contents!,
+    measurement: await thisStep({models: named, data}),
+  }));
 }
 
 function describe(models: readonly ModelPerplexity[]): string {

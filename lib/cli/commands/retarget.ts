@@ -4,7 +4,9 @@ import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {retarget} from '../../sparsify.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
+import {describeSaved, stepsFrom} from '../model-card.js';
 import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
+import {checkReportPath, reportOption, type ReportOptions} from '../report-option.js';
 import {describeLayers, layersJson} from '../report.js';
 
 const HELP = `
@@ -17,7 +19,7 @@ Output of --json, one object:
 
 Exit code: 0, or 1 if the run failed (the model holds no statistics, say), 2 on wrong use, 130 after Ctrl-C.`;
 
-interface RetargetCommandOptions extends BackendOptions {
+interface RetargetCommandOptions extends BackendOptions, ReportOptions {
   readonly target: readonly TargetOption[];
   readonly ignore?: readonly string[];
   readonly out: string;
@@ -33,6 +35,7 @@ export function retargetCommand(): Command {
     .addOption(ignoreOption())
     .requiredOption('-o, --out <DIR>', 'folder for the result; may be that of the model')
     .addOption(backendOption())
+    .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP)
     .action((path: string, options: RetargetCommandOptions) =>
@@ -43,9 +46,12 @@ export function retargetCommand(): Command {
 async function run(path: string, options: RetargetCommandOptions, signal: AbortSignal): Promise<void> {
   const {target, ignore, out, json} = options;
   await checkSavePath(out);
+  await checkReportPath(options);
   const model = await openModel(path, {...options, signal});
   const layers = retarget(model, {targetSparsityByScope: target, ignoredScope: ignoredScopeOf(ignore)});
+  const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
+  await describeSaved(model, out, {steps}, options);
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
   else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);

@@ -1,0 +1,42 @@
+/** @file The histogram of one layer's |x|, small: what its threshold masks in one colour, what it keeps in another. */
+import type {Html} from '../html.js';
+import type {HistogramBins} from '../histogram-bins.js';
+import type {Pen} from '../pen.js';
+
+const WIDTH = 160;
+const HEIGHT = 64;
+
+/** Draws the density of the values that are not zero; null if all are. */
+export function drawHistogram(
+  pen: Pen,
+  label: string,
+  {bins}: HistogramBins,
+  threshold: number | null,
+): Html | null {
+  if (bins.length === 0) return null;
+  const {plot} = pen;
+  const end = bins[bins.length - 1].to;
+  const outline = (isMasked: boolean) => {
+    const own = bins.filter((bin) => bin.isMasked === isMasked);
+    return own.flatMap(({from, to, share}) => {
+      const density = share / (to - from);
+      return [
+        {x: from, density},
+        {x: to, density},
+      ];
+    });
+  };
+  const outlined = {x: 'x', y1: 0, y2: 'density'}; // with y alone, points at one x would be stacked
+  const isShown = threshold !== null && threshold >= 0 && threshold <= end;
+  return pen.draw(label, {
+    ...{width: WIDTH, height: HEIGHT, marginTop: 3, marginLeft: 2, marginRight: 2, marginBottom: 2},
+    x: {domain: [0, end], axis: null},
+    y: {axis: null, zero: true},
+    marks: [
+      plot.areaY(outline(true), {...outlined, fill: 'var(--masked)'}),
+      plot.areaY(outline(false), {...outlined, fill: 'var(--accent)', fillOpacity: 0.75}),
+      plot.ruleY([0], {stroke: 'var(--line)'}),
+      ...(isShown ? [plot.ruleX([threshold], {stroke: 'var(--ink)', strokeWidth: 1.5})] : []),
+    ],
+  });
+}

@@ -1,0 +1,52 @@
+/** @file What several layers come to together: the figures that the head of a report and a model card have in common. */
+import type {ReportLayer} from './contents.js';
+import {meanOf} from './figures.js';
+
+/** The layers that are sparsified, taken together. */
+export interface SparsitySummary {
+  readonly sparsified: number;
+  readonly dense: number;
+  /** Mean over the sparsified layers, in [0, 1], each counted once; null where a layer's is unknown. */
+  readonly target: number | null;
+  readonly actual: number | null;
+}
+
+/** How sparse the sparsified layers are on average. */
+export function sparsitySummary(layers: readonly ReportLayer[]): SparsitySummary {
+  const sparsified = layers.filter((layer) => layer.sparsified);
+  return {
+    sparsified: sparsified.length,
+    dense: layers.length - sparsified.length,
+    target: meanIfAll(sparsified.map(({target}) => target)),
+    actual: meanIfAll(sparsified.map(({actual}) => actual)),
+  };
+}
+
+/** Bytes of Dense kernels that one row of input reads. */
+export interface BytesRead {
+  readonly dense: number;
+  /** Where rows of masked inputs are skipped. */
+  readonly sparse: number;
+}
+
+/**
+ * What one row (a token, an item) reads of the layers' kernels: masked inputs need no row of the kernel.
+ *
+ * @returns Null if the actual sparsity of a sparsified layer is unknown.
+ */
+export function bytesRead(layers: readonly ReportLayer[]): BytesRead | null {
+  if (layers.some(({sparsified, actual}) => sparsified && actual === null)) return null;
+  const dense = layers.reduce((sum, {bytes}) => sum + bytes, 0);
+  const sparse = layers.reduce((sum, {bytes, actual}) => sum + bytes * (1 - (actual ?? 0)), 0);
+  return {dense, sparse};
+}
+
+/** The formats of the kernels: `int8_asym`, or several. */
+export function formatsOf(layers: readonly {readonly format: string}[]): string {
+  return [...new Set(layers.map(({format}) => format))].join(', ');
+}
+
+function meanIfAll(values: readonly (number | null)[]): number | null {
+  const known = values.flatMap((value) => value ?? []);
+  return known.length < values.length ? null : meanOf(known);
+}
