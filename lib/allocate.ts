@@ -65,6 +65,8 @@ export interface AllocateOptions extends AllocationMeasures {
   readonly weighting?: AllocationWeighting;
   /** How thresholds are found for what is measured, and which tokens count; calibrate alike afterwards. `pooled` by default. */
   readonly calibration?: CalibrationMethod | CalibrationOptions;
+  /** Data to probe on; the data set by default. */
+  readonly probeData?: Batches | DataSource<unknown>;
   /** Rows that probes compare, at least: tokens of a language model, items of another. 128 by default. */
   readonly probeRows?: number;
   readonly onProgress?: (progress: AllocationProgress) => void;
@@ -142,7 +144,8 @@ async function methodOf(
   batches: Batches | null,
   options: AllocateOptions,
 ): Promise<{probes: ProbeErrors | null; spread: Spread}> {
-  const {calibration, probeRows: rows, signal} = options;
+  const {calibration, probeData, probeRows: rows, signal} = options;
+  const probed = probeData === undefined ? batches : toBatches(probeData);
   const {tokenMask, skipLeadingTokens} = typeof calibration === 'object' ? calibration : {};
   const running: RunOptions = {
     tokenMask,
@@ -154,15 +157,15 @@ async function methodOf(
     case 'uniform':
       return {probes: null, spread: uniformSpread(layers)};
     case 'greedy': {
-      const data = dataOf(batches, 'method "greedy"');
+      const data = dataOf(probed, 'method "greedy"');
       return {probes: null, spread: await greedySpread(model, layers, data, running)};
     }
     case 'local': {
       const paths = new Set(layers.map(({path}) => path));
       const probes =
-        batches === null
+        probed === null
           ? savedProbes(model, paths)
-          : await probeLayers(model, paths, batches, {...running, rows});
+          : await probeLayers(model, paths, probed, {...running, rows});
       return {probes, spread: lawSpread(layers, probes)};
     }
   }

@@ -87,7 +87,9 @@ export class DenseSegment {
     try {
       for (const [i, tensor] of this.plan.to.entries()) {
         const errors = tf.tidy(() => {
-          const [a, b] = [masked[i], this.values.get(tensor)!].map((value) => beforeSaturation(tensor, value));
+          const [a, b] = [masked[i], this.values.get(tensor)!].map((value) =>
+            beforeSaturation(tensor, value),
+          );
           return relativeErrors(a, b);
         });
         const values = (await errors.data()) as Float32Array;

@@ -244,17 +244,27 @@ export class LanguageModel {
   /**
    * A text as a data set for `sparsifyActivations`: the ids of the whole text, in equal pieces.
    *
-   * @param text Raw WikiText is detokenised; or token ids.
+   * @param text Raw WikiText is detokenised; or token ids. Several texts take turns, piece by piece.
    * @throws {DatasetError} `too-short`; {SparsifyError} `no-tokenizer`, `bad-option`, `bad-token`.
    */
-  dataset(text: string | readonly number[], options?: TextDatasetOptions): Batches {
-    if (typeof text !== 'string') {
+  dataset(text: string | readonly string[] | readonly number[], options?: TextDatasetOptions): Batches {
+    return textDataset(this.idsOf(text), options);
+  }
+
+  /**
+   * The ids of a text without special tokens, or of each of several.
+   *
+   * @param text Raw WikiText is detokenised; or token ids.
+   * @throws {SparsifyError} `no-tokenizer`, `bad-token`.
+   */
+  idsOf(text: string | readonly string[] | readonly number[]): (readonly number[])[] {
+    if (typeof text !== 'string' && isIds(text)) {
       this.checkIds(text, Infinity);
-      return textDataset(text, options);
+      return [text];
     }
     const tokenizer = this.needTokenizer('calibration on text');
-    const plain = isWikiText(text) ? detokenize(text) : text;
-    return textDataset(tokenizer.encode(plain), options);
+    const texts = typeof text === 'string' ? [text] : text;
+    return texts.map((one) => tokenizer.encode(isWikiText(one) ? detokenize(one) : one));
   }
 
   /** A decoder of the model as it is now: native where there is one. The caller disposes it. */
@@ -333,8 +343,12 @@ export class LanguageModel {
     );
   }
 
-  /** What stands before the first token of a text: as the harness has it, beginning of text, else end of text. */
-  private prefixToken(): number {
+  /**
+   * What stands before the first token of a text: as the harness has it, beginning of text, else end of text.
+   *
+   * @throws {ModelError} `no-prefix-token`.
+   */
+  prefixToken(): number {
     const {bosTokenId, eosTokenIds} = this.config;
     const prefix = bosTokenId ?? eosTokenIds[0];
     if (prefix !== undefined) return prefix;
@@ -368,7 +382,7 @@ function weightData(model: tf.LayersModel): object[] {
   return model.weights.map((weight) => weight.read().dataId);
 }
 
-function isIds(prompt: readonly ChatMessage[] | readonly number[]): prompt is readonly number[] {
+function isIds(prompt: readonly (ChatMessage | string)[] | readonly number[]): prompt is readonly number[] {
   return prompt.every((entry) => typeof entry === 'number');
 }
 

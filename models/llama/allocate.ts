@@ -1,0 +1,157 @@
+/** @file Allocation for a language model and a text: what is held out, what a loss is, and how fast tokens come. */
+import {allocateSparsity, type AllocateOptions} from '../../lib/allocate.js';
+import type {Allocation} from '../../lib/allocation/contract.js';
+import type {LossMeasure, SpeedMeasure} from '../../lib/allocation/measures.js';
+import type {CalibrationOptions} from '../../lib/calibration/calibrate.js';
+import {DatasetError} from '../../lib/errors.js';
+import {TargetScope} from '../../lib/scope/target-scope.js';
+import {measureDecodeLatency} from './decode-latency.js';
+import type {LanguageModel} from './language-model.js';
+import {PROJECTIONS} from './projections.js';
+import {textDataset} from './text-dataset.js';
+import {tokenChunks, type Window} from './windows.js';
+
+/**
+ * How thresholds of language models are found unless one says otherwise: layer by layer, the first position of a sequence
+ * left out, whose activations are of another kind; it is masked all the same.
+ */
+export const LANGUAGE_CALIBRATION: CalibrationOptions = {method: 'sequential', skipLeadingTokens: 1};
+
+/** Tokens that thresholds are found on: more change them by less than texts differ. */
+export const ALLOCATION_SEQUENCES = {sequences: 8, sequenceLength: 256} as const;
+
+export interface AllocateTextOptions extends Omit<AllocateOptions, 'heldOut' | 'labels'> {
+  /** Sequences of the text to calibrate on; 8 by default. The first one is probed. */
+  readonly sequences?: number;
+  /** Tokens of a sequence; 256 by default. */
+  readonly sequenceLength?: number;
+  /** Tokens at the end of the text that a loss is measured on, at most; 8,192 by default. */
+  readonly heldOutTokens?: number;
+}
+
+/** Tokens of a sequence that is probed: more gain nothing. */
+const PROBED_TOKENS = 128;
+const HELD_OUT_TOKENS = 8192;
+const HELD_OUT_WINDOW = 1024;
+const LEAST_HELD_OUT = 256;
+
+/**
+ * `allocateSparsity` for a language model: the loss is relative perplexity on the end of the text, the speed that of
+ * decoding one token, and all projections of the decoder blocks share the sparsity unless `scopes` says otherwise.
+ *
+ * @param text As for `LanguageModel.dataset`; its first sequences calibrate, its end is held out.
+ * @returns Calibrate in the same way: `lm.dataset(text, ALLOCATION_SEQUENCES)` with `calibration: LANGUAGE_CALIBRATION`.
+ * @throws As `allocateSparsity`; {DatasetError} `too-short` if too little text is left to measure a loss on.
+ * @example
+ * const allocation = await allocateLanguageModel(lm, text, {target: {maxLoss: 0.02}});
+ * const sparse = await sparsifyActivations(lm.model, lm.dataset(text, ALLOCATION_SEQUENCES), {
+ *   targetSparsityByScope: allocation,
+ *   calibration: LANGUAGE_CALIBRATION,
+ * });
+ */
+export async function allocateLanguageModel(
+  lm: LanguageModel,
+  text: string | readonly string[] | readonly number[],
+  options: AllocateTextOptions,
+): Promise<Allocation> {
+  const {
+    sequences = ALLOCATION_SEQUENCES.sequences,
+    sequenceLength = ALLOCATION_SEQUENCES.sequenceLength,
+    heldOutTokens = HELD_OUT_TOKENS,
+    ...rest
+  } = options;
+  const texts = lm.idsOf(text);
+  const dataset = textDataset(texts, {sequences, sequenceLength});
+  const asksLoss = typeof options.target === 'object' && options.target.maxLoss !== undefined;
+  const used = Math.ceil(sequences / texts.length) * sequenceLength;
+  return allocateSparsity(lm.model, dataset, {
+    scopes: new TargetScope({patterns: [PROJECTIONS.all]}),
+    calibration: LANGUAGE_CALIBRATION,
+    probeData: textDataset(texts, {sequences: 1, sequenceLength: Math.min(PROBED_TOKENS, sequenceLength)}),
+    speed: decodingSpeed(lm),
+    ...(asksLoss
+      ? {loss: perplexityLoss(lm, heldOutWindows(texts, used, heldOutTokens, lm.prefixToken()))}
+      : {}),
+    ...rest,
+  });
+}
+
+/**
+ * Relative perplexity over windows, which are scored token by token, dense and sparse.
+ *
+ * @param lm The dense model, or one whose thresholds are then off; must outlive the measure.
+ */
+export function perplexityLoss(lm: LanguageModel, windows: readonly Window[]): LossMeasure {
+  let dense: Float32Array[] | null = null;
+  const scores = async (
+    model: LanguageModel,
+    isDense: boolean,
+    {onProgress, signal}: Parameters<LossMeasure['measure']>[1] = {},
+  ): Promise<Float32Array[]> => {
+    const decoder = model.decoder();
+    const result: Float32Array[] = [];
+    try {
+      for (const {tokens, targets} of windows) {
+        signal?.throwIfAborted();
+        decoder.truncate(0);
+        result.push(Float32Array.from(await decoder.score(tokens, targets, {dense: isDense})));
+        onProgress?.({done: result.length, total: windows.length});
+      }
+      return result;
+    } finally {
+      decoder.dispose();
+    }
+  };
+  return {
+    metric: 'relative perplexity',
+    async measure(sparse, options) {
+      dense ??= await scores(lm, true, options);
+      const got = await scores(lm.withModel(sparse), false, options);
+      let [count, sum, squares] = [0, 0, 0];
+      for (const [i, window] of got.entries()) {
+        for (const [j, score] of window.entries()) {
+          const difference = dense[i][j] - score;
+          [count, sum, squares] = [count + 1, sum + difference, squares + difference ** 2];
+        }
+      }
+      const mean = sum / count;
+      const error = Math.sqrt(Math.max(0, squares / count - mean ** 2) / Math.max(1, count - 1));
+      return {loss: Math.expm1(mean), error: error * Math.exp(mean)};
+    },
+  };
+}
+
+/** Milliseconds of a token while decoding. */
+export function decodingSpeed(lm: LanguageModel): SpeedMeasure {
+  return {
+    async measure(sparse, {signal} = {}) {
+      const [denseMs, ms] = await measureDecodeLatency(
+        [
+          {lm, dense: true},
+          {lm: lm.withModel(sparse), dense: false},
+        ],
+        {signal},
+      );
+      return {denseMs, ms};
+    },
+  };
+}
+
+/** The ends of texts in windows, none of which overlaps with the first `used` tokens of a text. */
+function heldOutWindows(
+  texts: readonly (readonly number[])[],
+  used: number,
+  most: number,
+  prefix: number,
+): Window[] {
+  const each = Math.floor(most / texts.length);
+  const ends = texts.map((ids) => ids.slice(Math.max(used, ids.length - each)));
+  const tokens = ends.reduce((sum, {length}) => sum + length, 0);
+  if (tokens >= LEAST_HELD_OUT) return ends.flatMap((ids) => tokenChunks(ids, prefix, HELD_OUT_WINDOW - 1));
+  throw new DatasetError(
+    'too-short',
+    `${tokens} tokens of the text are left to measure a loss on, after ${used} of each text for calibration; at least ` +
+      `${LEAST_HELD_OUT} are needed, and thousands are better: give more text, or fewer sequences`,
+    {tokens},
+  );
+}
