@@ -12,7 +12,8 @@ import {
 type Check = (value: unknown) => boolean;
 
 const CHECKS: Readonly<Record<TensorType, readonly [check: Check, allowed: string]>> = {
-  float32: [(value) => typeof value === 'number' && Number.isFinite(value), 'a finite number'],
+  // What is finite as JSON may not be as float32.
+  float32: [(value) => typeof value === 'number' && Number.isFinite(Math.fround(value)), 'a finite number'],
   int32: [(value) => typeof value === 'number' && value === (value | 0), 'a whole number of 32 bits'],
   bool: [(value) => typeof value === 'boolean', 'true or false'],
 };

@@ -50,6 +50,8 @@ export interface HttpOptions {
   readonly apiKeys?: readonly string[];
   /** Largest body in bytes; 32 MiB by default. */
   readonly bodyLimit?: number;
+  /** Headers that take longer end the connection with 408. Default 10,000. */
+  readonly headersTimeoutMs?: number;
   /** Origins whose pages may use the server, or `*`; by default none. */
   readonly cors?: readonly string[];
   /** Certificate and key, PEM. */
@@ -82,6 +84,7 @@ export const DEFAULT_POOL: Required<Omit<WorkerOptions, 'backend'>> = {
 };
 
 export const DEFAULT_BODY_LIMIT = 32 * 1024 ** 2;
+export const DEFAULT_HEADERS_TIMEOUT_MS = 10_000;
 export const DEFAULT_POLL_MS = 1000;
 
 /** Names are parts of URLs and labels of metrics. */
@@ -101,7 +104,8 @@ export function checkOptions({models, queue = {}, pool = {}, http = {}}: ServerO
     }
     if (names.indexOf(name) !== i) throw badOption('the name of two models', name, 'different for each');
   }
-  const counts = {...queue, ...pool, bodyLimit: http.bodyLimit} as Record<
+  const {bodyLimit, headersTimeoutMs} = http;
+  const counts = {...queue, ...pool, bodyLimit, headersTimeoutMs} as Record<
     string,
     number | string | undefined
   >;

@@ -156,6 +156,12 @@ export class Repository {
       const latest = Math.max(...found.keys());
       const served = this.versions.get(model.name)!;
       const pinned = new Set(Object.values(model.labels ?? {}));
+      for (const entry of served.values()) {
+        if (entry.state === 'available' && !this.pool.wants(entry.key)) {
+          this.failed(entry, 'it ended the workers that were to load it again');
+          void this.pool.unload(entry.key); // from a worker that still has it
+        }
+      }
       for (const [version, path] of found) {
         if (this.isClosed) return;
         const isWanted = model.versions === 'all' || version === latest || pinned.has(version);
@@ -189,13 +195,18 @@ export class Repository {
       this.failures.delete(`${model}/${version}`);
       this.log.info({model, version}, 'model is ready');
     } catch (error) {
-      entry.state = 'failed';
-      entry.error = error instanceof Error ? error.message : String(error);
-      const count = (this.failures.get(`${model}/${version}`)?.count ?? 0) + 1;
-      const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (count - 1));
-      this.failures.set(`${model}/${version}`, {count, until: performance.now() + wait});
-      this.log.error({model, version, reason: entry.error, retryInMs: wait}, 'model cannot be loaded');
+      this.failed(entry, error instanceof Error ? error.message : String(error));
     }
+  }
+
+  private failed(entry: ModelVersion, reason: string): void {
+    const {model, version} = entry;
+    entry.state = 'failed';
+    entry.error = reason;
+    const count = (this.failures.get(`${model}/${version}`)?.count ?? 0) + 1;
+    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (count - 1));
+    this.failures.set(`${model}/${version}`, {count, until: performance.now() + wait});
+    this.log.error({model, version, reason, retryInMs: wait}, 'model cannot be loaded');
   }
 
   /** A version that failed is tried again: its files may have been on their way. */

@@ -3,6 +3,7 @@ import type {FastifyReply, FastifyRequest} from 'fastify';
 import type {Static, TSchema} from 'typebox';
 import {Compile} from 'typebox/compile';
 import {ServeError, badRequest} from './errors.js';
+import {checkJsonCost} from './json-limits.js';
 import type {Dispatcher} from './dispatcher.js';
 import type {Metrics} from './metrics.js';
 import type {Repository} from './repository.js';
@@ -26,7 +27,9 @@ export type Protocol = 'tensorflow-serving' | 'open-inference' | 'openai' | 'non
 
 /** Parses a body that need not say that it is JSON: `curl -d` says it is a form. */
 export function parseJson(body: unknown): unknown {
-  const text = Buffer.isBuffer(body) ? body.toString('utf8') : '';
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
+  checkJsonCost(bytes);
+  const text = bytes.toString('utf8');
   if (text === '') throw badRequest('the body is empty; it must be a JSON object');
   try {
     return JSON.parse(text);

@@ -14,10 +14,12 @@ import Fastify, {
 import {keyCheck} from './access.js';
 import {Dispatcher} from './dispatcher.js';
 import {ServeError} from './errors.js';
+import type {ActualSparsity} from './messages.js';
 import {Metrics} from './metrics.js';
 import {
   checkOptions,
   DEFAULT_BODY_LIMIT,
+  DEFAULT_HEADERS_TIMEOUT_MS,
   DEFAULT_POLL_MS,
   DEFAULT_POOL,
   DEFAULT_QUEUE,
@@ -29,11 +31,10 @@ import {openInference} from './protocols/open-inference.js';
 import {tensorFlowServing} from './protocols/tensorflow-serving.js';
 import {Repository} from './repository.js';
 import {errorHandler, plainError, type Protocol, type Services} from './request.js';
+import {statusPage} from './status-page/routes.js';
 import {WorkerPool} from './worker-pool.js';
 
-/** Headers that come slower than this end the connection. */
-const HEADERS_TIMEOUT_MS = 10_000;
-/** Bodies too. */
+/** A request that comes slower than this, body and all, ends the connection. */
 const REQUEST_TIMEOUT_MS = 60_000;
 const TIMEOUT_CHECK_MS = 1000;
 const DRAIN_POLL_MS = 20;
@@ -81,10 +82,11 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const {backend = null, ...poolOptions} = {...DEFAULT_POOL, ...options.pool};
   const {workers, hangMs, ...settings} = poolOptions;
   const fastify = createFastify(http);
+  const sparsity = new Map<string, ActualSparsity>();
   const metrics: Metrics = new Metrics({
     queues: () => dispatcher.waiting(),
-    workers: () => [...pool.workers].map(({pid = 0, health}) => ({pid, ...health})),
-    isReady: () => repository.isReady && !isDraining,
+    workers: () => workersHealth(),
+    isReady: () => isReady(),
   });
   const pool: WorkerPool = new WorkerPool(
     workers,
@@ -92,7 +94,11 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     hangMs,
     {
       onFree: () => dispatcher.pump(),
-      onSparsity: (key, sparsity) => metrics.sparsified(key.slice(0, key.indexOf('/')), sparsity),
+      onSparsity: (key, measured) => {
+        const model = key.slice(0, key.indexOf('/'));
+        sparsity.set(model, measured);
+        metrics.sparsified(model, measured);
+      },
       onRestart: () => metrics.restarted(),
     },
     fastify.log,
@@ -103,6 +109,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const repository: Repository = new Repository(options.models, pool, pollMs, fastify.log);
   let isDraining = false;
   let running = 0;
+  const workersHealth = () => [...pool.workers].map(({pid = 0, health}) => ({pid, ...health}));
+  const isReady = () => repository.isReady && !isDraining;
 
   const {version} = createRequire(import.meta.url)('tfjs-sparsify/package.json') as {version: string};
   const services: Services = {repository, dispatcher, metrics};
@@ -112,6 +120,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     done();
   });
   addHooks(fastify, http, metrics);
+  statusPage(fastify, {...services, version, isReady, workers: workersHealth, sparsity});
   await fastify.register((scope) => openAi(scope, services));
   await fastify.register((scope) => tensorFlowServing(scope, services));
   await fastify.register((scope) =>
@@ -119,7 +128,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   );
   fastify.get('/healthz', () => ({live: true}));
   fastify.get('/readyz', (_request, reply) => {
-    const ready = repository.isReady && !isDraining;
+    const ready = isReady();
     return reply.code(ready ? 200 : 503).send({ready});
   });
   fastify.get('/metrics', async (_request, reply) => {
@@ -158,7 +167,12 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function createFastify({bodyLimit = DEFAULT_BODY_LIMIT, log = false, tls}: HttpOptions): FastifyInstance {
+function createFastify({
+  bodyLimit = DEFAULT_BODY_LIMIT,
+  headersTimeoutMs = DEFAULT_HEADERS_TIMEOUT_MS,
+  log = false,
+  tls,
+}: HttpOptions): FastifyInstance {
   const options: FastifyServerOptions = {
     bodyLimit,
     logger: log === false ? false : {level: log},
@@ -167,7 +181,7 @@ function createFastify({bodyLimit = DEFAULT_BODY_LIMIT, log = false, tls}: HttpO
     forceCloseConnections: 'idle',
     routerOptions: {maxParamLength: 512},
   };
-  const timeouts = {headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS};
+  const timeouts = {headersTimeout: headersTimeoutMs, connectionsCheckingInterval: TIMEOUT_CHECK_MS};
   const httpsOptions = {...options, https: {...tls, ...timeouts}} as FastifyHttpsOptions<HttpsServer>;
   const fastify =
     tls === undefined
@@ -211,6 +225,12 @@ function addHooks(
       'content-encoding',
       `bodies in ${encoding.slice(0, 40)} are not read: send them plain`,
     );
+  });
+  fastify.addHook('onSend', (_request, reply, payload, done) => {
+    // fastify would close the connection, and a client that is still sending see that instead of the answer; kept, the
+    // connection takes the rest and forgets it, until the request's time is over.
+    if (reply.statusCode === 413) reply.removeHeader('connection');
+    done(null, payload);
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     const {statusCode, elapsedTime} = reply;

@@ -11,7 +11,9 @@ const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 30_000;
 /** A worker that lived so long starts anew without delay. */
 const HEALTHY_MS = 10_000;
-/** Processes that one model may take with it while it is loaded. */
+/** A restarted worker that could not load a model tries again after it. */
+const RELOAD_MS = 5000;
+/** Processes that one model may take with it while it is loaded, one after the other. */
 const MAX_LOAD_CRASHES = 3;
 
 /** What the pool is to have loaded. */
@@ -32,7 +34,7 @@ export class WorkerPool {
   readonly workers = new Set<WorkerProcess>();
   private readonly wanted = new Map<string, Wanted>();
   private failures = 0;
-  private readonly restarts = new Set<NodeJS.Timeout>();
+  private readonly timers = new Set<NodeJS.Timeout>();
   private readonly started = new WeakSet<WorkerProcess>();
   private isClosed = false;
 
@@ -80,6 +82,11 @@ export class WorkerPool {
     await Promise.all([...this.workers].map((worker) => worker.unload(key)));
   }
 
+  /** Whether it is to be loaded in every worker: false once it has ended too many of them. */
+  wants(key: string): boolean {
+    return this.wanted.has(key);
+  }
+
   /** Whether a worker has loaded it. */
   has(key: string): boolean {
     return [...this.workers].some(({loaded}) => loaded.has(key));
@@ -98,7 +105,7 @@ export class WorkerPool {
   /** Ends all processes; nothing may be running. */
   close(): void {
     this.isClosed = true;
-    for (const timer of this.restarts) clearTimeout(timer);
+    for (const timer of this.timers) clearTimeout(timer);
     for (const worker of this.workers) worker.kill('closed');
   }
 
@@ -126,26 +133,34 @@ export class WorkerPool {
     const delay = Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** Math.max(0, this.failures - 1));
     this.log.error({pid: worker.pid, reason, restartInMs: delay}, 'worker ended');
     this.events.onRestart(reason);
-    const timer = setTimeout(() => {
-      this.restarts.delete(timer);
-      this.start();
-    }, delay);
-    this.restarts.add(timer);
+    this.after(delay, () => this.start());
     this.events.onFree();
   }
 
   private async loadAll(worker: WorkerProcess): Promise<void> {
-    for (const [key, {path}] of this.wanted) {
+    let isComplete = true;
+    for (const [key, wanted] of this.wanted) {
       if (worker.loaded.has(key) || worker.loading.has(key)) continue;
       try {
-        await worker.load(key, path);
+        await worker.load(key, wanted.path);
+        wanted.crashes = 0;
         this.events.onFree();
       } catch (error) {
         if (error instanceof WorkerGone) return;
+        isComplete = false;
         this.log.error({model: key, err: error}, 'a restarted worker cannot load the model');
       }
     }
     this.events.onFree();
+    if (!isComplete) this.after(RELOAD_MS, () => worker.isAlive && void this.loadAll(worker));
+  }
+
+  private after(ms: number, work: () => void): void {
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      work();
+    }, ms);
+    this.timers.add(timer);
   }
 
   private async loadInto(worker: WorkerProcess, key: string, path: string): Promise<void> {

@@ -77,7 +77,9 @@ export function tensorFlowServing(fastify: FastifyInstance, {repository, dispatc
     const inputs = orderedInputs(signature, given);
     const outputs = await dispatcher.predict(chosen, inputs, {signal: clientSignal(reply)});
     const text =
-      body.instances === undefined ? columnAnswer(outputs, signature) : rowAnswer(outputs, signature);
+      body.instances === undefined
+        ? columnAnswer(outputs, signature)
+        : rowAnswer(outputs, signature, body.instances.length);
     return reply.type('application/json').send(text);
   });
 }
@@ -138,8 +140,14 @@ function namesOf(infos: readonly TensorInfo[]): string {
   return infos.map(({name}) => name).join(', ');
 }
 
-function rowAnswer(outputs: readonly WireTensor[], {outputs: infos}: Signature): string {
-  const rows = outputs[0].shape[0] ?? 1;
+function rowAnswer(outputs: readonly WireTensor[], {outputs: infos}: Signature, rows: number): string {
+  const odd = outputs.findIndex(({shape}) => shape[0] !== rows);
+  if (odd >= 0) {
+    throw badRequest(
+      `output "${infos[odd].name}" has shape [${outputs[odd].shape.join(', ')}] for ${rows} rows: ask in column ` +
+        'form, with "inputs"',
+    );
+  }
   const predictions = Array.from({length: rows}, (_, row) =>
     outputs.length === 1
       ? rowJson(outputs[0], row)
