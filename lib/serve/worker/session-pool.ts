@@ -2,9 +2,12 @@
  * @file The decoder sessions of one language model: one for each running generation, and idle ones that are kept for
  * the prefix they hold, so that a system prompt is computed once a session. All of them together stay within a budget.
  */
-import {DecoderSession} from '../../../models/llama/decoder-session.js';
+import {DecoderSession, type PrefillPolicy} from '../../../models/llama/decoder-session.js';
 import type {LanguageModel} from '../../../models/llama/language-model.js';
 import {SparsifyError} from '../../errors.js';
+
+/** What generations compute dense: what one leaves is of use to another only if both say the same. */
+export const PREFILL: PrefillPolicy = 'dense';
 
 /** Keys and values are float32. */
 const BYTES_PER_VALUE = 4;
@@ -94,7 +97,7 @@ export class SessionPool {
     let best = -1;
     let most = 0;
     for (const [i, session] of this.idle.entries()) {
-      const reusable = session.reusable(prompt, 'sparse');
+      const reusable = session.reusable(prompt, PREFILL);
       if (reusable <= most) continue;
       best = i;
       most = reusable;

@@ -1,16 +1,18 @@
 /**
- * @file Generations of one language model, any number at a time: each has a session of its own, and since a decoder
- * gives way after every token, they take turns token by token.
+ * @file Generations of one language model, any number at a time: each has a session of its own, and the next tokens of
+ * all of them are computed together (joint-steps.ts).
  */
 import {generateTokens, type Generation} from '../../../models/llama/generate.js';
 import type {LanguageModel} from '../../../models/llama/language-model.js';
 import {sparsityReport} from '../../../models/llama/sparsity-report.js';
 import type {MaskedCount} from '../../../models/llama/decoder.js';
 import type {ActualSparsity, GenerationRequest} from '../messages.js';
-import {SessionPool} from './session-pool.js';
+import {JointSteps} from './joint-steps.js';
+import {PREFILL, SessionPool} from './session-pool.js';
 
 export class TextGeneration {
   private readonly sessions: SessionPool;
+  private readonly steps = new JointSteps();
   private readonly counts = new Map<string, {masked: number; total: number}>();
 
   constructor(
@@ -33,7 +35,7 @@ export class TextGeneration {
    * @throws As `LanguageModel.generate`; {SparsifyError} `cache-too-small`; the signal's reason.
    */
   async generate(
-    {prompt, maxTokens, temperature, topP, seed, stop}: GenerationRequest,
+    {prompt, maxTokens, temperature, topP, seed, stop, dense}: GenerationRequest,
     onText: (text: string) => void,
     signal: AbortSignal,
   ): Promise<Generation> {
@@ -45,7 +47,10 @@ export class TextGeneration {
     try {
       const tokens = generateTokens(
         {
-          session,
+          session: {
+            prefill: (ids, policy, signal) => session.prefill(ids, policy, signal),
+            next: (id, policy, promptLength) => this.steps.next({session, id, policy, promptLength}),
+          },
           tokenizer:
             lm.tokenizer === null
               ? null
@@ -54,7 +59,10 @@ export class TextGeneration {
           contextLength,
         },
         ids,
-        {maxTokens: most - ids.length, temperature, topP, seed, stop, signal},
+        {
+          ...{maxTokens: most - ids.length, temperature, topP, seed, stop, signal},
+          prefill: dense === true ? contextLength : PREFILL,
+        },
       );
       for (;;) {
         const {done, value} = await tokens.next();
@@ -62,6 +70,7 @@ export class TextGeneration {
         onText(value.text);
       }
     } finally {
+      this.steps.leave(session);
       this.count(session.decoder.counts());
       session.decoder.resetCounts();
       this.sessions.release(session);
