@@ -1,10 +1,14 @@
-/** @file A server on a free port with its workers on the cpu backend, which starts soonest, and small models to serve. */
+/**
+ * @file A server on a free port, the built one, whose workers start sooner than from the sources, on the cpu backend,
+ * which starts soonest; and small models to serve.
+ */
 import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {saveLayersModel} from '../../lib/io/model-files.js';
-import {createServer, type Server, type ServerOptions} from '../../lib/serve/index.js';
+import type {createServer as CreateServer, Server, ServerOptions} from '../../lib/serve/index.js';
+import {urlOf} from '../child.js';
 
 /** What a request was answered. */
 export interface Answer {
@@ -25,6 +29,8 @@ export interface Serving {
 
 /** Starts a server; ends once it is ready, unless `isWaiting` is false. */
 export async function serving(options: ServerOptions, isWaiting = true): Promise<Serving> {
+  const built = urlOf('dist/lib/serve/index.js');
+  const {createServer} = (await import(built)) as {createServer: typeof CreateServer};
   const server = await createServer({pollMs: 50, ...options, pool: {backend: 'cpu', ...options.pool}});
   const url = await server.listen({port: 0});
   if (isWaiting) await server.ready();
