@@ -3,8 +3,14 @@ import {createHash, timingSafeEqual} from 'node:crypto';
 import type {FastifyRequest} from 'fastify';
 import {ServeError} from './errors.js';
 
-/** Probes have no keys. */
-const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/v2/health/live', '/v2/health/ready']);
+/** Probes have no keys, and the status page asks for one: it holds nothing of this server. */
+const OPEN: ReadonlySet<string> = new Set([
+  '/',
+  '/healthz',
+  '/readyz',
+  '/v2/health/live',
+  '/v2/health/ready',
+]);
 
 /**
  * A check for requests.

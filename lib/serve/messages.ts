@@ -22,6 +22,8 @@ export interface LoadedInfo {
   readonly hasTokenizer: boolean;
   /** Whether rows of several requests may be computed together with the same result; tried while warming up. */
   readonly canBatch: boolean;
+  /** Its sparsified layers in the order of the graph, and the share that each is to mask, in [0, 1]. */
+  readonly sparsified: readonly {readonly path: string; readonly target: number | null}[];
 }
 
 /** A generation that was asked for. */
@@ -32,6 +34,8 @@ export interface GenerationRequest {
   readonly topP: number;
   readonly seed?: number;
   readonly stop: readonly string[];
+  /** Compute every token with thresholds off, as the dense model would. */
+  readonly dense?: boolean;
 }
 
 /** Shares of masked inputs, in [0, 1]. */

@@ -22,6 +22,8 @@ const Count = Type.Integer({minimum: 1, maximum: 2 ** 31 - 1});
 const SAMPLING = {
   model: Type.String(),
   stream: Nullable(Type.Boolean()),
+  /** Ours: false computes with thresholds off, to see what sparsity changes. */
+  sparse: Nullable(Type.Boolean()),
   stream_options: Nullable(Type.Object({include_usage: Nullable(Type.Boolean())})),
   max_tokens: Nullable(Count),
   temperature: Nullable(Type.Number({minimum: 0, maximum: 2})),
@@ -156,7 +158,7 @@ function languageModel(
 }
 
 function generation(
-  {temperature, top_p: topP, seed, stop}: SamplingBody,
+  {temperature, top_p: topP, seed, stop, sparse}: SamplingBody,
   prompt: GenerationRequest['prompt'],
   maxTokens: number | undefined,
 ): GenerationRequest {
@@ -167,6 +169,7 @@ function generation(
     stop: [stop ?? []].flat(),
     ...(maxTokens === undefined ? {} : {maxTokens}),
     ...(typeof seed === 'number' ? {seed} : {}),
+    ...(sparse === false ? {dense: true} : {}),
   };
 }
 

@@ -45,7 +45,11 @@ export class WorkerModel {
       const canBatch = await warmUp(model, signature.inputs);
       const generation = lm === null ? null : new TextGeneration(lm, cacheBytes, maxSequences);
       const isText = lm !== null && lm.tokenizer !== null;
-      const info = {signature, canBatch, isLanguageModel: lm !== null, hasTokenizer: isText};
+      const sparsified = [...sparsifyingLayers(model)].map(([path, {targetSparsity: target}]) => ({
+        path,
+        target,
+      }));
+      const info = {signature, canBatch, isLanguageModel: lm !== null, hasTokenizer: isText, sparsified};
       const loaded = new WorkerModel(model, lm, generation, info);
       if (generation !== null) {
         const request = {prompt: [0], maxTokens: 1, temperature: 0, topP: 1, stop: []};
