@@ -4,8 +4,8 @@
  */
 
 /**
- * How the mean sparsity is spread over the layers. `local`: one probe a layer, where its branch joins again, and one law
- * for all (law.ts). `uniform`: every layer the same. `greedy`: TEAL's greedy choice within each block (Liu et al. 2024,
+ * How the mean sparsity is spread over the layers. `local`: two probes a layer, at the end of its block, and a law
+ * (law.ts). `uniform`: every layer the same. `greedy`: TEAL's greedy choice within each block (Liu et al. 2024,
  * arXiv:2408.14690, algorithm 1).
  */
 export type AllocationMethod = 'local' | 'uniform' | 'greedy';
@@ -30,19 +30,23 @@ export interface LayerProbe {
   readonly path: string;
   /** Weights of its kernel: inputs times units. */
   readonly weights: number;
-  /** Name of the graph's layer whose output was compared: where the layer's branch joins again. */
+  /** Name of the graph's layer whose output was compared: the end of the block, or where the layer's branch joins again. */
   readonly join: string;
   /**
    * Mean over rows of ||y' - y||² / ||y||², where y is what the join gives dense, and y' with this layer alone masked at
    * `ProbeErrors.level`. At least 0.
    */
   readonly error: number;
+  /** The same at `ProbeErrors.upperLevel`. */
+  readonly upperError: number;
 }
 
 /** The probes of a model. They need no repetition for another target. */
 export interface ProbeErrors {
   /** Share of its inputs that each layer masked, in (0, 1). */
   readonly level: number;
+  /** The share in a second probe, above `level`: how fast the error grows differs from layer to layer. */
+  readonly upperLevel: number;
   /** Rows that the errors are means of: tokens of a language model, items of another. */
   readonly rows: number;
   /** In the order of the graph. */
@@ -134,6 +138,7 @@ export function isAllocation(value: unknown): value is Allocation {
     listOf(layers, 'weights', 'target', 'minimum', 'maximum') &&
     listOf(curve, 'sparsity') &&
     (probes === null ||
-      (hasNumbers(probes, 'level', 'rows') && listOf((probes as ProbeErrors).layers, 'weights', 'error')))
+      (hasNumbers(probes, 'level', 'upperLevel', 'rows') &&
+        listOf((probes as ProbeErrors).layers, 'weights', 'error', 'upperError')))
   );
 }

@@ -8,14 +8,12 @@ import type {RunOptions} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
 import {quantileAbs} from '../stats/quantile.js';
 import type {LayerProbe, ProbeErrors} from './contract.js';
-import type {DenseSegment} from './dense-segment.js';
-import {PROBE_LEVEL} from './law.js';
-import type {SegmentPlan} from './probe-plan.js';
+import type {DenseSegment, ErrorSum} from './dense-segment.js';
+import {PROBE_LEVELS} from './law.js';
+import type {PlacedProbe, SegmentPlan} from './probe-plan.js';
 import {runSegments, type SegmentVisitor} from './segment-runs.js';
 
 export interface ProbeOptions extends RunOptions {
-  /** Share of its inputs that a layer masks, in (0, 1); 0.65 by default. */
-  readonly level?: number;
   /** Batches are read until they have so many rows: tokens of a language model, items of another. 128 by default. */
   readonly rows?: number;
 }
@@ -36,40 +34,42 @@ export async function probeLayers(
   model: tf.LayersModel,
   paths: ReadonlySet<string>,
   dataset: Batches,
-  {level = PROBE_LEVEL, rows = DEFAULT_ROWS, ...options}: ProbeOptions = {},
+  {rows = DEFAULT_ROWS, ...options}: ProbeOptions = {},
 ): Promise<ProbeErrors> {
-  const prober = new Prober(paths.size, level, rows, options);
+  const prober = new Prober(paths.size, rows, options);
   await runSegments(model, paths, dataset, prober, options);
   return prober.result();
 }
 
-/** Errors of all layers over the batches so far. */
+/** Errors of one layer over the batches so far, added up. */
+interface Sums extends Omit<LayerProbe, 'error' | 'upperError'> {
+  error: number;
+  upperError: number;
+  rows: number;
+}
+
 class Prober implements SegmentVisitor {
-  private readonly sums = new Map<string, Omit<LayerProbe, 'error'> & {error: number; rows: number}>();
+  private readonly sums = new Map<string, Sums>();
   private done = 0;
 
   constructor(
     private readonly count: number,
-    private readonly level: number,
     private readonly wanted: number,
     private readonly options: RunOptions,
   ) {}
 
   async visit({probes, join}: SegmentPlan, dense: DenseSegment): Promise<void> {
     const {onProgress, signal} = this.options;
-    for (const {path, weights, layer, below} of probes) {
-      const sum = this.sums.get(path) ?? {path, weights, join, error: 0, rows: 0};
-      this.sums.set(path, sum);
-      const values = dense.inputs.get(path);
-      if (values === undefined || values.length === 0) continue; // nothing reached the layer
-      layer.setThreshold(quantileAbs(values, this.level));
-      try {
-        const error = await dense.error(below);
-        sum.error += error.sum;
-        sum.rows += error.rows;
-      } finally {
-        layer.setThreshold(-Infinity);
-      }
+    const {level, upperLevel} = PROBE_LEVELS;
+    for (const probe of probes) {
+      const {path, weights} = probe;
+      const sums = this.sums.get(path) ?? {path, weights, join, error: 0, upperError: 0, rows: 0};
+      this.sums.set(path, sums);
+      const error = await errorAt(level, probe, dense);
+      const upper = await errorAt(upperLevel, probe, dense);
+      sums.error += error.sum;
+      sums.upperError += upper.sum;
+      sums.rows += error.rows;
       this.done++;
       const batches = Math.ceil(this.done / this.count);
       onProgress?.({done: this.done, total: this.count * batches});
@@ -83,15 +83,32 @@ class Prober implements SegmentVisitor {
   }
 
   result(): ProbeErrors {
-    const layers = [...this.sums.values()].map(({error, rows, ...probe}) => ({
+    const layers = [...this.sums.values()].map(({error, upperError, rows, ...probe}) => ({
       ...probe,
       error: rows === 0 ? 0 : error / rows,
+      upperError: rows === 0 ? 0 : upperError / rows,
     }));
-    return {level: this.level, rows: this.rows, layers};
+    return {...PROBE_LEVELS, rows: this.rows, layers};
   }
 
   /** The most that a layer has: an expert that no token went to has none. */
   private get rows(): number {
     return Math.max(0, ...[...this.sums.values()].map(({rows}) => rows));
+  }
+}
+
+/** Errors with one layer alone masked; none if no data reached it. */
+async function errorAt(
+  share: number,
+  {path, layer, below}: PlacedProbe,
+  dense: DenseSegment,
+): Promise<ErrorSum> {
+  const values = dense.inputs.get(path);
+  if (values === undefined || values.length === 0) return {sum: 0, rows: 0};
+  layer.setThreshold(quantileAbs(values, share));
+  try {
+    return await dense.error(below);
+  } finally {
+    layer.setThreshold(-Infinity);
   }
 }

@@ -1,6 +1,7 @@
 /**
  * @file The cheapest way to a mean sparsity: each layer's curve of loss over sparsity is cut into segments, and segments
- * are bought by rising loss per weight until the mean is reached. For convex curves that is the minimum.
+ * are bought by rising loss per weight until the mean is reached. For convex curves that is the minimum; where a curve is
+ * not convex, its convex hull stands for it.
  */
 
 /** A layer to spend sparsity on. */
@@ -10,12 +11,12 @@ export interface Spender {
   /** Bounds of its sparsity, in [0, 1]. */
   readonly minimum: number;
   readonly maximum: number;
-  /** Loss at a sparsity up to `maximum`; convex. */
+  /** Loss at a sparsity up to `maximum`. */
   loss(sparsity: number): number;
 }
 
-/** Sparsities at which curves are cut. */
-const STEP = 0.01;
+/** Cuts of a curve between 0 and 1. */
+const CUTS = 100;
 
 /**
  * Spreads a mean sparsity.
@@ -26,7 +27,7 @@ const STEP = 0.01;
 export function spendSparsity(layers: readonly Spender[], sparsity: number): number[] {
   const shares = layers.map(({minimum}) => minimum);
   let left = layers.reduce((sum, {size, minimum}) => sum + size * (sparsity - minimum), 0);
-  for (const {layer, width, size} of segmentsByPrice(layers)) {
+  for (const {layer, width, size} of piecesByPrice(layers)) {
     if (left <= 0) break;
     const share = Math.min(width, left / size);
     shares[layer] += share;
@@ -42,21 +43,44 @@ interface Piece {
   readonly price: number;
 }
 
-/** The pieces of all curves, cheapest first; those of one layer in their order, since its curve is convex. */
-function segmentsByPrice(layers: readonly Spender[]): Piece[] {
+/** The pieces of all hulls, cheapest first; those of one layer in their order, since a hull is convex. */
+function piecesByPrice(layers: readonly Spender[]): Piece[] {
   const pieces = layers.flatMap((spender, layer) => {
-    const {size, minimum, maximum} = spender;
-    const ends = cuts(minimum, maximum);
-    return ends.slice(1).map((end, i): Piece => {
-      const width = end - ends[i];
-      return {layer, width, size, price: (spender.loss(end) - spender.loss(ends[i])) / width / size};
+    const hull = lowerHull(cuts(spender).map((x) => ({x, y: spender.loss(x)})));
+    return hull.slice(1).map((end, i): Piece => {
+      const width = end.x - hull[i].x;
+      return {layer, width, size: spender.size, price: (end.y - hull[i].y) / width / spender.size};
     });
   });
   return pieces.sort((a, b) => a.price - b.price || a.layer - b.layer);
 }
 
-/** The bounds and the multiples of the step between them. */
-function cuts(minimum: number, maximum: number): number[] {
-  const inner = Array.from({length: Math.round(1 / STEP) - 1}, (_, i) => (i + 1) / Math.round(1 / STEP));
-  return [minimum, ...inner.filter((cut) => cut > minimum && cut < maximum), maximum];
+interface Point {
+  readonly x: number;
+  readonly y: number;
+}
+
+/** The corners of the largest convex curve below the points, which rise in x. */
+function lowerHull(points: readonly Point[]): Point[] {
+  const hull: Point[] = [];
+  for (const point of points) {
+    while (hull.length > 1) {
+      const [before, last] = hull.slice(-2);
+      const isBelow = (last.y - before.y) * (point.x - before.x) < (point.y - before.y) * (last.x - before.x);
+      if (isBelow) break;
+      hull.pop();
+    }
+    hull.push(point);
+  }
+  return hull;
+}
+
+/** The bounds and what lies between them. */
+function cuts({minimum, maximum}: Spender): number[] {
+  const inner = Array.from({length: CUTS - 1}, (_, i) => (i + 1) / CUTS);
+  return [
+    minimum,
+    ...inner.filter((cut) => cut > minimum && cut < maximum),
+    ...(maximum > minimum ? [maximum] : []),
+  ];
 }

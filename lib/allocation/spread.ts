@@ -1,5 +1,5 @@
 /** @file How each method spreads a mean sparsity over the layers. */
-import type {ProbeErrors} from './contract.js';
+import type {LayerProbe, ProbeErrors} from './contract.js';
 import type {LayerBounds} from './bounds.js';
 import {predictedError} from './law.js';
 import {spendSparsity} from './spend.js';
@@ -37,19 +37,15 @@ export function uniformSpread(layers: readonly SharingLayer[]): Spread {
 
 /** Least sum of the errors that the law predicts. */
 export function lawSpread(layers: readonly SharingLayer[], probes: ProbeErrors): Spread {
-  const errors = errorsByPath(probes);
+  const byPath = probesByPath(probes);
   const spenders = layers.map(({path, size, minimum, maximum}) => ({
     size,
     minimum,
     maximum,
-    loss: (sparsity: number) =>
-      predictedError(errors.get(path)!, probes.level, Math.min(sparsity, ALMOST_ONE)),
+    loss: (sparsity: number) => predictedError(byPath.get(path)!, probes, sparsity),
   }));
   return (sparsity) => spendSparsity(spenders, sparsity);
 }
-
-/** Where the law is cut off: it is infinite at 1. */
-const ALMOST_ONE = 0.999;
 
 /** The error that the law predicts for each layer at its share; null for layers without probe. */
 export function predictedErrors(
@@ -57,10 +53,11 @@ export function predictedErrors(
   probes: ProbeErrors | null,
   shares: readonly number[],
 ): (number | null)[] {
-  const errors = probes === null ? new Map<string, number>() : errorsByPath(probes);
+  if (probes === null) return layers.map(() => null);
+  const byPath = probesByPath(probes);
   return layers.map(({path}, i) => {
-    const error = errors.get(path);
-    return error === undefined ? null : predictedError(error, probes!.level, Math.min(shares[i], ALMOST_ONE));
+    const probe = byPath.get(path);
+    return probe === undefined ? null : predictedError(probe, probes, shares[i]);
   });
 }
 
@@ -74,8 +71,8 @@ export function meanOf(
   return layers.reduce((sum, layer, i) => sum + layer[by] * shares[i], 0) / total;
 }
 
-function errorsByPath(probes: ProbeErrors): Map<string, number> {
-  return new Map(probes.layers.map(({path, error}) => [path, error]));
+function probesByPath({layers}: ProbeErrors): Map<string, LayerProbe> {
+  return new Map(layers.map((probe) => [probe.path, probe]));
 }
 
 function clamp(value: number, minimum: number, maximum: number): number {

@@ -85,8 +85,14 @@ function allocation(paths: readonly string[]): Allocation {
       ...{path, weights: 2048, target: 0.5, minimum: 0, maximum: 0.95, predictedError: 0.01},
     })),
     probes: {
-      ...{level: 0.65, rows: 128},
-      layers: paths.map((path, i) => ({path, weights: 2048, join: 'add', error: 0.001 * (i + 1)})),
+      ...{level: 0.65, upperLevel: 0.85, rows: 128},
+      layers: paths.map((path, i) => ({
+        path,
+        weights: 2048,
+        join: 'add',
+        error: 0.001 * (i + 1),
+        upperError: 0.004 * (i + 1),
+      })),
     },
     curve: [
       {...point, sparsity: 0.25, predictedError: 0.002, loss: 0.01},

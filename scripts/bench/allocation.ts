@@ -1,0 +1,216 @@
+/**
+ * @file What allocation saves: perplexity of SmolLM2 and accuracy of the digits model, uniform and allocated, at the same
+ * actual sparsity. Thresholds and probes from calibration text and images, figures from test text and images.
+ *
+ * Usage: npm run bench -- allocation [--json] [--windows N] [--method local|greedy] [--only lm|digits]
+ */
+import {readFileSync} from 'node:fs';
+import {fileURLToPath} from 'node:url';
+import {parseArgs} from 'node:util';
+import type * as tf from '@tensorflow/tfjs';
+import {
+  Dataset,
+  TargetScope,
+  allocateSparsity,
+  inspect,
+  measureSparsity,
+  sparsifyActivations,
+  type Allocation,
+  type AllocationMethod,
+  type LayerSparsity,
+} from '../../lib/index.js';
+import {loadBackend} from '../../lib/backend/load.js';
+import {formatTable, percent} from '../../lib/cli/table.js';
+import {measureQuality} from '../../lib/eval/quality.js';
+import {loadLayersModel, openDataFile, readLabels} from '../../lib/node.js';
+import {
+  ALLOCATION_SEQUENCES,
+  LANGUAGE_CALIBRATION,
+  PROJECTIONS,
+  allocateLanguageModel,
+  fetchModel,
+  loadLanguageModel,
+  type LanguageModel,
+} from '../../models/llama/index.js';
+
+const HELP = `Usage: npm run bench -- allocation [--json] [--windows N] [--method local|greedy] [--only lm|digits]
+
+Token perplexity of SmolLM2-135M-Instruct on the first N (4) windows of WikiText-2's test text, 2,047 tokens each: dense, and
+at several mean sparsities uniform and allocated; accuracy of the digits model on its test images.
+
+Output of --json, one object:
+  lm      [{layers, method, sparsity, actual, perplexity, seconds}]; actual is weighted by weights, seconds of allocating
+          and of calibrating
+  digits  [{method, sparsity, actual, accuracy}]`;
+
+interface LmRow {
+  readonly layers: string;
+  readonly method: AllocationMethod | 'dense' | 'by role';
+  readonly sparsity: number;
+  readonly actual: number;
+  readonly perplexity: number;
+  readonly seconds: readonly [allocating: number, calibrating: number];
+}
+
+interface DigitsRow {
+  readonly method: AllocationMethod | 'dense';
+  readonly sparsity: number;
+  readonly actual: number;
+  readonly accuracy: number;
+}
+
+const TEXTS = '../../models/llama/data/wikitext-2';
+const textOf = (part: string) => readFileSync(new URL(`${TEXTS}-${part}.txt`, import.meta.url), 'utf8');
+const digitsFile = (name: string) => fileURLToPath(new URL(`../../models/digits/${name}`, import.meta.url));
+
+const FFN = String.raw`.*mlp\.(gate|up|down)_proj$`;
+/** NNCF's example: gate and up 30 %, down 50 %. */
+const BY_ROLE = [
+  [new TargetScope({patterns: [PROJECTIONS.gateUp]}), 0.3],
+  [new TargetScope({patterns: [PROJECTIONS.down]}), 0.5],
+] as const;
+const SETTINGS = [
+  {layers: 'all projections', pattern: PROJECTIONS.all, sparsity: 0.5},
+  {layers: 'all projections', pattern: PROJECTIONS.all, sparsity: 0.65},
+  {layers: 'FFN', pattern: FFN, sparsity: 0.65},
+  {layers: 'FFN', pattern: FFN, sparsity: 0.5},
+  {layers: 'FFN', pattern: FFN, sparsity: (0.3 + 0.3 + 0.5) / 3, byRole: BY_ROLE},
+];
+
+const {values: options} = parseArgs({
+  options: {
+    json: {type: 'boolean', default: false},
+    windows: {type: 'string', default: '4'},
+    method: {type: 'string', default: 'local'},
+    only: {type: 'string'},
+    help: {type: 'boolean', short: 'h', default: false},
+  },
+});
+
+if (options.help) console.log(HELP);
+else await bench(Number(options.windows), options.method as AllocationMethod);
+
+async function bench(windows: number, method: AllocationMethod): Promise<void> {
+  await loadBackend();
+  const digits = options.only === 'lm' ? [] : await benchDigits(method);
+  const lm = options.only === 'digits' ? [] : await benchLanguageModel(windows, method);
+  if (options.json) console.log(JSON.stringify({lm, digits}, null, 2));
+}
+
+async function benchLanguageModel(windows: number, method: AllocationMethod): Promise<LmRow[]> {
+  const lm = await loadLanguageModel(await fetchModel('smollm2-135m-instruct'));
+  const rows: LmRow[] = [];
+  const add = (row: LmRow) => {
+    rows.push(row);
+    console.error(describe(row));
+  };
+  const test = textOf('test');
+  const protocol = {protocol: 'token', windows} as const;
+  const {tokenPerplexity} = await lm.perplexity(test, protocol);
+  add({layers: '', method: 'dense', sparsity: 0, actual: 0, perplexity: tokenPerplexity, seconds: [0, 0]});
+  for (const {layers, pattern, sparsity, byRole} of SETTINGS) {
+    const scopes = new TargetScope({patterns: [pattern]});
+    const uniform = byRole ?? [[scopes, sparsity] as const];
+    for (const kind of [byRole === undefined ? 'uniform' : 'by role', method] as const) {
+      const start = performance.now();
+      const targets = kind === method ? await allocated(lm, sparsity, scopes, method) : uniform;
+      const between = performance.now();
+      const model = await sparsifyActivations(
+        lm.model,
+        lm.dataset(textOf('calibration'), ALLOCATION_SEQUENCES),
+        {
+          targetSparsityByScope: targets,
+          calibration: LANGUAGE_CALIBRATION,
+        },
+      );
+      const end = performance.now();
+      const sparse = lm.withModel(model);
+      const result = await sparse.perplexity(test, protocol);
+      add({
+        layers,
+        method: kind,
+        sparsity,
+        actual: weightedMean(model, result.sparsity!.layers),
+        perplexity: result.tokenPerplexity,
+        seconds: [(between - start) / 1000, (end - between) / 1000],
+      });
+      sparse.dispose();
+    }
+  }
+  lm.dispose();
+  if (!options.json) console.log(`${lmTable(rows)}\n`);
+  return rows;
+}
+
+function allocated(
+  lm: LanguageModel,
+  sparsity: number,
+  scopes: TargetScope,
+  method: AllocationMethod,
+): Promise<Allocation> {
+  return allocateLanguageModel(lm, textOf('calibration'), {target: sparsity, method, scopes});
+}
+
+async function benchDigits(method: AllocationMethod): Promise<DigitsRow[]> {
+  const model = await loadLayersModel(digitsFile('model.json'));
+  const images = (name: string) =>
+    new Dataset(openDataFile(digitsFile(name), {batchSize: 100, scale: 1 / 255}), null, {disposeItems: true});
+  const labels = await readLabels(digitsFile('test-labels.npy'));
+  const accuracyOf = async (sparse: tf.LayersModel) =>
+    (await measureQuality(sparse, images('test-images.npy'), labels)).value;
+  const rows: DigitsRow[] = [{method: 'dense', sparsity: 0, actual: 0, accuracy: await accuracyOf(model)}];
+  for (const sparsity of [0.7, 0.8]) {
+    for (const kind of ['uniform', method] as const) {
+      const data = images('calibration-images.npy');
+      const allocation = await allocateSparsity(model, data, {
+        target: sparsity,
+        method: kind,
+        probeRows: 500,
+      });
+      const sparse = await sparsifyActivations(model, data, {targetSparsityByScope: allocation});
+      const layers = await measureSparsity(sparse, images('test-images.npy'));
+      rows.push({
+        method: kind,
+        sparsity,
+        actual: weightedMean(sparse, layers),
+        accuracy: await accuracyOf(sparse),
+      });
+      sparse.dispose();
+    }
+  }
+  model.dispose();
+  if (!options.json) console.log(`${digitsTable(rows)}\n`);
+  return rows;
+}
+
+/** Mean actual sparsity, weighted by the weights of the layers. */
+function weightedMean(model: tf.LayersModel, layers: readonly LayerSparsity[]): number {
+  const weights = new Map(inspect(model).map(({path, inputSize, units}) => [path, inputSize * units]));
+  const total = layers.reduce((sum, {path}) => sum + weights.get(path)!, 0);
+  return layers.reduce((sum, {path, actual}) => sum + weights.get(path)! * actual, 0) / total;
+}
+
+function describe({layers, method, sparsity, actual, perplexity}: LmRow): string {
+  return `${layers} ${percent(sparsity)} ${method}: actual ${percent(actual, 2)}, perplexity ${perplexity.toFixed(2)}`;
+}
+
+function lmTable(rows: readonly LmRow[]): string {
+  return formatTable(rows, [
+    {title: 'layers', cell: ({layers}) => layers},
+    {title: 'mean', cell: ({sparsity}) => percent(sparsity), align: 'right'},
+    {title: 'method', cell: ({method}) => method},
+    {title: 'actual', cell: ({actual}) => percent(actual, 2), align: 'right'},
+    {title: 'perplexity', cell: ({perplexity}) => perplexity.toFixed(2), align: 'right'},
+    {title: 'allocating', cell: ({seconds: [s]}) => `${s.toFixed(1)} s`, align: 'right'},
+    {title: 'calibrating', cell: ({seconds: [, s]}) => `${s.toFixed(1)} s`, align: 'right'},
+  ]);
+}
+
+function digitsTable(rows: readonly DigitsRow[]): string {
+  return formatTable(rows, [
+    {title: 'digits', cell: ({method}) => method},
+    {title: 'mean', cell: ({sparsity}) => percent(sparsity, 0), align: 'right'},
+    {title: 'actual', cell: ({actual}) => percent(actual, 2), align: 'right'},
+    {title: 'accuracy', cell: ({accuracy}) => percent(accuracy, 2), align: 'right'},
+  ]);
+}
