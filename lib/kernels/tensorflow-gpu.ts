@@ -8,10 +8,11 @@ import type {FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-contract.js';
 import {sparsifiedMatMulInt8Fallback} from './int8-fallback.js';
+import type {DecoderModelHandle, NativeDecoding} from './native-decoding.js';
 import {denseMatMul, leadingSize, maskedMatrix, withRows, type TensorflowBackend} from './tensorflow.js';
 
 /** The addon, native/cuda/addon.cc. */
-export interface GpuKernels {
+export interface GpuKernels extends NativeDecoding {
   /** Registers the ops with the libtensorflow of this process; throws if there is none. */
   register(): void;
   /** Calls that were enqueued on a GPU so far. */
@@ -75,6 +76,42 @@ export function registerTensorflowGpuKernels(native: GpuKernels): void {
       ),
   });
   registered = native;
+}
+
+/** The addon whose ops are registered, if backend `tensorflow` is the current one. */
+export function registeredGpuKernels(): GpuKernels | undefined {
+  return tf.getBackend() === 'tensorflow' ? registered : undefined;
+}
+
+/**
+ * Hands weights to the decoder on the GPU, which uses their memory in place and keeps it; see native/cuda/decoder-op.h.
+ *
+ * @param numbers float32, a vector: the model's sizes and flags.
+ * @param weights float32.
+ * @param words int32, of the INT8 matrices; their copies on the device are those of `SparsifiedMatMul`.
+ * @throws {Error} If the weights do not fit the numbers, or the GPU's memory does not suffice.
+ */
+export function prepareGpuDecoder(
+  native: NativeDecoding,
+  numbers: tf.Tensor,
+  weights: readonly tf.Tensor[],
+  words: readonly tf.Tensor[],
+): DecoderModelHandle {
+  const backend = tf.backend() as unknown as TensorflowBackend;
+  const type = backend.binding.TF_ATTR_INT;
+  const attrs = [
+    {name: 'N', type, value: weights.length},
+    {name: 'M', type, value: words.length},
+  ];
+  const packedWords = words.map((tensor) => packedOnDevice(tensor as tf.Tensor2D));
+  const id = backend.executeSingleOutput('SparsifyDecoderPrepare', attrs, [
+    numbers,
+    ...weights,
+    ...packedWords,
+  ]);
+  const [value] = id.dataSync();
+  id.dispose();
+  return native.decoderModel(value);
 }
 
 function multiply(

@@ -23,6 +23,15 @@ const LOAD_TIMEOUT_MS = 300_000;
 const SOURCES = fileURLToPath(new URL('../../lib/kernels/native/', import.meta.url));
 const UNITS = [
   'cuda/addon.cc',
+  'cuda/cublas.cc',
+  'cuda/decoder-addon.cc',
+  'cuda/decoder-attention.cu',
+  'cuda/decoder-cache.cc',
+  'cuda/decoder-model.cc',
+  'cuda/decoder-op.cc',
+  'cuda/decoder-products.cu',
+  'cuda/decoder-rows.cu',
+  'cuda/decoder-session.cc',
   'cuda/ops.cc',
   'cuda/sparsified-matmul.cu',
   'cuda/stream.cc',
@@ -252,7 +261,14 @@ async function tryInChild(addon, packageFolder) {
 
 function sourceFiles() {
   const own = readdirSync(join(SOURCES, 'cuda')).filter((name) => /\.(cc|cu|h|cuh)$/.test(name));
-  const shared = ['activation.h', 'op-kernel.h', 'tensorflow-api.cc', 'tensorflow-api.h'];
+  const shared = [
+    'activation.h',
+    'decoder-loops.h',
+    'decoder-numbers.h',
+    'op-kernel.h',
+    'tensorflow-api.cc',
+    'tensorflow-api.h',
+  ];
   return [...own.map((name) => `cuda/${name}`), ...shared].sort();
 }
 

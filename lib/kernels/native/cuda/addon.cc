@@ -4,11 +4,13 @@
 //   launches()  -> number of calls that were enqueued on a GPU
 //   waits()     -> whether calls wait for the device, since TensorFlow's stream is not known
 //   device()    -> {name, computeCapability, multiprocessors, memoryBytes, clusters}, or throws with the reason
+// and what decoder-addon.h has.
 #include <cuda_runtime_api.h>
 #include <node_api.h>
 
 #include <string>
 
+#include "decoder-addon.h"
 #include "ops.h"
 #include "sparsified-matmul.h"
 
@@ -83,5 +85,6 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "launches", JsLaunches);
   Export(env, exports, "waits", JsWaits);
   Export(env, exports, "device", JsDevice);
+  ExportDecoder(env, exports);
   return exports;
 }

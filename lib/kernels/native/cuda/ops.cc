@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "../op-kernel.h"
+#include "decoder-op.h"
+#include "device-memory.h"
 #include "sparsified-matmul.h"
 #include "stream.h"
 
@@ -16,12 +18,6 @@ namespace sparsify::cuda {
 namespace {
 
 std::atomic<uint64_t> launches{0};
-
-void Check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // or the next call of anyone would report it again
-  throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
-}
 
 // Where a call is enqueued. TensorFlow's stream, on which everything is in order already; or one of our own, before
 // which all the device's work is waited for and whose end is waited for too.
@@ -273,6 +269,7 @@ std::string RegisterOps() {
               &Compute<AddBias>,
               &Destroy,
               "GPU"});
+    RegisterDecoderOp();
   } catch (const std::exception& error) {
     return error.what();
   }

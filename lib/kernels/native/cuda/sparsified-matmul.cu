@@ -145,7 +145,7 @@ cudaError_t Launch(const MatMul& call, const Plan& plan, void* workspace, cudaSt
     using S = decltype(shape);
     args.cut = CutFor<S::kRows>(call.inputs, plan.splits);
     return LaunchTiles(plan.cluster ? &ClusterKernel<S> : &PartialKernel<S>, args, plan.tiles * plan.splits,
-                       plan.cluster ? plan.splits : 0, S::kBytes, stream);
+                       {plan.cluster ? plan.splits : 0}, S::kBytes, stream);
   });
   if (error != cudaSuccess || plan.cluster) return error;
   const int64_t size = static_cast<int64_t>(call.rows) * call.units;

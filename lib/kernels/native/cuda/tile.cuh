@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "launch.cuh"
 #include "sparsified-matmul.h"
 #include "weights.cuh"
 
@@ -310,27 +311,16 @@ Cut CutFor(int inputs, int splits) {
   return {inputs, splits, rounded < kListed<kRows> ? rounded : kListed<kRows>};
 }
 
-// Launches `kernel` with blocks of kThreads, in clusters of `cluster` of them (0: none).
+// Launches `kernel` with blocks of kThreads.
 template <class Args>
-cudaError_t LaunchTiles(void (*kernel)(Args), const Args& args, int blocks, int cluster, size_t bytes,
+cudaError_t LaunchTiles(void (*kernel)(Args), const Args& args, int blocks, const Together& together, size_t bytes,
                         cudaStream_t stream) {
   if (bytes > 48 * 1024) {
     const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
     if (error != cudaSuccess) return error;
   }
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = bytes;
-  config.stream = stream;
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
-  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-  config.attrs = &attribute;
-  config.numAttrs = cluster != 0 ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, args);
+  return LaunchTogether(kernel, args, dim3(static_cast<unsigned>(blocks)), kThreads, bytes, together, stream);
 }
 
 }  // namespace sparsify::cuda
