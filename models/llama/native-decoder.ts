@@ -1,15 +1,15 @@
 /**
- * @file The fused decoder on tfjs-node with the native kernels: a whole forward pass in C++
- * (lib/kernels/native/decoder-session.h), on threads of its own, so that the event loop goes on meanwhile. The model's
- * weights are read where TensorFlow has them. The layers stay the definition: graph-decoder.ts computes the same.
+ * @file The fused decoder on tfjs-node and tfjs-node-gpu with the native kernels: a whole forward pass in C++
+ * (lib/kernels/native/decoder-session.h, or cuda/decoder-session.h), on threads of its own, so that the event loop goes on
+ * meanwhile. The model's weights are read where TensorFlow has them. The layers stay the definition: graph-decoder.ts computes the same.
  */
 import * as tf from '@tensorflow/tfjs';
+import {currentDecoding, type Decoding} from '../../lib/kernels/decoding.js';
 import {
   DECODER_OUTPUT,
   type DecoderModelHandle,
   type DecoderSessionHandle,
 } from '../../lib/kernels/native-decoding.js';
-import {prepareDecoder, registeredKernels, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {isSparsifying} from '../../lib/layers/sparsifying-dense.js';
 import {isSparsified} from '../../lib/model/dense-layers.js';
 import {rawValue, type LayerVariable} from '../../lib/tfjs.js';
@@ -41,18 +41,19 @@ const CHUNK = 512;
  *   are replaced later are noticed; layers that are sparsified later are masked too but not counted. It must outlive the
  *   decoder.
  * @returns The caller disposes it. It throws the errors of `createGraphDecoder`'s. Decoders may be used at the same time: they
- *   compute one after another. Null if backend `tensorflow` with the native kernels is not the current one, or a layer of the model is
- *   another than `buildModel` makes.
+ *   compute one after another. Null if backend `tensorflow` with the native kernels is not the current one, a layer of the model is
+ *   another than `buildModel` makes, or it is a mixture of experts on a GPU.
  */
 export function createNativeDecoder(
   model: tf.LayersModel,
   config: LlamaConfig,
   {cache = 'float32', weights = 'float32'}: NativeDecoderOptions = {},
 ): Decoder | null {
-  const native = registeredKernels();
-  const layout = native === undefined ? null : nativeLayout(model, config);
-  if (native === undefined || layout === null) return null;
-  return new NativeDecoder(native, model, layout, config.vocabularySize, cache, weights);
+  const decoding = currentDecoding();
+  if (decoding === undefined || (config.experts !== null && !decoding.experts)) return null;
+  const layout = nativeLayout(model, config);
+  if (layout === null) return null;
+  return new NativeDecoder(decoding, model, layout, config.vocabularySize, cache, weights);
 }
 
 /** Weights that the addon keeps, for all decoders of one model. */
@@ -82,7 +83,7 @@ class NativeDecoder implements Decoder {
   private readonly thresholdIds: (object | null)[];
 
   constructor(
-    private readonly native: NativeKernels,
+    private readonly decoding: Decoding,
     private readonly model: tf.LayersModel,
     private readonly layout: NativeLayout,
     private readonly vocabulary: number,
@@ -90,7 +91,7 @@ class NativeDecoder implements Decoder {
     private readonly weights: Storage,
   ) {
     this.prepared = this.prepare();
-    this.session = native.decoderSession(this.prepared.handle, cache === 'bfloat16');
+    this.session = decoding.native.decoderSession(this.prepared.handle, cache === 'bfloat16');
     this.logits = new Float32Array(vocabulary);
     this.thresholds = new Float32Array(layout.denses.length).fill(-Infinity);
     this.thresholdIds = layout.denses.map(() => null);
@@ -134,13 +135,13 @@ class NativeDecoder implements Decoder {
   truncate(length: number): void {
     checkIdle(this.state);
     checkTruncation(length, this.length);
-    this.native.decoderTruncate(this.session, length);
+    this.decoding.native.decoderTruncate(this.session, length);
     this.length = length;
   }
 
   counts(): ReadonlyMap<string, MaskedCount> {
     if (this.isDisposed()) checkIdle('disposed');
-    const counts = this.native.decoderCounts(this.session);
+    const counts = this.decoding.native.decoderCounts(this.session);
     return new Map(
       this.counted.map((i) => [
         this.layout.denses[i].path,
@@ -151,13 +152,13 @@ class NativeDecoder implements Decoder {
 
   resetCounts(): void {
     if (this.isDisposed()) checkIdle('disposed');
-    this.native.decoderResetCounts(this.session);
+    this.decoding.native.decoderResetCounts(this.session);
   }
 
   dispose(): void {
     if (this.state === 'disposed') return;
     // What is still being computed keeps its memory until it is done.
-    this.native.decoderRelease(this.session);
+    this.decoding.native.decoderRelease(this.session);
     this.state = 'disposed';
     this.release(this.prepared);
   }
@@ -182,7 +183,7 @@ class NativeDecoder implements Decoder {
         await turn;
       }
     } catch (error) {
-      if (!this.isDisposed()) this.native.decoderTruncate(this.session, before);
+      if (!this.isDisposed()) this.decoding.native.decoderTruncate(this.session, before);
       this.length = before;
       throw error;
     } finally {
@@ -200,7 +201,7 @@ class NativeDecoder implements Decoder {
     if (this.isDisposed()) checkIdle('disposed');
     this.update();
     const thresholds = dense ? undefined : this.thresholds.slice();
-    await this.native.decoderAppend(this.session, ids, output, result, targets, thresholds);
+    await this.decoding.native.decoderAppend(this.session, ids, output, result, targets, thresholds);
     this.length += ids.length;
   }
 
@@ -214,7 +215,7 @@ class NativeDecoder implements Decoder {
     if (!isCurrent(this.prepared, this.layout)) {
       const old = this.prepared;
       this.prepared = this.prepare();
-      this.native.decoderSetModel(this.session, this.prepared.handle);
+      this.decoding.native.decoderSetModel(this.session, this.prepared.handle);
       this.release(old);
     }
     this.layout.denses.forEach(({layer}, i) => {
@@ -239,7 +240,7 @@ class NativeDecoder implements Decoder {
     const none = tf.zeros([0]);
     const description = tf.tensor1d([...numbers, Number(this.weights === 'bfloat16'), ...frequencies]);
     const tensors = weights.map((weight) => (weight === null ? none : rawValue(weight)));
-    const handle = prepareDecoder(this.native, description, tensors, words.map(rawValue));
+    const handle = this.decoding.prepare(description, tensors, words.map(rawValue));
     tf.dispose([none, description]);
     const prepared = {handle, ids: dataIdsOf(this.layout), users: 1};
     byStorage.set(this.weights, prepared);
@@ -249,7 +250,7 @@ class NativeDecoder implements Decoder {
   private release(prepared: Prepared): void {
     prepared.users--;
     if (prepared.users > 0) return;
-    this.native.decoderRelease(prepared.handle);
+    this.decoding.native.decoderRelease(prepared.handle);
     const byStorage = preparedModels.get(this.model);
     if (byStorage?.get(this.weights) === prepared) byStorage.delete(this.weights);
   }
