@@ -13,13 +13,13 @@ import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
 const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kernels', 'native');
-const PRODUCTS = ['sparsified-matmul.cc', 'loops.cc', 'int8-loops.cc', 'pool.cc'];
+const PRODUCTS = ['sparsified-matmul.cc', 'loops.cc', 'int8-loops.cc', 'decoder-loops.cc', 'pool.cc'];
 const KERNEL = ['test/sparsified-matmul-test.cc', ...PRODUCTS];
 const INT8 = ['test/int8-matmul-test.cc', ...PRODUCTS];
 const HIGHWAY = ['third_party/highway/hwy/targets.cc', 'third_party/highway/hwy/abort.cc'];
 const DECODER = [
   'test/decoder-test.cc',
-  ...['session', 'products', 'model', 'cache', 'loops'].map((part) => `decoder-${part}.cc`),
+  ...['session', 'pass', 'products', 'model', 'cache'].map((part) => `decoder-${part}.cc`),
   'large-pages.cc',
   ...PRODUCTS,
 ];

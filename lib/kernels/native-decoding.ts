@@ -46,6 +46,19 @@ export interface NativeDecoding {
     targets: Int32Array | undefined,
     thresholds: Float32Array | undefined,
   ): Promise<void>;
+  /**
+   * Appends one token to each of several sequences of one model, on another thread; missing where an addon cannot.
+   *
+   * @param sessions Different ones.
+   * @param results Are written: the logits of each, [vocabulary].
+   * @param thresholds As `decoderAppend`'s.
+   */
+  decoderStep?(
+    sessions: readonly DecoderSessionHandle[],
+    tokens: Int32Array,
+    results: readonly Float32Array[],
+    thresholds: Float32Array | undefined,
+  ): Promise<void>;
   /** Forgets all tokens from `length` on. */
   decoderTruncate(session: DecoderSessionHandle, length: number): void;
   /** Masked and total inputs of each Dense, [dense, 2], in the appends that have ended. */

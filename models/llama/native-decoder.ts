@@ -15,7 +15,7 @@ import {isSparsified} from '../../lib/model/dense-layers.js';
 import {rawValue, type LayerVariable} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
 import {checkedIds, checkIdle, checkTargets, checkTruncation, type DecoderState} from './decoder-checks.js';
-import type {AppendOptions, Decoder, MaskedCount} from './decoder.js';
+import type {AppendOptions, Decoder, JointStep, MaskedCount, Step} from './decoder.js';
 import {nativeLayout, type NativeLayout} from './native-layout.js';
 
 /** How numbers are kept. bfloat16 halves memory and time, and rounds to 8 bits. */
@@ -67,11 +67,15 @@ interface Prepared {
 /** The latest of each model, by storage. */
 const preparedModels = new WeakMap<tf.LayersModel, Map<Storage, Prepared>>();
 
+/** By model and storage of its weights: decoders that share both can take a step together. */
+const jointSteps = new WeakMap<tf.LayersModel, Map<Storage, JointStep>>();
+
 /** Ends when the last append that was asked for has ended: the cores are for one at a time. */
 let lastAppend: Promise<unknown> = Promise.resolve();
 
 class NativeDecoder implements Decoder {
   length = 0;
+  readonly together?: JointStep;
   private state: DecoderState = 'idle';
   private prepared: Prepared;
   private readonly session: DecoderSessionHandle;
@@ -92,6 +96,7 @@ class NativeDecoder implements Decoder {
   ) {
     this.prepared = this.prepare();
     this.session = decoding.native.decoderSession(this.prepared.handle, cache === 'bfloat16');
+    if (decoding.native.decoderStep !== undefined) this.together = jointStepOf(model, weights);
     this.logits = new Float32Array(vocabulary);
     this.thresholds = new Float32Array(layout.denses.length).fill(-Infinity);
     this.thresholdIds = layout.denses.map(() => null);
@@ -130,6 +135,42 @@ class NativeDecoder implements Decoder {
       (start, end) => wanted.subarray(start, end),
     );
     return scores;
+  }
+
+  /** A step of decoders that have the same `together`. */
+  static async step(steps: readonly Step[]): Promise<Float32Array[]> {
+    const decoders = steps.map(({decoder}) => decoder as NativeDecoder);
+    const ids = steps.map(({token}) => token);
+    const tokens = checkedIds(ids, 'tokens', decoders[0].vocabulary);
+    for (const {state} of decoders) checkIdle(state);
+    for (const decoder of decoders) decoder.state = 'busy';
+    try {
+      const turn = lastAppend.then(() => NativeDecoder.computeStep(decoders, tokens, steps[0]));
+      lastAppend = turn.catch(() => {});
+      await turn;
+    } finally {
+      for (const decoder of decoders) if (!decoder.isDisposed()) decoder.state = 'idle';
+    }
+    return decoders.map(({logits}) => logits);
+  }
+
+  private static async computeStep(
+    decoders: readonly NativeDecoder[],
+    tokens: Int32Array,
+    {dense = false}: AppendOptions,
+  ): Promise<void> {
+    for (const decoder of decoders) {
+      checkIdle(decoder.isDisposed() ? 'disposed' : 'idle');
+      decoder.update();
+    }
+    const [{decoding, thresholds}] = decoders;
+    await decoding.native.decoderStep!(
+      decoders.map(({session}) => session),
+      tokens,
+      decoders.map(({logits}) => logits),
+      dense ? undefined : thresholds.slice(),
+    );
+    for (const decoder of decoders) decoder.length++;
   }
 
   truncate(length: number): void {
@@ -254,6 +295,14 @@ class NativeDecoder implements Decoder {
     const byStorage = preparedModels.get(this.model);
     if (byStorage?.get(this.weights) === prepared) byStorage.delete(this.weights);
   }
+}
+
+function jointStepOf(model: tf.LayersModel, weights: Storage): JointStep {
+  const byStorage = jointSteps.get(model) ?? new Map<Storage, JointStep>();
+  jointSteps.set(model, byStorage);
+  const step = byStorage.get(weights) ?? ((steps) => NativeDecoder.step(steps));
+  byStorage.set(weights, step);
+  return step;
 }
 
 function dataIdsOf({weights, words}: NativeLayout): object[] {

@@ -41,6 +41,7 @@ const UNITS = [
   'decoder-loops.cc',
   'decoder-model.cc',
   'decoder-op.cc',
+  'decoder-pass.cc',
   'decoder-products.cc',
   'decoder-session.cc',
   'int8-loops.cc',

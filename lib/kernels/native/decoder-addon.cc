@@ -1,9 +1,11 @@
 #include "decoder-addon.h"
 
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "decoder-op.h"
 #include "decoder-session.h"
@@ -38,19 +40,22 @@ struct Held {
 
 constexpr napi_type_tag kHeldTag = {0x8f3a5c1d2b7e4906, 0xa1d40e6c93b8275f};
 
-Held& HeldOf(const Call& call, size_t index) {
+Held& HeldOf(napi_env env, napi_value object) {
   bool ours = false;
-  napi_check_object_type_tag(call.env, call.arguments[index], &kHeldTag, &ours);
+  napi_check_object_type_tag(env, object, &kHeldTag, &ours);
   void* held = nullptr;
-  Require(ours && napi_unwrap(call.env, call.arguments[index], &held) == napi_ok, "this is no model or session");
+  Require(ours && napi_unwrap(env, object, &held) == napi_ok, "this is no model or session");
   return *static_cast<Held*>(held);
 }
 
-DecoderSession& SessionOf(const Call& call) {
-  Held& held = HeldOf(call, 0);
+Held& HeldOf(const Call& call, size_t index) { return HeldOf(call.env, call.arguments[index]); }
+
+const std::shared_ptr<DecoderSession>& SessionIn(const Held& held) {
   Require(held.session != nullptr, "this is no session, or a released one");
-  return *held.session;
+  return held.session;
 }
+
+DecoderSession& SessionOf(const Call& call) { return *SessionIn(HeldOf(call, 0)); }
 
 napi_value Hold(napi_env env, Held held) {
   napi_value object = nullptr;
@@ -82,15 +87,28 @@ struct Array {
 };
 
 template <class T>
-Array<T> ArrayOf(const Call& call, size_t index, napi_typedarray_type wanted) {
+Array<T> ArrayOf(napi_env env, napi_value value, napi_typedarray_type wanted) {
   napi_typedarray_type type;
   Array<T> array;
   void* data = nullptr;
-  const napi_status status =
-      napi_get_typedarray_info(call.env, call.arguments[index], &type, &array.size, &data, nullptr, nullptr);
+  const napi_status status = napi_get_typedarray_info(env, value, &type, &array.size, &data, nullptr, nullptr);
   Require(status == napi_ok && type == wanted, "give a typed array of the right type");
   array.data = static_cast<T*>(data);
   return array;
+}
+
+template <class T>
+Array<T> ArrayOf(const Call& call, size_t index, napi_typedarray_type wanted) {
+  return ArrayOf<T>(call.env, call.arguments[index], wanted);
+}
+
+// The elements of a plain array.
+std::vector<napi_value> ElementsOf(const Call& call, size_t index) {
+  uint32_t size = 0;
+  Require(napi_get_array_length(call.env, call.arguments[index], &size) == napi_ok, "give an array");
+  std::vector<napi_value> elements(size);
+  for (uint32_t i = 0; i < size; i++) napi_get_element(call.env, call.arguments[index], i, &elements[i]);
+  return elements;
 }
 
 napi_value MakeModel(const Call& call) {
@@ -115,13 +133,15 @@ napi_value SetModel(const Call& call) {
   return nullptr;
 }
 
-// An append on its way: computed on one of Node's threads, so that the event loop goes on.
+// An append or a step on its way: computed on one of Node's threads, so that the event loop goes on.
 struct Work {
-  std::shared_ptr<DecoderSession> session;
+  std::vector<std::shared_ptr<DecoderSession>> sessions;  // one for an append
+  bool is_step = false;
   Array<int32_t> tokens, targets;
-  Array<float> result, thresholds;
+  std::vector<float*> results;  // one for an append
+  Array<float> thresholds;
   DecoderOutput output;
-  napi_ref references[Call::kMost] = {};  // keep the arrays
+  std::vector<napi_ref> references;  // keep the arrays
   napi_async_work work = nullptr;
   napi_deferred deferred = nullptr;
   std::string problem;
@@ -130,8 +150,14 @@ struct Work {
 void Execute(napi_env, void* data) {
   auto& work = *static_cast<Work*>(data);
   try {
-    work.session->Append(work.tokens.data, work.tokens.size, work.thresholds.data, work.output, work.targets.data,
-                         work.result.data);
+    if (work.is_step) {
+      std::vector<DecoderSession*> sessions;
+      for (const auto& session : work.sessions) sessions.push_back(session.get());
+      DecoderSession::Step(sessions, work.tokens.data, work.thresholds.data, work.results.data());
+    } else {
+      work.sessions[0]->Append(work.tokens.data, work.tokens.size, work.thresholds.data, work.output, work.targets.data,
+                               work.results[0]);
+    }
   } catch (const std::exception& error) {
     work.problem = error.what();
   }
@@ -149,9 +175,7 @@ void Complete(napi_env env, napi_status, void* data) {
     napi_create_error(env, nullptr, message, &value);
     napi_reject_deferred(env, work->deferred, value);
   }
-  for (napi_ref reference : work->references) {
-    if (reference != nullptr) napi_delete_reference(env, reference);
-  }
+  for (napi_ref reference : work->references) napi_delete_reference(env, reference);
   napi_delete_async_work(env, work->work);
 }
 
@@ -161,36 +185,23 @@ void RequireIds(const Array<int32_t>& ids, size_t vocabulary) {
   }
 }
 
-napi_value Append(const Call& call) {
-  SessionOf(call);
-  auto work = std::make_unique<Work>();
-  work->session = HeldOf(call, 0).session;
-  const DecoderModel& model = work->session->model();
-  const size_t vocabulary = model.numbers.vocabulary;
-  const auto output = static_cast<uint32_t>(NumberOf(call, 2));
-  Require(output <= 2, "output is 0, 1 or 2");
-  work->output = static_cast<DecoderOutput>(output);
-  work->tokens = ArrayOf<int32_t>(call, 1, napi_int32_array);
-  Require(work->tokens.size > 0, "give at least one token");
-  RequireIds(work->tokens, vocabulary);
-  work->result = ArrayOf<float>(call, 3, napi_float32_array);
-  const size_t rows = work->output == DecoderOutput::kLast ? 1 : work->tokens.size;
-  const size_t columns = work->output == DecoderOutput::kScores ? 1 : vocabulary;
-  Require(work->result.size == rows * columns, "the result has another size");
-  if (work->output == DecoderOutput::kScores) {
-    work->targets = ArrayOf<int32_t>(call, 4, napi_int32_array);
-    Require(work->targets.size == work->tokens.size, "give a target for each token");
-    RequireIds(work->targets, vocabulary);
-  }
-  if (!IsUndefined(call, 5)) {
-    work->thresholds = ArrayOf<float>(call, 5, napi_float32_array);
-    Require(work->thresholds.size == model.dense_count, "give a threshold for each Dense");
-  }
-  for (size_t i = 0; i < Call::kMost; i++) {
-    napi_valuetype type;
-    napi_typeof(call.env, call.arguments[i], &type);
-    if (type == napi_object) napi_create_reference(call.env, call.arguments[i], 1, &work->references[i]);
-  }
+void ReadThresholds(const Call& call, size_t index, const DecoderModel& model, Work& work) {
+  if (IsUndefined(call, index)) return;
+  work.thresholds = ArrayOf<float>(call, index, napi_float32_array);
+  Require(work.thresholds.size == model.dense_count, "give a threshold for each Dense");
+}
+
+void Keep(napi_env env, napi_value value, Work& work) {
+  napi_valuetype type;
+  napi_typeof(env, value, &type);
+  if (type != napi_object) return;
+  napi_ref reference = nullptr;
+  if (napi_create_reference(env, value, 1, &reference) == napi_ok) work.references.push_back(reference);
+}
+
+// Starts it, and gives the promise.
+napi_value Queue(const Call& call, std::unique_ptr<Work> work) {
+  for (napi_value argument : call.arguments) Keep(call.env, argument, *work);
   napi_value promise, name;
   napi_create_promise(call.env, &work->deferred, &promise);
   napi_create_string_utf8(call.env, "sparsify decoder", NAPI_AUTO_LENGTH, &name);
@@ -198,6 +209,53 @@ napi_value Append(const Call& call) {
   napi_queue_async_work(call.env, work->work);
   work.release();
   return promise;
+}
+
+napi_value Append(const Call& call) {
+  auto work = std::make_unique<Work>();
+  work->sessions.push_back(SessionIn(HeldOf(call, 0)));
+  const DecoderModel& model = work->sessions[0]->model();
+  const size_t vocabulary = model.numbers.vocabulary;
+  const auto output = static_cast<uint32_t>(NumberOf(call, 2));
+  Require(output <= 2, "output is 0, 1 or 2");
+  work->output = static_cast<DecoderOutput>(output);
+  work->tokens = ArrayOf<int32_t>(call, 1, napi_int32_array);
+  Require(work->tokens.size > 0, "give at least one token");
+  RequireIds(work->tokens, vocabulary);
+  const Array<float> result = ArrayOf<float>(call, 3, napi_float32_array);
+  work->results.push_back(result.data);
+  const size_t rows = work->output == DecoderOutput::kLast ? 1 : work->tokens.size;
+  const size_t columns = work->output == DecoderOutput::kScores ? 1 : vocabulary;
+  Require(result.size == rows * columns, "the result has another size");
+  if (work->output == DecoderOutput::kScores) {
+    work->targets = ArrayOf<int32_t>(call, 4, napi_int32_array);
+    Require(work->targets.size == work->tokens.size, "give a target for each token");
+    RequireIds(work->targets, vocabulary);
+  }
+  ReadThresholds(call, 5, model, *work);
+  return Queue(call, std::move(work));
+}
+
+napi_value Step(const Call& call) {
+  auto work = std::make_unique<Work>();
+  work->is_step = true;
+  for (napi_value session : ElementsOf(call, 0)) work->sessions.push_back(SessionIn(HeldOf(call.env, session)));
+  Require(!work->sessions.empty(), "give at least one session");
+  const std::set<std::shared_ptr<DecoderSession>> different(work->sessions.begin(), work->sessions.end());
+  Require(different.size() == work->sessions.size(), "a session takes one token a step");
+  const DecoderModel& model = work->sessions[0]->model();
+  work->tokens = ArrayOf<int32_t>(call, 1, napi_int32_array);
+  Require(work->tokens.size == work->sessions.size(), "give a token for each session");
+  RequireIds(work->tokens, model.numbers.vocabulary);
+  for (napi_value value : ElementsOf(call, 2)) {
+    const Array<float> result = ArrayOf<float>(call.env, value, napi_float32_array);
+    Require(result.size == model.numbers.vocabulary, "a result has another size");
+    work->results.push_back(result.data);
+    Keep(call.env, value, *work);
+  }
+  Require(work->results.size() == work->sessions.size(), "give a result for each session");
+  ReadThresholds(call, 3, model, *work);
+  return Queue(call, std::move(work));
 }
 
 napi_value Truncate(const Call& call) {
@@ -251,6 +309,7 @@ void ExportDecoder(napi_env env, napi_value exports) {
   add("decoderSession", Callback<MakeSession>);
   add("decoderSetModel", Callback<SetModel>);
   add("decoderAppend", Callback<Append>);
+  add("decoderStep", Callback<Step>);
   add("decoderTruncate", Callback<Truncate>);
   add("decoderCounts", Callback<Counts>);
   add("decoderResetCounts", Callback<ResetCounts>);

@@ -7,6 +7,8 @@
 //     tokens: Int32Array. output: 0 logits after the last token, 1 after each, 2 scores of `targets`, an Int32Array.
 //     result: Float32Array that is written, of [vocabulary], [tokens, vocabulary] or [tokens]; leave it and all other
 //     arrays alone until the promise settles. thresholds: Float32Array by Dense, or undefined: dense.
+//   decoderStep(sessions, tokens, results, thresholds) -> promise
+//     one token for each of an array of different sessions of one model; results: an array of Float32Array, [vocabulary] each.
 //   decoderTruncate(session, length)
 //   decoderCounts(session)                 -> Float64Array: masked and total of each Dense, in the appends that have ended
 //   decoderResetCounts(session)

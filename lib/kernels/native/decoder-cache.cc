@@ -21,6 +21,12 @@ void WriteAverage(const Attending& row, size_t head_size, float* output) {
   for (size_t k = 0; k < head_size; k++) output[k] = row.sum[k] * scale;
 }
 
+// The queries of one token.
+void Scale(float* queries, const DecoderNumbers& n) {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(n.head_size));
+  for (size_t i = 0; i < n.heads * n.head_size; i++) queries[i] *= scale;
+}
+
 }  // namespace
 
 DecoderCache::DecoderCache(const DecoderNumbers& numbers, bool narrow) : n_(numbers), narrow_(narrow) {
@@ -83,57 +89,67 @@ void DecoderCache::AttendRows(size_t layer, size_t key_head, size_t first_block,
   }
 }
 
-// One token: query heads that share a key head go together, and long sequences are cut into parts, each with a softmax of
-// its own, so that there is work for all threads.
-void DecoderCache::AttendOne(size_t layer, size_t position, const float* queries, float* output, Pool& pool) {
-  const size_t size = n_.head_size;
-  const size_t group = n_.heads / n_.key_heads;
-  const size_t first = n_.window != 0 && position + 1 > n_.window ? (position + 1 - n_.window) / kCacheBlock : 0;
-  const size_t blocks = position / kCacheBlock + 1 - first;
-  const size_t wanted = CeilDiv(2 * pool.threads(), n_.key_heads);
-  const size_t splits = std::max<size_t>(1, std::min(wanted, blocks));
-  sums_.resize(n_.heads * splits * size);
-  parts_.resize(n_.heads * splits);
-  const auto attend = [&](size_t task) {
-    const size_t key_head = task / splits, split = task % splits;
+// Query heads that share a key head go together, and long sequences are cut into parts, each with a softmax of its own, so
+// that there is work for all threads.
+void DecoderCache::AttendEach(size_t layer, const std::vector<AttendRequest>& requests, AttendScratch& scratch, Pool& pool) {
+  const DecoderNumbers& n = requests[0].cache->n_;
+  const size_t size = n.head_size;
+  const size_t group = n.heads / n.key_heads;
+  const size_t wanted = CeilDiv(2 * pool.threads(), n.key_heads * requests.size());
+  scratch.sums.resize(requests.size() * n.heads * wanted * size);
+  scratch.parts.resize(requests.size() * n.heads * wanted);
+  scratch.seen.clear();
+  for (const AttendRequest& request : requests) {
+    const size_t end = request.position + 1;
+    const size_t first = n.window != 0 && end > n.window ? (end - n.window) / kCacheBlock : 0;
+    const size_t blocks = request.position / kCacheBlock + 1 - first;
+    scratch.seen.push_back({first, blocks, std::max<size_t>(1, std::min(wanted, blocks))});
+    Scale(request.queries, n);
+  }
+  pool.ForEach(static_cast<uint32_t>(requests.size() * n.key_heads * wanted), false, [&](size_t task) {
+    const size_t split = task % wanted, key_head = task / wanted % n.key_heads, q = task / wanted / n.key_heads;
+    const AttendRequest& request = requests[q];
+    const AttendScratch::Seen& seen = scratch.seen[q];
+    if (split >= seen.splits) return;
     for (size_t h = 0; h < group; h += kAttendRows) {
       const size_t count = std::min(kAttendRows, group - h);
       size_t positions[kAttendRows];
       Attending rows[kAttendRows];
       for (size_t r = 0; r < count; r++) {
         const size_t head = key_head * group + h + r;
-        positions[r] = position;
-        rows[r] = {queries + head * size, sums_.data() + (head * splits + split) * size, kMinusInfinity, 0, 0, 0};
+        positions[r] = request.position;
+        float* const sum = scratch.sums.data() + ((q * n.heads + head) * wanted + split) * size;
+        rows[r] = {request.queries + head * size, sum, kMinusInfinity, 0, 0, 0};
       }
-      AttendRows(layer, key_head, first + blocks * split / splits, first + blocks * (split + 1) / splits, positions, rows,
-                 count);
-      for (size_t r = 0; r < count; r++) parts_[(key_head * group + h + r) * splits + split] = rows[r];
+      const size_t first = seen.first + seen.blocks * split / seen.splits;
+      const size_t last = seen.first + seen.blocks * (split + 1) / seen.splits;
+      request.cache->AttendRows(layer, key_head, first, last, positions, rows, count);
+      for (size_t r = 0; r < count; r++) {
+        scratch.parts[(q * n.heads + key_head * group + h + r) * wanted + split] = rows[r];
+      }
     }
-  };
-  pool.ForEach(static_cast<uint32_t>(n_.key_heads * splits), false, attend);
-  for (size_t head = 0; head < n_.heads; head++) {
-    const Attending* const parts = parts_.data() + head * splits;
-    Attending all = parts[0];
-    for (size_t s = 1; s < splits; s++) {
-      const float maximum = parts[s].maximum > all.maximum ? parts[s].maximum : all.maximum;
-      const float before = std::exp(all.maximum - maximum), added = std::exp(parts[s].maximum - maximum);
-      for (size_t k = 0; k < size; k++) all.sum[k] = all.sum[k] * before + parts[s].sum[k] * added;
-      all.total = all.total * before + parts[s].total * added;
-      all.maximum = maximum;
+  });
+  for (size_t q = 0; q < requests.size(); q++) {
+    for (size_t head = 0; head < n.heads; head++) {
+      const Attending* const parts = scratch.parts.data() + (q * n.heads + head) * wanted;
+      Attending all = parts[0];
+      for (size_t s = 1; s < scratch.seen[q].splits; s++) {
+        const float maximum = parts[s].maximum > all.maximum ? parts[s].maximum : all.maximum;
+        const float before = std::exp(all.maximum - maximum), added = std::exp(parts[s].maximum - maximum);
+        for (size_t k = 0; k < size; k++) all.sum[k] = all.sum[k] * before + parts[s].sum[k] * added;
+        all.total = all.total * before + parts[s].total * added;
+        all.maximum = maximum;
+      }
+      WriteAverage(all, size, requests[q].output + head * size);
     }
-    WriteAverage(all, size, output + head * size);
   }
 }
 
-void DecoderCache::Attend(size_t layer, size_t start, size_t count, float* queries, size_t stride, float* output,
-                          Pool& pool) {
+void DecoderCache::AttendMany(size_t layer, size_t start, size_t count, float* queries, size_t stride, float* output,
+                              Pool& pool) {
   const size_t size = n_.head_size;
   const size_t width = n_.heads * size;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(size));
-  for (size_t t = 0; t < count; t++) {
-    for (size_t i = 0; i < width; i++) queries[t * stride + i] *= scale;
-  }
-  if (count == 1) return AttendOne(layer, start, queries, output, pool);
+  for (size_t t = 0; t < count; t++) Scale(queries + t * stride, n_);
   // Rows are the queries of a key head: all its heads of the first token, then of the next.
   const size_t group = n_.heads / n_.key_heads;
   const size_t rows_a_task = kTilesATask * kAttendRows;

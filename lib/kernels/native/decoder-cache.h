@@ -14,6 +14,27 @@
 
 namespace sparsify {
 
+class DecoderCache;
+
+// The token at `position`, which attends to all that it sees: queries [heads, head_size], which are scaled in place, to output
+// [heads * head_size].
+struct AttendRequest {
+  const DecoderCache* cache;
+  size_t position;
+  float* queries;
+  float* output;
+};
+
+// What AttendEach uses.
+struct AttendScratch {
+  struct Seen {
+    size_t first, blocks, splits;
+  };
+  std::vector<Seen> seen;
+  std::vector<float> sums;
+  std::vector<Attending> parts;
+};
+
 class DecoderCache {
  public:
   DecoderCache(const DecoderNumbers& numbers, bool narrow);
@@ -28,7 +49,10 @@ class DecoderCache {
 
   // `count` tokens at the positions from `start` on attend to all that they see. Queries are [count, heads, head_size] with
   // `stride` floats between tokens, and are scaled in place; `output` is [count, heads * head_size].
-  void Attend(size_t layer, size_t start, size_t count, float* queries, size_t stride, float* output, Pool& pool);
+  void AttendMany(size_t layer, size_t start, size_t count, float* queries, size_t stride, float* output, Pool& pool);
+
+  // One token of each of several sequences of one model.
+  static void AttendEach(size_t layer, const std::vector<AttendRequest>& requests, AttendScratch& scratch, Pool& pool);
 
  private:
   struct Free {
@@ -44,14 +68,11 @@ class DecoderCache {
   void StoreAs(size_t layer, size_t position, const T* keys, const T* values);
   void AttendRows(size_t layer, size_t key_head, size_t first_block, size_t last_block, const size_t* positions,
                   Attending* rows, size_t count) const;
-  void AttendOne(size_t layer, size_t position, const float* queries, float* output, Pool& pool);
 
   const DecoderNumbers n_;
   const bool narrow_;
   std::vector<std::unique_ptr<void, Free>> blocks_;  // each [layers, key_heads, 2, kCacheBlock * head_size]
   std::vector<BFloat16> narrowed_;                   // of one token
-  std::vector<float> sums_;
-  std::vector<Attending> parts_;
 };
 
 }  // namespace sparsify

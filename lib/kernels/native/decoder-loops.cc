@@ -13,6 +13,7 @@
 #include "hwy/highway.h"
 // After foreach_target.h, as Highway asks.
 #include "activation-inl.h"
+#include "few-rows-inl.h"
 #include "hwy/cache_control.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -140,6 +141,15 @@ void SumNarrowRowsLoop(const NarrowPanel& panel, const uint32_t* index, const fl
   done += AddNarrowParts<2, false>(panel, index, done, count - done, value, started, sum);
   AddNarrowParts<1, false>(panel, index, done, count - done, value, started, sum);
   if (!started) hwy::ZeroBytes(sum, panel.columns * sizeof(float));
+}
+
+// Without a prefetch: rows together keep most of the kernel.
+void SumNarrowRowsBatchLoop(const NarrowPanel& panel, size_t batch, const uint32_t* index, const float* value, size_t count,
+                            bool skipping, float* sum) {
+  if (batch == 1) return SumNarrowRowsLoop(panel, index, value, count, skipping, sum);
+  const auto row_at = [&](size_t i) { return panel.kernel + (index ? index[i] : i) * panel.stride + panel.first; };
+  const auto load = [](const BFloat16* x) HWY_ATTR { return LoadWide(hn::ScalableTag<float>(), x); };
+  SumFewRows(row_at, load, [](BFloat16 x) { return Wide(x); }, value, batch, count, panel.columns, sum);
 }
 
 void NormalizeLoop(const float* x, const float* weight, size_t n, float epsilon, float* y) {
@@ -412,6 +422,7 @@ namespace sparsify {
 HWY_EXPORT(NarrowLoop);
 HWY_EXPORT(WidenLoop);
 HWY_EXPORT(SumNarrowRowsLoop);
+HWY_EXPORT(SumNarrowRowsBatchLoop);
 HWY_EXPORT(NormalizeLoop);
 HWY_EXPORT(AddPartsLoop);
 HWY_EXPORT(GateLoop);
@@ -428,6 +439,11 @@ void Widen(const BFloat16* x, size_t n, float* y) { HWY_DYNAMIC_DISPATCH(WidenLo
 void SumNarrowRows(const NarrowPanel& panel, const uint32_t* index, const float* value, size_t count, bool skipping,
                    float* sum) {
   HWY_DYNAMIC_DISPATCH(SumNarrowRowsLoop)(panel, index, value, count, skipping, sum);
+}
+
+void SumNarrowRowsBatch(const NarrowPanel& panel, size_t rows, const uint32_t* index, const float* value, size_t count,
+                        bool skipping, float* sum) {
+  HWY_DYNAMIC_DISPATCH(SumNarrowRowsBatchLoop)(panel, rows, index, value, count, skipping, sum);
 }
 
 void Normalize(const float* x, const float* weight, size_t n, float epsilon, float* y) {

@@ -27,6 +27,10 @@ struct NarrowPanel {
 void SumNarrowRows(const NarrowPanel& panel, const uint32_t* index, const float* value, size_t count, bool skipping,
                    float* sum);
 
+// SumRowsBatch of loops.h for a kernel in bfloat16.
+void SumNarrowRowsBatch(const NarrowPanel& panel, size_t rows, const uint32_t* index, const float* value, size_t count,
+                        bool skipping, float* sum);
+
 // y = x / sqrt(mean(x^2) + epsilon) * weight. y may be x.
 void Normalize(const float* x, const float* weight, size_t n, float epsilon, float* y);
 

@@ -60,6 +60,8 @@ struct DecoderLayer {
   std::vector<FeedForward> feeds;  // one, or one an expert
 };
 
+class DecoderPass;
+
 class DecoderModel {
  public:
   // `tensors` in this order, [0] for what a model does not have: embedding [vocabulary, hidden]; final norm [hidden];
@@ -85,8 +87,9 @@ class DecoderModel {
   size_t dense_count = 0;
   size_t bytes_a_token = 0;  // of weights, at sparsity 0
 
-  // One session computes at a time.
+  // One pass at a time, in memory that all sessions share; made by the first.
   std::mutex mutex;
+  std::shared_ptr<DecoderPass> pass;  // guarded by the mutex
 
  private:
   class Reader;

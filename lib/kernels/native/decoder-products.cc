@@ -1,7 +1,6 @@
 #include "decoder-products.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 
 #include "int8-loops.h"
@@ -100,7 +99,7 @@ size_t RowProducts::FindKept(const DecoderDense& dense, const float* x, float th
 void RowProducts::Add(const DecoderDense& dense, const float* x, const Masking& masking) {
   const size_t kept = FindKept(dense, x, masking.Of(dense));
   products_.push_back({&dense, kept, 0});
-  MaskedInputs& counts = masking.counts[dense.id];
+  MaskedInputs& counts = masking.counts[0][dense.id];
   counts.masked += dense.inputs - kept_[kept].count;
   counts.total += dense.inputs;
 }
@@ -178,24 +177,27 @@ void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& mask
 namespace {
 
 void CountRows(const std::vector<DecoderDense>& layers, const float* x, size_t rows, const Masking& masking, Pool& pool) {
+  thread_local std::vector<uint64_t> masked;
+  masked.assign(rows, 0);
   float counted_threshold = -1;
-  uint64_t counted = 0;
   for (const DecoderDense& dense : layers) {
     const float threshold = masking.Of(dense);
-    MaskedInputs& counts = masking.counts[dense.id];
-    counts.total += rows * dense.inputs;
-    if (!(threshold >= 0)) continue;
-    if (threshold != counted_threshold) {
+    if (threshold >= 0 && threshold != counted_threshold) {
       constexpr size_t kRowsATask = 16;
-      std::atomic<uint64_t> sum{0};
+      uint64_t* const counts = masked.data();
       pool.ForEach(static_cast<uint32_t>(CeilDiv(rows, kRowsATask)), false, [&](size_t task) {
-        const size_t first = task * kRowsATask, last = std::min(rows, first + kRowsATask);
-        sum += CountMasked(x + first * dense.inputs, (last - first) * dense.inputs, threshold);
+        const size_t last = std::min(rows, (task + 1) * kRowsATask);
+        for (size_t r = task * kRowsATask; r < last; r++) {
+          counts[r] = CountMasked(x + r * dense.inputs, dense.inputs, threshold);
+        }
       });
-      counted = sum;
       counted_threshold = threshold;
     }
-    counts.masked += counted;
+    for (size_t r = 0; r < rows; r++) {
+      MaskedInputs& counts = masking.counts[r][dense.id];
+      counts.total += dense.inputs;
+      if (threshold >= 0) counts.masked += masked[r];
+    }
   }
 }
 
@@ -233,15 +235,16 @@ void MultiplyRows(const std::vector<DecoderDense>& layers, const float* x, size_
   for (size_t i = 0; i < layers.size(); i++) {
     if (done[i]) continue;
     const float threshold = masking.Of(layers[i]);
-    if (layers[i].narrow) {
+    const bool in_place = rows <= kFewRows;
+    if (layers[i].narrow && !in_place) {
       MultiplyNarrow(layers[i], x, rows, threshold, y[i], pool);
       continue;
     }
     std::vector<Layer> alike;
     for (size_t j = i; j < layers.size(); j++) {
-      if (layers[j].narrow || masking.Of(layers[j]) != threshold) continue;
+      if ((layers[j].narrow && !in_place) || masking.Of(layers[j]) != threshold) continue;
       alike.push_back(
-          {layers[j].kernel, layers[j].bias, y[j], layers[j].units, Activation::kLinear, layers[j].int8});
+          {layers[j].kernel, layers[j].bias, y[j], layers[j].units, Activation::kLinear, layers[j].int8, layers[j].narrow});
       done[j] = true;
     }
     SparsifiedMatMul(x, rows, layers[i].inputs, {&threshold, 0}, alike.data(), alike.size(), pool);

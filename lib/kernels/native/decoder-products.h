@@ -17,10 +17,10 @@ struct MaskedInputs {
   uint64_t masked = 0, total = 0;
 };
 
-// Thresholds and counts by the ids of the Dense layers.
+// Thresholds by the ids of the Dense layers, and by the row of x whose counts, by the same ids, what is masked is added to.
 struct Masking {
   const float* thresholds;  // null: everything is dense
-  MaskedInputs* counts;
+  MaskedInputs* const* counts;
   float Of(const DecoderDense& dense) const;
 };
 

@@ -10,7 +10,7 @@
 
 #include "decoder-cache.h"
 #include "decoder-model.h"
-#include "decoder-products.h"
+#include "decoder-pass.h"
 
 namespace sparsify {
 
@@ -29,6 +29,10 @@ class DecoderSession {
   // number a Dense, or is null: dense. If it throws (out of memory), the sequence is as before.
   void Append(const int32_t* tokens, size_t count, const float* thresholds, DecoderOutput output, const int32_t* targets,
               float* result);
+  // Appends one token to each of at least one different sessions of one model, and gives the logits after each, [vocabulary]:
+  // those that Append gives, within rounding. If it throws, all sequences are as before.
+  static void Step(const std::vector<DecoderSession*>& sessions, const int32_t* tokens, const float* thresholds,
+                   float* const* logits);
   // Goes on with other weights: a model of the same numbers, but for the type of its weights. What is cached stays. Returns
   // whether it is one.
   bool SetModel(std::shared_ptr<DecoderModel> model);
@@ -41,23 +45,9 @@ class DecoderSession {
   const DecoderModel& model() const { return *model_; }
 
  private:
-  void Embed(int32_t token, float* x) const;
-  void FindRotations(size_t count);
-  // Of `count` tokens: norms, turns, and stores queries and keys; both have `stride` floats between tokens.
-  void FinishHeads(const DecoderLayer& layer, size_t l, size_t count, float* queries, size_t stride, float* keys,
-                   const float* values, size_t key_stride, Pool& pool);
-
-  // One token.
-  void ComputeOne(const Masking& masking, Pool& pool);
-  void FeedOne(const DecoderLayer& layer, const Masking& masking, Pool& pool);
-
-  // Several.
-  void ComputeRows(size_t count, const Masking& masking, Pool& pool);
-  void FeedRows(const FeedForward& feed, const float* x, size_t count, const Masking& masking, float* y, Pool& pool);
-  void FeedExperts(const DecoderLayer& layer, size_t count, const Masking& masking, Pool& pool);
-
-  // The experts of one token, by its router's logits, and their weights.
-  void Route(const float* logits);
+  // Of a model whose mutex is held.
+  static DecoderPass& PassOf(DecoderModel& model);
+  void AddCounts(const std::vector<MaskedInputs>& counts);
 
   // Guards all but the counts.
   std::mutex mutex_;
@@ -66,13 +56,6 @@ class DecoderSession {
   size_t length_ = 0;
   std::vector<MaskedInputs> counts_;  // guarded by counts_mutex_
   mutable std::mutex counts_mutex_;
-
-  RowProducts products_;
-  std::vector<size_t> chosen_;
-  std::vector<float> weights_;
-  std::vector<float> cos_, sin_;                         // [count, head_size / 2]
-  std::vector<float> x_, normed_, qkv_, attended_;       // [count, …]
-  std::vector<float> gate_up_, gated_, added_, logits_;
 };
 
 }  // namespace sparsify

@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"  // compiles this file once per target
 #include "hwy/highway.h"
 // After foreach_target.h, as Highway asks.
+#include "few-rows-inl.h"
 #include "hwy/cache_control.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -267,8 +268,11 @@ void SumInt8RowsBatchLoop(const Int8Panel& panel, Int8Sums sums, size_t rows, co
                           size_t count, bool skipping, float* sum) {
   const Inputs inputs{index, value, count, rows};
   if (sums == Int8Sums::kSteps) {
-    return rows == 1 ? SumAs<Kind::kSteps, false>(panel, inputs, skipping, sum)
-                     : SumAs<Kind::kSteps, true>(panel, inputs, skipping, sum);
+    if (rows == 1) return SumAs<Kind::kSteps, false>(panel, inputs, skipping, sum);
+    const auto row_at = [&](size_t i) { return panel.values + (index ? index[i] : i) * panel.stride + panel.first; };
+    const auto load = [](const int8_t* q) HWY_ATTR { return Widen(q); };
+    // Without a prefetch: rows together keep most of the kernel.
+    return SumFewRows(row_at, load, [](int8_t q) { return static_cast<float>(q); }, value, rows, count, panel.columns, sum);
   }
   if (rows > 1) return SumAs<Kind::kGeneral, true>(panel, inputs, skipping, sum);
   if (KindOf(panel) == Kind::kNormal) return SumAs<Kind::kNormal, false>(panel, inputs, skipping, sum);

@@ -47,7 +47,6 @@ constexpr size_t kBlockRows = 144;
 // Rows that are multiplied by skipping. 12 independent rows at 50 % keep 99.98 % of the inputs between them, so what is
 // gained is the one stream; beyond this many the sums take turns in the cache and blocks are faster. Time of TensorFlow's
 // MatMul over ours at 16 rows, skipping: 576 x 1536 1.29, 1536 x 576 1.40, 4096 x 1024 0.83, 5632 x 2048 0.63.
-constexpr size_t kSkippingRows = 12;
 constexpr size_t kSkippingRowsSmall = 16;
 constexpr size_t kSmallWeights = 1 << 21;
 
@@ -92,7 +91,10 @@ struct KeptInputs {
   bool skipping;
 };
 
-size_t RowBytes(const Layer& layer) { return layer.int8.values ? layer.int8.stride : layer.units * sizeof(float); }
+size_t RowBytes(const Layer& layer) {
+  if (layer.int8.values) return layer.int8.stride;
+  return layer.units * (layer.narrow ? sizeof(BFloat16) : sizeof(float));
+}
 
 // How one layer's work is cut: into blocks of columns (whole rows if the sums fit in the cache) and parts of the
 // list of kept inputs. Each task has sums of its own, which Finish adds up in order.
@@ -144,6 +146,9 @@ void SumLayer(const Layer& layer, const KeptInputs& kept, Int8Sums sums, size_t 
     const Int8Panel panel{kernel.values + first_row * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point,
                           column, columns};
     SumInt8RowsBatch(panel, sums, kept.rows, index, value, last - first, kept.skipping, sum);
+  } else if (layer.narrow) {
+    const NarrowPanel panel{layer.narrow + first_row * layer.units, layer.units, column, columns};
+    SumNarrowRowsBatch(panel, kept.rows, index, value, last - first, kept.skipping, sum);
   } else {
     const Panel panel{layer.kernel + first_row * layer.units, layer.units, column, columns};
     SumRowsBatch(panel, kept.rows, index, value, last - first, kept.skipping, sum);
@@ -301,7 +306,7 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
   thread_local Scratch sum_scratch;
   size_t units = 0;
   for (size_t l = 0; l < layer_count; l++) units += layers[l].units;
-  if (rows > (inputs * units <= kSmallWeights ? kSkippingRowsSmall : kSkippingRows)) {
+  if (rows > (inputs * units <= kSmallWeights ? kSkippingRowsSmall : kFewRows)) {
     return MultiplyMasked(x, rows, inputs, threshold, layers, layer_count, sum_scratch, pool);
   }
   std::vector<Layer> moved(layers, layers + layer_count);

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "activation.h"
+#include "decoder-loops.h"
 #include "loops.h"
 #include "pool.h"
 
@@ -22,6 +23,9 @@ struct Int8Kernel {
   const float* zero_point;  // [units]
 };
 
+// As many rows are multiplied by reading each row of the kernel once, in place.
+constexpr size_t kFewRows = 12;
+
 // One dense layer. Its arrays are read and written in place; none may overlap y.
 struct Layer {
   const float* kernel;  // [inputs, units], row-major; not read if there is an INT8 kernel
@@ -30,6 +34,7 @@ struct Layer {
   size_t units;
   Activation activation;
   Int8Kernel int8{};    // values null: none
+  const BFloat16* narrow = nullptr;  // the kernel in bfloat16, for up to kFewRows rows; null: none
 };
 
 // x is [rows, inputs]. An entry with |x| <= threshold counts as 0 and its row of the kernel has no effect on that
