@@ -53,6 +53,11 @@ const TASKS = {
     needs: ['packages', 'backend', 'dist', 'smollm2'],
     run: (args) => runScript('test-load', args),
   },
+  'test-clients': {
+    summary: 'the server with clients that others wrote',
+    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    run: (args) => runScript('test-clients', args),
+  },
   'test-gpu': {
     summary: 'the CUDA kernels on an NVIDIA GPU, with tfjs-node-gpu',
     needs: ['packages', 'gpu'],
