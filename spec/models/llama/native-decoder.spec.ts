@@ -468,7 +468,7 @@ describe('createNativeDecoder', () => {
         const wrong = [...steps.slice(0, 5), {...steps[5], token: config.vocabularySize}];
         await rejection(() => stepTogether(wrong), 'bad-token');
         expect(decoders.map(({length}) => length)).to.deep.equal(lengths);
-        const running = decoders[5].append([1]);
+        const running = decoders[0].append([1]);
         await rejection(() => stepTogether(steps), 'decoder-busy');
         await running;
         decoders[0].dispose();
