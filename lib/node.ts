@@ -12,3 +12,8 @@ export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} fro
 export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/file-system.js';
 export {readLabels, type ClassLabels, type Labels, type TargetLabels} from './io/labels.js';
 export {loadLayersModel, saveLayersModel, type SaveOptions} from './io/model-files.js';
+export type * from './report/contents.js';
+export {renderModelCard, type ModelCardOptions} from './report/model-card.js';
+export {measuredLayers, parametersOf, type KnownOfLayers, type MeasuredOn} from './report/model-layers.js';
+export {renderReport} from './report/render-report.js';
+export {measureOutputErrors, type LayerOutputError, type OutputErrorOptions} from './eval/output-error.js';

@@ -132,19 +132,25 @@ export function copyStatistics(model: tf.LayersModel, copy: tf.LayersModel): voi
 export function statisticsOf(model: tf.LayersModel): CalibrationStatistics {
   const inMemory = attached.get(model);
   if (inMemory !== undefined) return inMemory;
-  const metadata = (model.getUserDefinedMetadata() ?? {}) as Record<
-    string,
-    {statistics?: unknown} | undefined
-  >;
-  const saved = metadata[METADATA_KEY]?.statistics;
-  if (saved === undefined) {
+  const statistics = savedStatistics(model.getUserDefinedMetadata());
+  if (statistics === null) {
     throw new ModelError(
       'no-statistics',
       'the model holds no calibration statistics; calibrate with sparsifyActivations(…, {saveStatistics: true}) ' +
         'before you save it',
     );
   }
-  const statistics = CalibrationStatistics.fromJSON(saved);
   attached.set(model, statistics);
   return statistics;
+}
+
+/**
+ * The statistics in a model's user-defined metadata, as a `model.json` holds them; null if there are none.
+ *
+ * @throws {ModelError} `malformed-statistics`.
+ */
+export function savedStatistics(metadata: object | undefined): CalibrationStatistics | null {
+  const ours = (metadata ?? {}) as Record<string, {statistics?: unknown} | undefined>;
+  const saved = ours[METADATA_KEY]?.statistics;
+  return saved === undefined ? null : CalibrationStatistics.fromJSON(saved);
 }

@@ -5,13 +5,11 @@
 import {createHash} from 'node:crypto';
 import {readFile, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
-import type * as tf from '@tensorflow/tfjs';
-import {isLanguageModel} from '../../models/llama/index.js';
 import {writeTextFile} from '../io/text-file.js';
 import type {ReportContents, Step} from '../report/contents.js';
 import {renderModelCard, stepsOfCard, type ModelCardOptions} from '../report/model-card.js';
 import {thisStep, type Inputs} from './origin.js';
-import {contentsOf, writeReport, type Found, type ReportOptions} from './report-option.js';
+import {contentsOf, writeReport, type Found, type KnownModel, type ReportOptions} from './report-option.js';
 
 const SEAL = /<!-- sha256 of the above: ([0-9a-f]{64}); edited, this file is left as it is -->\n$/;
 
@@ -42,13 +40,13 @@ export async function stepsFrom(source: string, inputs: Inputs): Promise<Step[]>
  * @throws {FileError} if one of them cannot be written.
  */
 export async function describeSaved(
-  model: tf.LayersModel,
+  known: KnownModel,
   out: string,
   found: Found,
   options: ReportOptions = {},
 ): Promise<void> {
-  const contents = contentsOf(model, out, found);
-  await writeModelCard(out, contents, {isLanguageModel: isLanguageModel(model)});
+  const contents = contentsOf(known, out, found);
+  await writeModelCard(out, contents, known);
   await writeReport(options, () => contents);
 }
 

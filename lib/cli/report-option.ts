@@ -39,23 +39,36 @@ export async function writeReport(
 /** What a command found out beside what the model itself tells. */
 export type Found = Partial<Omit<ReportContents, 'measured'>> & Pick<KnownOfLayers, 'sparsity' | 'errors'>;
 
+/** What is known of a model before anything is measured. */
+export interface KnownModel extends Pick<KnownOfLayers, 'layers' | 'statistics'> {
+  readonly isLanguageModel: boolean;
+}
+
+/** What a model in memory tells. */
+export function knownOf(model: tf.LayersModel): KnownModel {
+  return {
+    layers: inspect(model),
+    statistics: knownStatistics(model),
+    isLanguageModel: isLanguageModel(model),
+  };
+}
+
 /**
  * The contents of a report on a model.
  *
  * @param path As the command line has it; names the model.
  */
 export function contentsOf(
-  model: tf.LayersModel,
+  {layers, statistics, isLanguageModel}: KnownModel,
   path: string,
   {sparsity, errors, ...found}: Found,
 ): ReportContents {
-  const layers = inspect(model);
   return {
     name: modelName(path),
-    unit: isLanguageModel(model) ? 'token' : 'item',
+    unit: isLanguageModel ? 'token' : 'item',
     parameters: parametersOf(layers),
-    measured: measuredLayers({layers, statistics: knownStatistics(model), sparsity, errors}),
-    allocation: null,
+    measured: measuredLayers({layers, statistics, sparsity, errors}),
+    allocation: statistics?.allocation ?? null,
     quality: null,
     latency: null,
     bench: null,

@@ -5,6 +5,7 @@ import {doctorCommand} from '../../lib/cli/commands/doctor.js';
 import {evaluateCommand} from '../../lib/cli/commands/evaluate.js';
 import {inspectCommand} from '../../lib/cli/commands/inspect.js';
 import {provisionCommand} from '../../lib/cli/commands/provision.js';
+import {reportCommand} from '../../lib/cli/commands/report.js';
 import {retargetCommand} from '../../lib/cli/commands/retarget.js';
 import {sparsifyCommand} from '../../lib/cli/commands/sparsify.js';
 
@@ -18,7 +19,7 @@ function helpOf(command: Command): string {
 describe('--help', () => {
   const commands = [
     ...[inspectCommand(), sparsifyCommand(), evaluateCommand(), retargetCommand()],
-    ...[compressCommand(), doctorCommand(), provisionCommand()],
+    ...[compressCommand(), reportCommand(), doctorCommand(), provisionCommand()],
   ];
   for (const command of commands) {
     it(`of ${command.name()} gives an example, the shape of --json and the exit codes`, () => {

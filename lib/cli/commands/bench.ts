@@ -15,6 +15,7 @@ import {withProgress} from '../progress.js';
 import {
   checkReportPath,
   contentsOf,
+  knownOf,
   reportOption,
   writeReport,
   type ReportOptions,
@@ -83,7 +84,7 @@ async function run(path: string, options: BenchOptions, signal: AbortSignal): Pr
     if (options.json === true) console.log(JSON.stringify({model: path, backend, rows, ...bench}, null, 2));
     else console.log(describe(bench, backend, rows));
     await writeReport(options, async () =>
-      contentsOf(model, path, {
+      contentsOf(knownOf(model), path, {
         bench: {...bench, rows, on: describeMachine()},
         steps: await stepsBeside(path),
         measurement: await thisStep({models: [path], data: options.data}),

@@ -8,6 +8,7 @@ import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../
 import {describeSaved, stepsFrom} from '../model-card.js';
 import {ignoreOption, ignoredScopeOf, int8ModeOption, jsonOption} from '../options.js';
 import {withProgress} from '../progress.js';
+import {knownOf} from '../report-option.js';
 import {describeWeights} from '../report.js';
 
 const HELP = `
@@ -59,7 +60,7 @@ async function run(path: string, options: CompressCommandOptions, signal: AbortS
   );
   const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
-  await describeSaved(model, out, {steps});
+  await describeSaved(knownOf(model), out, {steps});
   const weights = inspectWeights(model);
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, weights}, null, 2));

@@ -27,6 +27,7 @@ import {describeSparsity} from '../report.js';
 import {
   checkReportPath,
   contentsOf,
+  knownOf,
   modelName,
   reportOption,
   writeReport,
@@ -130,7 +131,7 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
   await writeReport(options, async () => {
     const name = basename(options.data);
     const rows = evaluations.map((row, i) => ({...named(row.model, models[i]), ...row}));
-    return contentsOf(model, path, {
+    return contentsOf(knownOf(model), path, {
       quality: labelledTable(rows, sparsity, name),
       latency: {
         of: 'prediction',
@@ -192,7 +193,7 @@ async function runOnText(
       const path = paths[paths.length - 1];
       const quality = comparisonTable(comparison, basename(data));
       const inputs = options.baseline === undefined ? paths : [options.baseline, ...paths];
-      return contentsOf(models[models.length - 1].model, path, {
+      return contentsOf(knownOf(models[models.length - 1].model), path, {
         quality,
         sparsity: sparsityOn(comparison.sparsity, quality),
         steps: await stepsBeside(path),

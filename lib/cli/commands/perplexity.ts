@@ -15,6 +15,7 @@ import {withProgress} from '../progress.js';
 import {
   checkReportPath,
   contentsOf,
+  knownOf,
   modelName,
   reportOption,
   writeReport,
@@ -101,7 +102,7 @@ async function run(
           basename(data),
         );
         const found = {quality, sparsity: sparsityOn(result.sparsity, quality)};
-        contents = contentsOf(lm.model, model, {...found, steps: await stepsBeside(model)});
+        contents = contentsOf(knownOf(lm.model), model, {...found, steps: await stepsBeside(model)});
       }
     } finally {
       lm.dispose();

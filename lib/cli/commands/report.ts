@@ -20,7 +20,7 @@ import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../
 import {jsonOption} from '../options.js';
 import {describeMachine, thisStep} from '../origin.js';
 import {withProgress} from '../progress.js';
-import {contentsOf, modelName, type Found} from '../report-option.js';
+import {contentsOf, knownOf, modelName, type Found} from '../report-option.js';
 import {measureItems, measureText, type ReportModel} from '../report-measurement.js';
 import {WINDOWS_HELP, addWindowOptions, type WindowCommandOptions} from '../windows.js';
 
@@ -95,7 +95,7 @@ async function run(path: string, options: ReportCommandOptions, signal: AbortSig
     }
     const measured = await measure(models, options, signal);
     const bench = options.bench === true ? await timed(own, options, signal) : null;
-    const contents = contentsOf(own, path, {
+    const contents = contentsOf(knownOf(own), path, {
       ...measured,
       bench,
       steps: await stepsBeside(path),

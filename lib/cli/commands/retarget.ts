@@ -6,7 +6,7 @@ import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {describeSaved, stepsFrom} from '../model-card.js';
 import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
-import {checkReportPath, reportOption, type ReportOptions} from '../report-option.js';
+import {checkReportPath, knownOf, reportOption, type ReportOptions} from '../report-option.js';
 import {describeLayers, layersJson} from '../report.js';
 
 const HELP = `
@@ -31,7 +31,7 @@ export function retargetCommand(): Command {
   return new Command('retarget')
     .description('give a sparsified model other targets, without data')
     .argument('<MODEL>', `sparsified; ${MODEL_ARGUMENT}`)
-    .addOption(targetOption())
+    .addOption(targetOption().makeOptionMandatory())
     .addOption(ignoreOption())
     .requiredOption('-o, --out <DIR>', 'folder for the result; may be that of the model')
     .addOption(backendOption())
@@ -51,7 +51,7 @@ async function run(path: string, options: RetargetCommandOptions, signal: AbortS
   const layers = retarget(model, {targetSparsityByScope: target, ignoredScope: ignoredScopeOf(ignore)});
   const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
-  await describeSaved(model, out, {steps}, options);
+  await describeSaved(knownOf(model), out, {steps}, options);
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
   else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);

@@ -22,7 +22,7 @@ h2{font-size:1.15rem;margin:0}
 .rate line{stroke:var(--line);vector-effect:non-scaling-stroke}
 .kind{margin:.7rem 0}
 .kind b{font-weight:600;font-size:.9rem}
-.kind span{color:var(--muted);font-size:.85rem;margin-left:.6rem}
+.kind>span{color:var(--muted);font-size:.85rem;margin-left:.6rem}
 .bars{display:flex;align-items:flex-end;gap:1px;height:2.6rem;border-bottom:1px solid var(--line);max-width:44rem}
 .bar{flex:1 1 0;min-width:1px;max-width:1.4rem;height:100%;position:relative}
 .bar i{position:absolute;left:0;right:0;bottom:0;background:var(--accent);opacity:.8}
@@ -41,6 +41,7 @@ button{cursor:pointer;margin-right:.5rem}
 button:disabled{opacity:.5;cursor:default}
 #chat-send{background:var(--accent);color:var(--on-accent);border-color:var(--accent)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:1px}
+#chat-form{margin-top:.8rem}
 .question{margin:.8rem 0 .4rem;font-weight:600;white-space:pre-wrap}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,16rem),1fr));gap:.8rem}
 .answer{border:1px solid var(--line);border-radius:.5rem;padding:.5rem .8rem;background:var(--paper);min-width:0}

@@ -48,7 +48,11 @@ export class TextGeneration {
       const tokens = generateTokens(
         {
           session: {
-            prefill: (ids, policy, signal) => session.prefill(ids, policy, signal),
+            prefill: async (ids, policy, signal) => {
+              const logits = await session.prefill(ids, policy, signal);
+              session.decoder.resetCounts(); // of a prompt, which is computed dense
+              return logits;
+            },
             next: (id, policy, promptLength) => this.steps.next({session, id, policy, promptLength}),
           },
           tokenizer:
@@ -71,7 +75,7 @@ export class TextGeneration {
       }
     } finally {
       this.steps.leave(session);
-      this.count(session.decoder.counts());
+      if (dense !== true) this.count(session.decoder.counts());
       session.decoder.resetCounts();
       this.sessions.release(session);
     }
