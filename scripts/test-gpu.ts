@@ -1,5 +1,5 @@
 /**
- * @file `npm run test:gpu`: the CUDA kernels on this machine's GPU: alone against plain loops, the same under
+ * @file `npm run test:gpu`: the CUDA kernels and the decoder on this machine's GPU: alone against plain loops, the same under
  * compute-sanitizer (memcheck and racecheck) where it is there, and through tfjs-node-gpu. Without a GPU it says what is
  * missing and ends with 1.
  *
@@ -31,16 +31,20 @@ function run(gpu: UsableGpu): number {
   };
   const folder = mkdtempSync(join(tmpdir(), 'test-gpu-'));
   try {
-    console.log('building the test of the kernels alone');
-    const test = buildProgram('sparsified-matmul-test', folder, gpu);
-    step('kernels alone', test, []);
     const sanitizer = findSanitizer(gpu);
+    for (const [what, name] of [
+      ['kernels', 'sparsified-matmul-test'],
+      ['decoder', 'decoder-test'],
+    ] as const) {
+      console.log(`\nbuilding the test of the ${what} alone`);
+      const test = buildProgram(name, folder, gpu);
+      step(`${what} alone`, test, []);
+      for (const tool of sanitizer === undefined ? [] : ['memcheck', 'racecheck']) {
+        step(`${what} alone, ${tool}`, sanitizer!, ['--tool', tool, '--error-exitcode', '1', test, 'quick']);
+      }
+    }
     if (sanitizer === undefined) {
       console.log('\ncompute-sanitizer is not there: memcheck and racecheck were not run');
-    } else {
-      for (const tool of ['memcheck', 'racecheck']) {
-        step(`kernels alone, ${tool}`, sanitizer, ['--tool', tool, '--error-exitcode', '1', test, 'quick']);
-      }
     }
   } finally {
     rmSync(folder, {recursive: true, force: true});

@@ -1,6 +1,6 @@
 /**
  * @file `npm run bench -- gpu`: the CUDA kernels on this machine's GPU: alone, by replayed graphs beside cuBLAS and the
- * device's read roof, and through tfjs-node-gpu beside `tf.matMul`. Without a GPU it says what is missing and ends with 1.
+ * device's read roof; decoding of a large language model; and through tfjs-node-gpu beside `tf.matMul`. Without a GPU it says what is missing and ends with 1.
  *
  * Usage: npm run bench -- gpu [--json]
  */
@@ -21,6 +21,8 @@ Output of --json, one object:
   kernels  {device, readBytesPerSecond, rows: [{shape, dtype, rows, sparsity, us, vsCublas, vsOwnDense, bandwidthShare}]}
            of the kernels alone: microseconds a call in a replayed graph, times of cuBLAS (TF32, float32 weights) and of
            the same kernel with nothing masked over that, bytes that had to be read over what the device reads
+  decoding [{weights, sparsity, msAToken, vsDense, readBytesPerSecond}] of a token of a model of Llama-2-7B's shape with
+           random weights
   ops      [{shape, rows, sparsity, us, vsStock, vsOwnDense}] through tfjs-node-gpu: vsStock is over tf.matMul`;
 
 const {values: options} = parseArgs({
@@ -35,29 +37,33 @@ else {
 
 async function bench(gpu: UsableGpu): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-gpu-'));
-  let kernels: string;
+  const alone: string[] = [];
   try {
-    console.error('building and running the benchmark of the kernels alone (about 2 min)');
-    const program = buildProgram('sparsified-matmul-bench', folder, gpu);
-    const {status, stdout} = spawnSync(program, options.json ? ['--json'] : [], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    if (status !== 0) return status ?? 1;
-    kernels = stdout;
+    for (const [what, name] of [
+      ['kernels alone (about 2 min)', 'sparsified-matmul-bench'],
+      ['decoder alone (about 1 min)', 'decoder-bench'],
+    ] as const) {
+      console.error(`building and running the benchmark of the ${what}`);
+      const program = buildProgram(name, folder, gpu);
+      const {status, stdout} = spawnSync(program, options.json ? ['--json'] : [], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      if (status !== 0) return status ?? 1;
+      alone.push(stdout);
+    }
   } finally {
     rmSync(folder, {recursive: true, force: true});
   }
-  if (!options.json) console.log(kernels);
+  if (!options.json) console.log(alone.join('\n'));
   console.error('through tfjs-node-gpu (about a minute)');
   const {native} = await loadBackend({name: 'node-gpu'});
   if (native !== undefined && 'reason' in native) throw new Error(native.reason);
   const ops = measureOps();
   if (options.json) {
     const {name: device, computeCapability} = gpu;
-    console.log(
-      JSON.stringify({device, computeCapability, kernels: JSON.parse(kernels) as object, ops}, null, 2),
-    );
+    const [kernels, decoding] = alone.map((text) => JSON.parse(text) as object);
+    console.log(JSON.stringify({device, computeCapability, kernels, decoding, ops}, null, 2));
   } else {
     printOps(ops);
   }

@@ -4,6 +4,21 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type {UsableGpu} from './require-gpu.js';
 
+const PRODUCTS = ['sparsified-matmul.cu'];
+const DECODER = [
+  ...PRODUCTS,
+  ...['decoder-products.cu', 'decoder-attention.cu', 'decoder-rows.cu'],
+  ...['decoder-session.cc', 'decoder-model.cc', 'decoder-cache.cc', 'cublas.cc'],
+];
+
+/** The programs of `test/`, and what each is made of beside its own file. */
+const PROGRAMS = {
+  'sparsified-matmul-test': PRODUCTS,
+  'sparsified-matmul-bench': PRODUCTS,
+  'decoder-test': DECODER,
+  'decoder-bench': DECODER,
+} as const;
+
 const SOURCES = fileURLToPath(new URL('../../lib/kernels/native/cuda/', import.meta.url));
 
 /**
@@ -12,14 +27,18 @@ const SOURCES = fileURLToPath(new URL('../../lib/kernels/native/cuda/', import.m
  * @returns The program's path.
  * @throws {Error} If nvcc fails; its messages are on stderr.
  */
-export function buildProgram(name: string, folder: string, {nvcc, computeCapability}: UsableGpu): string {
+export function buildProgram(
+  name: keyof typeof PROGRAMS,
+  folder: string,
+  {nvcc, computeCapability}: UsableGpu,
+): string {
   const program = join(folder, name);
   const {status, error} = spawnSync(
     nvcc,
     [
       ...['-std=c++17', '-O3', '-ftz=true', '-lineinfo', `-arch=sm_${computeCapability.replace('.', '')}`],
       ...['--threads', '0', '-cudart', 'static', '-o', program, '-ldl'],
-      ...[join(SOURCES, 'test', `${name}.cu`), join(SOURCES, 'sparsified-matmul.cu')],
+      ...[join('test', `${name}.cu`), ...PROGRAMS[name]].map((unit) => join(SOURCES, unit)),
     ],
     {stdio: ['ignore', 'inherit', 'inherit']},
   );

@@ -6,6 +6,7 @@
  */
 import {createHash} from 'node:crypto';
 import {existsSync, readFileSync, readdirSync, rmSync, statSync} from 'node:fs';
+import {availableParallelism} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {buildAddonOnce, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
@@ -19,6 +20,8 @@ const ADDON = 'sparsify-gpu.node';
 const COMPILE_TIMEOUT_MS = 20 * 60_000;
 /** TensorFlow compiles some of its code for a new kind of GPU at its first use. */
 const LOAD_TIMEOUT_MS = 300_000;
+/** At a time; each takes up to half a GB. */
+const MAX_COMPILERS = 8;
 
 const SOURCES = fileURLToPath(new URL('../../lib/kernels/native/', import.meta.url));
 const UNITS = [
@@ -178,12 +181,17 @@ export async function buildGpuNative(path, {packageFolder, tensorflow, capabilit
       await compile(STREAM, []);
       return false;
     };
-    const [hasStream] = await Promise.all([
-      compileStream(),
-      ...UNITS.filter((unit) => unit !== STREAM).map((unit) =>
-        compile(unit, unit.endsWith('.cu') ? architectures(capabilities) : []),
-      ),
-    ]);
+    const hasStream = await compileStream();
+    // As many at a time as there are cores; the longest, CUDA's, come first.
+    const waiting = UNITS.filter((unit) => unit !== STREAM).sort(
+      (a, b) => Number(b.endsWith('.cu')) - Number(a.endsWith('.cu')),
+    );
+    const lane = async () => {
+      for (let unit = waiting.shift(); unit !== undefined; unit = waiting.shift()) {
+        await compile(unit, unit.endsWith('.cu') ? architectures(capabilities) : []);
+      }
+    };
+    await Promise.all(Array.from({length: Math.min(MAX_COMPILERS, availableParallelism())}, lane));
     const tensorflowLibraries = [
       '-L',
       libraries,

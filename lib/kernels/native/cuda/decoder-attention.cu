@@ -226,6 +226,7 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(const __grid_constan
     AddValues<T>(args, key_head, first, last, position, memory, sum);
     __syncthreads();
   }
+  LetNextKernelStart();
   const int pairs = size / 2, subsets = kThreads / pairs;
   const int subset = threadIdx.x / pairs, column = 2 * (static_cast<int>(threadIdx.x) % pairs);
   if (subset < subsets) {

@@ -75,6 +75,7 @@ __device__ __forceinline__ void MultiplyTile(const Args& args) {
   }
   float* block_sums;
   const int kept = SumTile<S>(source, part.columns, cut, tile_of_part, split, memory, &block_sums);
+  LetNextKernelStart();
   // Every tile lists the same inputs.
   if (tile_of_part == 0 && threadIdx.x == 0) atomicAdd(part.kept, static_cast<unsigned long long>(kept));
   if constexpr (kCluster) {
