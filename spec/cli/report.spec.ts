@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto';
-import {appendFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {mkdtempSync, readFileSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
@@ -67,29 +67,9 @@ describe('tfjs-sparsify report', function () {
     }
   });
 
-  it('a card that was edited, and any other README.md, is left alone', async () => {
-    cpSync(at('sparse'), at('again'), {recursive: true});
-    const retarget = () => cli(['retarget', at('again'), '--target', '.*=0.7', '--out', at('again')]);
-    expect((await retarget()).code).to.equal(0);
-    const card = readFileSync(at('again/README.md'), 'utf8');
-    expect(card)
-      .to.include('tfjs-sparsify sparsify')
-      .and.include('tfjs-sparsify retarget')
-      .and.include('70.0 %');
-    appendFileSync(at('again/README.md'), 'a word of mine\n');
-    const {code, stderr} = await retarget();
-    expect(code).to.equal(0);
-    expect(stderr).to.include('README.md is not ours or was edited');
-    expect(readFileSync(at('again/README.md'), 'utf8')).to.equal(`${card}a word of mine\n`);
-  });
-
-  it('is refused for labels without data, and where no file can be', async () => {
-    const wrong = await cli(['report', at('sparse'), '--labels', digits('test-labels.npy')]);
-    expect(wrong.code).to.equal(2);
-    expect(wrong.stderr).to.include('--data');
-    const {code, stderr} = await cli(['report', at('sparse'), '--out', at('no/where.html')]);
-    expect(code).to.equal(1);
-    expect(stderr).to.include('does not exist');
-    expect(existsSync(at('no'))).to.be.false;
+  it('is refused for labels without data', async () => {
+    const {code, stderr} = await cli(['report', at('sparse'), '--labels', digits('test-labels.npy')]);
+    expect(code).to.equal(2);
+    expect(stderr).to.include('--data');
   });
 });
