@@ -29,7 +29,7 @@ import {predictionSpeed} from './eval/prediction-speed.js';
 import {timePerSparsity} from './eval/time-per-sparsity.js';
 import type {Labels} from './io/labels.js';
 import {SPARSIFIABLE_TYPES, checkModel, denseLayers, graphOf} from './model/dense-layers.js';
-import type {IgnoredScope, TargetScope} from './scope/target-scope.js';
+import {TargetScope, type IgnoredScope} from './scope/target-scope.js';
 import {sparsifyActivations} from './sparsify.js';
 
 /** What is being done, and how far it is. */
@@ -57,7 +57,10 @@ export interface AllocateOptions extends AllocationMeasures {
   readonly target: number | AllocationTarget;
   /** `local` by default. */
   readonly method?: AllocationMethod;
-  /** The layers that share the sparsity, with bounds; all Dense layers by default. */
+  /**
+   * The layers that share the sparsity, with bounds. By default all Dense layers; without data those of the allocation that
+   * the model was sparsified with.
+   */
   readonly scopes?: AllocationScopes;
   /** Layers that stay as they are; wins over every scope. */
   readonly ignoredScope?: IgnoredScope | TargetScope | null;
@@ -119,7 +122,8 @@ async function sharingLayers(
   batches: Batches | null,
   options: AllocateOptions,
 ): Promise<SharingLayer[]> {
-  const {scopes, ignoredScope, weighting, signal} = options;
+  const {ignoredScope, weighting, signal} = options;
+  const scopes = options.scopes ?? (batches === null ? savedScopes(model) : undefined);
   const bounds = selectBounds(graphOf(model), scopes, ignoredScope, SPARSIFIABLE_TYPES);
   const times =
     weighting === 'time'
@@ -246,6 +250,13 @@ function lossOf(
   if (heldOut !== undefined) return {calibration: batches, loss: measured(allOf(toBatches(heldOut)))};
   const split = holdOut(batches);
   return {calibration: split.calibration, loss: measured(split.heldOut)};
+}
+
+/** The layers of the allocation that a model was sparsified with, and their bounds; undefined if there is none. */
+function savedScopes(model: tf.LayersModel): AllocationScopes | undefined {
+  return allocationOf(model)?.layers.map(
+    ({path, minimum, maximum}) => [new TargetScope({names: [path]}), {minimum, maximum}] as const,
+  );
 }
 
 /** @throws {ModelError} `not-probed`. */

@@ -48,6 +48,7 @@ const WRONG_USE_CODES: ReadonlySet<string> = new Set([
   'unknown-model',
   'unsupported-scheme',
   'bad-option',
+  'bad-target',
 ]);
 
 /** The program with all its commands; parsing errors throw instead of ending the process. */

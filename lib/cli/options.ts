@@ -13,9 +13,16 @@ export function targetOption(): Option {
     '-t, --target <PATTERN=TARGET>',
     'share of inputs to mask in the layers whose path the pattern matches from its start: ".*up_proj=0.5" or ' +
       `".*=50%"; ${ROLES_HELP}: "@down=0.5"; repeatable`,
-  )
-    .argParser(collectTarget)
-    .makeOptionMandatory();
+  ).argParser(collectTarget);
+}
+
+/** An option of a share, as `0.5` or `50%`. */
+export function shareOption(flags: string, description: string): Option {
+  return new Option(flags, description).argParser((text: string) => {
+    const value = parseShare(text);
+    if (Number.isNaN(value)) throw new InvalidArgumentError('Write a share as 0.5 or 50%.');
+    return value;
+  });
 }
 
 /** `--ignore`, repeatable. */
@@ -64,14 +71,19 @@ function collectTarget(text: string, before: TargetOption[] = []): TargetOption[
   const separator = text.lastIndexOf('=');
   const pattern = text.slice(0, separator).trim();
   const share = text.slice(separator + 1).trim();
-  const isPercent = share.endsWith('%');
-  const digits = isPercent ? share.slice(0, -1).trim() : share;
-  const target = Number(digits) / (isPercent ? 100 : 1);
-  if (pattern === '' || separator < 1 || digits === '' || Number.isNaN(target)) {
+  const target = parseShare(share);
+  if (pattern === '' || separator < 1 || Number.isNaN(target)) {
     throw new InvalidArgumentError("Write PATTERN=TARGET, as in '.*up_proj=0.5'.");
   }
   if (target < 0 || target > 1) {
     throw new InvalidArgumentError(`The target is ${share}; it must lie in [0, 1]: write 0.5 for 50 %.`);
   }
   return [...before, [new TargetScope({patterns: [patternOf(pattern)]}), target]];
+}
+
+/** `0.5` or `50%` as a number; NaN if it is none. */
+export function parseShare(text: string): number {
+  const isPercent = text.trim().endsWith('%');
+  const digits = (isPercent ? text.trim().slice(0, -1) : text).trim();
+  return digits === '' ? NaN : Number(digits) / (isPercent ? 100 : 1);
 }

@@ -36,30 +36,78 @@ export async function withProgress<T>(
   what: string,
   unit: string,
   work: (onProgress: (progress: Progress) => void) => Promise<T>,
-  {stream = process.stderr, now = () => performance.now()}: ProgressOutput = {},
+  output: ProgressOutput = {},
 ): Promise<T> {
-  const terminal = stream.isTTY === true;
-  const interval = terminal ? REWRITE_INTERVAL_MS : LINE_INTERVAL_MS;
-  const start = now();
-  let shownAt = terminal ? -Infinity : start;
-  let shown: Progress | undefined;
-  let latest: Progress | undefined;
-  const show = (progress: Progress) => {
-    const line = `${what}: ${describeProgress(progress, unit, (now() - start) / 1000)}`;
-    const width = (stream.columns ?? Infinity) - 1; // a line that wraps could not be rewritten
-    stream.write(terminal ? `\r\x1b[K${line.slice(0, width)}` : `${line}\n`);
-    shownAt = now();
-    shown = progress;
-  };
+  return withStages((onProgress) => work((progress) => onProgress(what, unit, progress)), output);
+}
+
+/**
+ * As `withProgress`, for work in stages, each with a line of its own.
+ *
+ * @param work Calls its argument after every step, with what is being done and what is counted.
+ */
+export async function withStages<T>(
+  work: (onProgress: (what: string, unit: string, progress: Progress) => void) => Promise<T>,
+  output: ProgressOutput = {},
+): Promise<T> {
+  const first = new ProgressLine(output); // whose time begins with the work
+  const stages: {readonly what: string; readonly line: ProgressLine}[] = [];
   try {
-    const result = await work((progress) => {
-      latest = progress;
-      if (now() - shownAt >= interval) show(progress);
+    const result = await work((what, unit, progress) => {
+      if (stages.at(-1)?.what !== what) {
+        stages.at(-1)?.line.finish();
+        stages.at(-1)?.line.end();
+        stages.push({what, line: stages.length === 0 ? first : new ProgressLine(output)});
+      }
+      stages.at(-1)!.line.report(what, unit, progress);
     });
-    if (latest !== shown) show(latest!);
+    stages.at(-1)?.line.finish();
     return result;
   } finally {
-    if (terminal && shown !== undefined) stream.write('\n');
+    stages.at(-1)?.line.end();
+  }
+}
+
+/** One line, rewritten or repeated. */
+class ProgressLine {
+  private readonly stream: ProgressStream;
+  private readonly now: () => number;
+  private readonly isTerminal: boolean;
+  private readonly start: number;
+  private shownAt: number;
+  private latest: string | null = null;
+  private shown: string | null = null;
+
+  constructor({stream = process.stderr, now = () => performance.now()}: ProgressOutput) {
+    this.stream = stream;
+    this.now = now;
+    this.isTerminal = stream.isTTY === true;
+    this.start = now();
+    this.shownAt = this.isTerminal ? -Infinity : this.start;
+  }
+
+  report(what: string, unit: string, progress: Progress): void {
+    const now = this.now();
+    this.latest = `${what}: ${describeProgress(progress, unit, (now - this.start) / 1000)}`;
+    if (now - this.shownAt >= (this.isTerminal ? REWRITE_INTERVAL_MS : LINE_INTERVAL_MS)) this.show();
+  }
+
+  /** Shows the last step. */
+  finish(): void {
+    if (this.latest !== this.shown) this.show();
+  }
+
+  /** Ends a line that was rewritten. */
+  end(): void {
+    if (this.isTerminal && this.shown !== null) this.stream.write('\n');
+  }
+
+  private show(): void {
+    const line = this.latest!;
+    const width = (this.stream.columns ?? Infinity) - 1; // a line that wraps could not be rewritten
+    this.stream.write(this.isTerminal ? `\r\x1b[K${line.slice(0, width)}` : `${line}\n`);
+    this.shownAt = this.now();
+    this.shown = line;
   }
 }
 

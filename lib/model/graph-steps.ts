@@ -42,7 +42,7 @@ export function stepsOf(model: tf.LayersModel): GraphStep[] {
       else {
         open.pop();
         const {outboundLayer: layer, inputTensors: inputs, outputTensors: outputs} = call;
-        if (inputs.length > 0) steps.push({layer, inputs, outputs});
+        if (call.inboundLayers.length > 0) steps.push({layer, inputs, outputs}); // else an input layer
       }
     }
   }

@@ -3,6 +3,7 @@
  * actual sparsity. Thresholds and probes from calibration text and images, figures from test text and images.
  *
  * Usage: npm run bench -- allocation [--json] [--windows N] [--method local|greedy] [--only lm|digits]
+ *   [--setting N]
  */
 import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
@@ -33,10 +34,11 @@ import {
   type LanguageModel,
 } from '../../models/llama/index.js';
 
-const HELP = `Usage: npm run bench -- allocation [--json] [--windows N] [--method local|greedy] [--only lm|digits]
+const HELP = `Usage: npm run bench -- allocation [--json] [--windows N] [--method local|greedy] [--only lm|digits] [--setting N]
 
 Token perplexity of SmolLM2-135M-Instruct on the first N (4) windows of WikiText-2's test text, 2,047 tokens each: dense, and
 at several mean sparsities uniform and allocated; accuracy of the digits model on its test images.
+--setting N takes one row of the language model alone, from 1: a minute or two each.
 
 Output of --json, one object:
   lm      [{layers, method, sparsity, actual, perplexity, seconds}]; actual is weighted by weights, seconds of allocating
@@ -83,6 +85,7 @@ const {values: options} = parseArgs({
     windows: {type: 'string', default: '4'},
     method: {type: 'string', default: 'local'},
     only: {type: 'string'},
+    setting: {type: 'string'},
     help: {type: 'boolean', short: 'h', default: false},
   },
 });
@@ -108,7 +111,8 @@ async function benchLanguageModel(windows: number, method: AllocationMethod): Pr
   const protocol = {protocol: 'token', windows} as const;
   const {tokenPerplexity} = await lm.perplexity(test, protocol);
   add({layers: '', method: 'dense', sparsity: 0, actual: 0, perplexity: tokenPerplexity, seconds: [0, 0]});
-  for (const {layers, pattern, sparsity, byRole} of SETTINGS) {
+  const chosen = options.setting === undefined ? SETTINGS : [SETTINGS[Number(options.setting) - 1]];
+  for (const {layers, pattern, sparsity, byRole} of chosen) {
     const scopes = new TargetScope({patterns: [pattern]});
     const uniform = byRole ?? [[scopes, sparsity] as const];
     for (const kind of [byRole === undefined ? 'uniform' : 'by role', method] as const) {
@@ -167,7 +171,10 @@ async function benchDigits(method: AllocationMethod): Promise<DigitsRow[]> {
         method: kind,
         probeRows: 500,
       });
-      const sparse = await sparsifyActivations(model, data, {targetSparsityByScope: allocation});
+      const sparse = await sparsifyActivations(model, data, {
+        targetSparsityByScope: allocation,
+        calibration: 'sequential',
+      });
       const layers = await measureSparsity(sparse, images('test-images.npy'));
       rows.push({
         method: kind,

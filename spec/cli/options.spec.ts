@@ -59,10 +59,6 @@ describe('--target', () => {
       expect(refusal(targetOption(), '--target', text)).to.include('[0, 1]');
     });
   }
-
-  it('must be given', () => {
-    expect(refusal(targetOption())).to.include('--target');
-  });
 });
 
 describe('--ignore', () => {

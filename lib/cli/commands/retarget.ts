@@ -1,17 +1,29 @@
 /** @file `tfjs-sparsify retarget`: other targets for a sparsified model, from its statistics, without data. */
 import {Command} from 'commander';
+import {allocateSparsity} from '../../allocate.js';
+import {SparsifyError} from '../../errors.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {retarget} from '../../sparsify.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {describeSaved, stepsFrom} from '../model-card.js';
-import {ignoreOption, ignoredScopeOf, jsonOption, targetOption, type TargetOption} from '../options.js';
+import {
+  ignoreOption,
+  ignoredScopeOf,
+  jsonOption,
+  shareOption,
+  targetOption,
+  type TargetOption,
+} from '../options.js';
 import {checkReportPath, knownOf, reportOption, type ReportOptions} from '../report-option.js';
 import {describeLayers, layersJson} from '../report.js';
 
 const HELP = `
 Example:
   $ tfjs-sparsify retarget sparse --target '.*=0.7' --out sparser
+  $ tfjs-sparsify retarget allocated --sparsity 0.6 --out sparser
+
+--sparsity spreads a mean over the layers of a model that sparsify --sparsity or --auto made, by its saved probes.
 
 Output of --json, one object:
   out     the folder that holds the model with the new targets
@@ -20,7 +32,8 @@ Output of --json, one object:
 Exit code: 0, or 1 if the run failed (the model holds no statistics, say), 2 on wrong use, 130 after Ctrl-C.`;
 
 interface RetargetCommandOptions extends BackendOptions, ReportOptions {
-  readonly target: readonly TargetOption[];
+  readonly target?: readonly TargetOption[];
+  readonly sparsity?: number;
   readonly ignore?: readonly string[];
   readonly out: string;
   readonly json?: boolean;
@@ -31,7 +44,10 @@ export function retargetCommand(): Command {
   return new Command('retarget')
     .description('give a sparsified model other targets, without data')
     .argument('<MODEL>', `sparsified; ${MODEL_ARGUMENT}`)
-    .addOption(targetOption().makeOptionMandatory())
+    .addOption(targetOption())
+    .addOption(
+      shareOption('--sparsity <SHARE>', 'instead of --target: mean share of inputs to mask, as 0.5 or 50%'),
+    )
     .addOption(ignoreOption())
     .requiredOption('-o, --out <DIR>', 'folder for the result; may be that of the model')
     .addOption(backendOption())
@@ -44,11 +60,18 @@ export function retargetCommand(): Command {
 }
 
 async function run(path: string, options: RetargetCommandOptions, signal: AbortSignal): Promise<void> {
-  const {target, ignore, out, json} = options;
+  const {target, sparsity, ignore, out, json} = options;
+  if ((target === undefined) === (sparsity === undefined)) {
+    throw new SparsifyError('bad-option', "give one of --target, as '.*=0.5', and --sparsity, as 0.5");
+  }
   await checkSavePath(out);
   await checkReportPath(options);
   const model = await openModel(path, {...options, signal});
-  const layers = retarget(model, {targetSparsityByScope: target, ignoredScope: ignoredScopeOf(ignore)});
+  const ignoredScope = ignoredScopeOf(ignore);
+  const layers =
+    target === undefined
+      ? retarget(model, await allocateSparsity(model, null, {target: sparsity!, ignoredScope}))
+      : retarget(model, {targetSparsityByScope: target, ignoredScope});
   const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
   await describeSaved(knownOf(model), out, {steps}, options);

@@ -1,16 +1,34 @@
 /** @file `tfjs-sparsify sparsify`: calibrates a model on data and saves it sparsified. */
+import {readFile} from 'node:fs/promises';
 import {Command, Option} from 'commander';
-import type {CalibrationMethod} from '../../calibration/calibrate.js';
+import type {Allocation, AllocationTarget} from '../../allocation/contract.js';
+import {CALIBRATION_METHODS, type CalibrationMethod} from '../../calibration/calibrate.js';
+import {savedStatistics} from '../../calibration/statistics.js';
 import {compressWeights} from '../../compress.js';
 import {loadBackend} from '../../backend/load.js';
 import {FileError} from '../../errors.js';
+import {modelJsonPath} from '../../io/file-system.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
-import {inspect, type DenseReport} from '../../model/inspect.js';
+import {parseModelJson} from '../../io/model-json.js';
 import type {Int8Mode} from '../../quantization/int8.js';
-import {isCheckpoint, sparsifyStreamed} from '../../../models/llama/index.js';
+import {
+  ALLOCATION_SEQUENCES,
+  LANGUAGE_CALIBRATION,
+  isCheckpoint,
+  sparsifyStreamed,
+} from '../../../models/llama/index.js';
 import {sparsifyActivations} from '../../sparsify.js';
-import {addDataOptions, addTextOptions, openData, type DataOptions} from '../data.js';
+import {
+  ALLOCATION_HELP,
+  addAllocationOptions,
+  allocateForCommand,
+  describeAllocation,
+  requestedTarget,
+  type AllocationOptions,
+} from '../allocation.js';
+import {addDataOptions, addTextOptions, isTextFile, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
+import {describeSaved, stepsFrom} from '../model-card.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {
   ignoreOption,
@@ -22,6 +40,13 @@ import {
 } from '../options.js';
 import {withProgress} from '../progress.js';
 import {describeLayers, layersJson} from '../report.js';
+import {
+  checkReportPath,
+  knownOf,
+  reportOption,
+  type KnownModel,
+  type ReportOptions,
+} from '../report-option.js';
 
 const HELP = `
 Example:
@@ -30,6 +55,11 @@ Example:
   $ tfjs-sparsify sparsify SmolLM2-135M-Instruct.Q4_1.gguf --data calibration.txt --calibration nncf \\
       --target '@gate_up=0.3' --target '@down=0.5' --out sparse
   $ tfjs-sparsify sparsify llama-2-7b/ --stream --compress int8_asym --data calibration.txt --target '@all=0.5' --out sparse
+  $ tfjs-sparsify sparsify SmolLM2-135M-Instruct.Q4_1.gguf --data calibration.txt --auto --max-loss 2% --out sparse
+  $ tfjs-sparsify sparsify models/digits/model.json --data models/digits/calibration-images.npy \\
+      --scale 0.00392156862745098 --sparsity 0.7 --allocate local --out sparse
+
+${ALLOCATION_HELP}
 
 With --stream a checkpoint larger than the memory is read, compressed, calibrated and written block by block: it takes
 one decoder block in float32 and what the layers between two blocks hold for all sequences. The result is the same.
@@ -37,14 +67,18 @@ one decoder block in float32 and what the layers between two blocks hold for all
 Output of --json, one object:
   out     the folder that holds the sparsified model
   layers  as of inspect
+  allocation  null with --target; else {method, target, met, sparsity, layers: [{path, weights, target, minimum, maximum,
+          predictedError}], probes, curve: [{sparsity, predictedError, loss, lossError, latencyMs, speedup}], chosen: index
+          in curve, metric, denseMs}
 
 Progress goes to stderr. Ctrl-C stops between two batches; the folder is written whole or not at all.
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
-interface SparsifyCommandOptions extends DataOptions, BackendOptions {
-  readonly target: readonly TargetOption[];
+interface SparsifyCommandOptions extends DataOptions, BackendOptions, AllocationOptions, ReportOptions {
+  readonly target?: readonly TargetOption[];
   readonly ignore?: readonly string[];
-  readonly calibration: CalibrationMethod;
+  readonly labels?: string;
+  readonly calibration?: CalibrationMethod;
   readonly compress?: Int8Mode;
   readonly stream?: boolean;
   readonly statistics: boolean;
@@ -62,10 +96,13 @@ export function sparsifyCommand(): Command {
     .addOption(
       new Option(
         '-c, --calibration <METHOD>',
-        'pooled: quantiles over all data; nncf: the running average of NNCF',
-      )
-        .choices(['pooled', 'nncf'])
-        .default('pooled'),
+        'pooled: quantiles over all data; nncf: the running average of NNCF; sequential: layer by layer, all data at once; by ' +
+          'default pooled, or sequential where a language model is allocated',
+      ).choices(CALIBRATION_METHODS),
+    )
+    .option(
+      '-l, --labels <FILE>',
+      'right classes of the data, .npy, .npz or .jsonl: --max-loss then counts accuracy',
     )
     .addOption(int8ModeOption('--compress <MODE>', 'make all weights INT8 first, as compress does'))
     .option(
@@ -75,27 +112,53 @@ export function sparsifyCommand(): Command {
     .requiredOption('-o, --out <DIR>', 'folder for the sparsified model; an older model in it is replaced')
     .option('--no-statistics', 'do not save the statistics that retarget needs')
     .addOption(backendOption())
+    .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
+  addAllocationOptions(command);
   return addTextOptions(addDataOptions(command, 'what the model will see')).action(
     (path: string, options: SparsifyCommandOptions) => interruptible((signal) => run(path, options, signal)),
   );
 }
 
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
-  await checkSavePath(options.out);
-  const {out, json} = options;
-  const layers = await (options.stream === true ? streamed : inMemory)(path, options, signal);
-  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
-  else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
+  const asked = requestedTarget(options);
+  const {out, data, labels, json} = options;
+  await checkSavePath(out);
+  await checkReportPath(options);
+  const steps = await stepsFrom(path, {models: [path], data, labels});
+  const {known, allocation} =
+    options.stream === true
+      ? await streamed(path, asked, options, signal)
+      : await inMemory(path, asked, options, signal);
+  await describeSaved(known, out, {steps}, options);
+  const {layers} = known;
+  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers), allocation}, null, 2));
+  else {
+    const texts = [describeLayers(layers), ...(allocation === null ? [] : [describeAllocation(allocation)])];
+    console.log([...texts, `saved to ${out}`].join('\n\n'));
+  }
+}
+
+/** What was saved, and where its targets came from if they were allocated. */
+interface Sparsified {
+  readonly known: KnownModel;
+  readonly allocation: Allocation | null;
 }
 
 async function streamed(
   path: string,
+  asked: AllocationTarget | null,
   options: SparsifyCommandOptions,
   signal: AbortSignal,
-): Promise<DenseReport[]> {
+): Promise<Sparsified> {
   const {target, ignore, calibration, compress, statistics, out, backend} = options;
+  if (asked !== null) {
+    throw new FileError(
+      'bad-option',
+      '--stream takes targets by pattern: give --target, not --sparsity or --auto',
+    );
+  }
   if (!(await isCheckpoint(path))) {
     throw new FileError(
       'bad-option',
@@ -104,7 +167,7 @@ async function streamed(
     );
   }
   await loadBackend({name: backend});
-  return withProgress('sparsifying', 'parts', (onProgress) =>
+  const layers = await withProgress('sparsifying', 'parts', (onProgress) =>
     sparsifyStreamed(path, out, {
       data: (model) => openData(model, options),
       compress,
@@ -116,25 +179,36 @@ async function streamed(
       signal,
     }),
   );
+  const jsonPath = modelJsonPath(out);
+  const {userDefinedMetadata} = parseModelJson(await readFile(jsonPath, 'utf8'), jsonPath);
+  const known = {layers, statistics: savedStatistics(userDefinedMetadata), isLanguageModel: true};
+  return {known, allocation: null};
 }
 
 async function inMemory(
   path: string,
+  asked: AllocationTarget | null,
   options: SparsifyCommandOptions,
   signal: AbortSignal,
-): Promise<DenseReport[]> {
-  const {target, ignore, calibration, compress, statistics, out} = options;
+): Promise<Sparsified> {
+  const {target, ignore, calibration: method, compress, statistics, out} = options;
   const model = await openModel(path, {...options, signal});
-  const data = await openData(model, options);
   if (compress !== undefined) {
     await withProgress('compressing', 'weights', (onProgress) =>
       compressWeights(model, {mode: compress, inPlace: true, onProgress, signal}),
     );
   }
-  await withProgress('calibrating', 'batches', (onProgress) =>
+  const isAllocatedText = asked !== null && isTextFile(options.data);
+  const calibration = isAllocatedText
+    ? {...LANGUAGE_CALIBRATION, ...(method === undefined ? {} : {method})}
+    : (method ?? 'pooled');
+  const allocation =
+    asked === null ? null : await allocateForCommand(model, asked, calibration, options, signal);
+  const data = await openData(model, isAllocatedText ? {...ALLOCATION_SEQUENCES, ...options} : options);
+  await withProgress('calibrating', 'steps', (onProgress) =>
     sparsifyActivations(model, data, {
-      targetSparsityByScope: target,
-      ignoredScope: ignoredScopeOf(ignore),
+      targetSparsityByScope: allocation ?? target!,
+      ignoredScope: allocation === null ? ignoredScopeOf(ignore) : null,
       calibration,
       inPlace: true,
       saveStatistics: statistics,
@@ -143,7 +217,7 @@ async function inMemory(
     }),
   );
   await saveLayersModel(model, out, {signal});
-  const layers = inspect(model);
+  const known = knownOf(model);
   model.dispose();
-  return layers;
+  return {known, allocation};
 }

@@ -1,0 +1,171 @@
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import {
+  Dataset,
+  IgnoredScope,
+  TargetScope,
+  allocateSparsity,
+  allocationOf,
+  inspect,
+  measureSparsity,
+  retarget,
+  sparsifyActivations,
+  withLayers,
+  type AllocateOptions,
+  type Allocation,
+} from '../lib/index.js';
+import {onEveryBackend, disposeModels} from './backends.js';
+import {normals} from './normals.js';
+import {rejection} from './models/llama/rejection.js';
+
+const WIDTH = 16;
+
+/**
+ * Residual blocks x + dense(x), all alike but `sensitive`, whose weights are ten times as large: what it masks is
+ * a hundred times the error.
+ */
+function residualModel(blocks: number, sensitive: number): tf.LayersModel {
+  const x = tf.input({shape: [WIDTH], name: 'x'});
+  let stream = x;
+  for (let i = 0; i < blocks; i++) {
+    const layer = tf.layers.dense({
+      name: `block_${i}`,
+      units: WIDTH,
+      useBias: false,
+      kernelInitializer: 'zeros',
+    });
+    const added = layer.apply(stream) as tf.SymbolicTensor;
+    stream = tf.layers.add({name: `add_${i}`}).apply([stream, added]) as tf.SymbolicTensor;
+  }
+  const model = tf.model({inputs: x, outputs: stream});
+  tf.tidy(() => {
+    for (let i = 0; i < blocks; i++) {
+      const scale = i === sensitive ? 0.5 : 0.05;
+      model
+        .getLayer(`block_${i}`)
+        .setWeights([tf.tensor2d(normals(WIDTH * WIDTH, i + 1, scale), [WIDTH, WIDTH])]);
+    }
+  });
+  return model;
+}
+
+/** Batches of normal values. */
+function batches(count: number): Dataset {
+  return new Dataset(
+    Array.from({length: count}, (_, i) => i),
+    (i) => tf.tensor2d(normals(32 * WIDTH, 100 + i), [32, WIDTH]),
+  );
+}
+
+const sharesOf = ({layers}: Allocation) => layers.map(({target}) => target);
+
+onEveryBackend(() => {
+  describe('allocateSparsity', () => {
+    let model: tf.LayersModel;
+    beforeEach(() => void (model = residualModel(4, 2)));
+    afterEach(() => disposeModels(model));
+    const allocate = (options: Partial<AllocateOptions> = {}, data: Dataset | null = batches(4)) =>
+      allocateSparsity(model, data, {target: 0.5, ...options});
+
+    for (const method of ['local', 'greedy'] as const) {
+      it(`${method}: reaches the mean; the sensitive layer masks least where layers compete`, async () => {
+        const allocation = await allocate({method});
+        expect(allocation.sparsity).to.be.closeTo(0.5, 1e-9);
+        expect(allocation.met).to.equal(true);
+        if (method === 'greedy') return; // within a block each layer is alone here
+        const shares = sharesOf(allocation);
+        expect(Math.min(...shares)).to.equal(shares[2]);
+        expect(shares[2]).to.be.below(0.35);
+        const errors = allocation.probes!.layers.map(({error}) => error);
+        expect(Math.max(...errors)).to.equal(errors[2]);
+        expect(allocation.probes!.layers.map(({join}) => join)).to.deep.equal(
+          [0, 1, 2, 3].map((i) => `add_${i}`),
+        );
+      });
+    }
+
+    it('goes into sparsifyActivations; another mean comes from the saved model without data', async () => {
+      const allocation = await allocate();
+      const sparse = await sparsifyActivations(model, batches(4), {
+        ...{targetSparsityByScope: allocation, saveStatistics: true, calibration: 'sequential'},
+      });
+      const actual = await measureSparsity(sparse, batches(4));
+      actual.forEach((layer, i) => expect(layer.actual).to.be.closeTo(allocation.layers[i].target, 0.02));
+      let saved: tf.io.ModelArtifacts | undefined;
+      await sparse.save({
+        save: (artifacts) => {
+          saved = artifacts;
+          return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(0), modelTopologyType: 'JSON'}});
+        },
+      });
+      const loaded = await withLayers([], () => tf.loadLayersModel(tf.io.fromMemory(saved!)));
+      const other = await allocateSparsity(loaded, null, {target: 0.7});
+      retarget(loaded, other);
+      const expected = await allocate({target: 0.7});
+      sharesOf(other).forEach((share, i) => expect(share).to.be.closeTo(sharesOf(expected)[i], 1e-6));
+      expect(inspect(loaded).map(({target}) => target)).to.deep.equal(sharesOf(other));
+      expect(allocationOf(loaded)).to.deep.equal(other);
+      disposeModels(sparse, loaded);
+    });
+
+    it('gives the same for the same data', async () => {
+      expect(await allocate()).to.deep.equal(await allocate());
+    });
+
+    it('keeps to bounds and leaves excluded layers out', async () => {
+      const allocation = await allocate({
+        scopes: {'block_[01]': {maximum: 0.4}, 'block_[23]': {minimum: 0.3}},
+        ignoredScope: new IgnoredScope({names: ['block_3']}),
+        target: 0.45,
+      });
+      expect(allocation.layers.map(({path}) => path)).to.deep.equal(['block_0', 'block_1', 'block_2']);
+      const [a, b, c] = sharesOf(allocation);
+      expect(Math.max(a, b)).to.be.at.most(0.4);
+      expect(c).to.be.at.least(0.3);
+      expect((a + b + c) / 3).to.be.closeTo(0.45, 1e-9);
+    });
+
+    it('uniform: every layer the same, without data', async () => {
+      const allocation = await allocate({method: 'uniform'}, null);
+      expect(sharesOf(allocation)).to.deep.equal([0.5, 0.5, 0.5, 0.5]);
+      expect(allocation.probes).to.equal(null);
+    });
+
+    it('keeps a loss on data that it holds out, with the curve that it chose from', async () => {
+      const allocation = await allocate({target: {maxLoss: 0.02}}, batches(8));
+      const {curve, chosen, metric, met} = allocation;
+      expect(met).to.equal(true);
+      expect(metric).to.equal('relative squared error');
+      expect(curve[chosen].loss).to.be.within(0.005, 0.02);
+      expect(curve.map(({sparsity}) => sparsity)).to.deep.equal(
+        [...curve.map(({sparsity}) => sparsity)].sort((a, b) => a - b),
+      );
+    });
+
+    const failures: [string, string, Partial<AllocateOptions>, (Dataset | null)?][] = [
+      ['a mean that the bounds do not allow', 'target-out-of-range', {target: 0.99}],
+      ['a target that is no share', 'bad-target', {target: 50}],
+      ['an empty target', 'bad-target', {target: {}}],
+      ['a mean with more', 'bad-target', {target: {sparsity: 0.5, maxLoss: 0.1}}],
+      ['a method that does not exist', 'unknown-method', {method: 'locale' as 'local'}],
+      ['bounds the wrong way round', 'invalid-bounds', {scopes: {'.*': {minimum: 0.5, maximum: 0.2}}}],
+      ['a scope without layers', 'unmatched-rule', {scopes: new TargetScope({names: ['block']})}],
+      ['no data and no probes', 'not-probed', {}, null],
+      ['no data for a loss', 'no-data', {method: 'uniform', target: {maxLoss: 0.1}}, null],
+      ['one batch, of which none can be held out', 'too-few-batches', {target: {maxLoss: 0.1}}, batches(1)],
+      ['an empty data set', 'empty', {}, batches(0)],
+    ];
+    for (const [what, code, options, data = batches(2)] of failures) {
+      it(`rejects ${what}`, async () => {
+        await rejection(() => allocate(options, data), code);
+      });
+    }
+
+    it('stops when it is told to', async () => {
+      const reason = new Error('enough');
+      let thrown: unknown;
+      await allocate({signal: AbortSignal.abort(reason)}).catch((error: unknown) => (thrown = error));
+      expect(thrown).to.equal(reason);
+    });
+  });
+});

@@ -1,0 +1,78 @@
+import {expect} from 'chai';
+import type {AllocationTarget} from '../../lib/allocation/contract.js';
+import {searchSparsity, type SearchRange} from '../../lib/allocation/search.js';
+
+const RANGE: SearchRange = {least: 0, most: 0.95};
+
+/** A model whose loss is a power of the odds and whose time falls in a line. */
+function machine(
+  target: AllocationTarget,
+  {scale = 0.05, power = 2, error = 0, gain = 0.6} = {},
+  range = RANGE,
+) {
+  let measured = 0;
+  const loss = (s: number) => scale * (s / (1 - s)) ** power;
+  const ms = (s: number) => 10 * (1 - gain * s);
+  return {
+    loss,
+    ms,
+    count: () => measured,
+    found: searchSparsity(target, range, {
+      loss: (s) => Promise.resolve({loss: (measured++, loss(s)), error}),
+      speed: (s) => Promise.resolve({denseMs: (measured++, 10), ms: ms(s)}),
+    }),
+  };
+}
+
+describe('searchSparsity', () => {
+  for (const maxLoss of [0.005, 0.02, 0.1, 1]) {
+    for (const power of [1.2, 2, 3]) {
+      it(`comes within a tenth below a loss of ${maxLoss}, which grows with the power ${power}, in 7 measurements`, async () => {
+        const {found, loss, count} = machine({maxLoss}, {power});
+        const {sparsity, met, candidates} = await found;
+        expect(met).to.equal(true);
+        expect(loss(sparsity)).to.be.within(0.88 * maxLoss, maxLoss);
+        expect(count()).to.be.at.most(7);
+        expect(candidates.map((candidate) => candidate.sparsity)).to.include(sparsity);
+      });
+    }
+  }
+
+  it('stays below by 1.3 standard errors', async () => {
+    const {found, loss} = machine({maxLoss: 0.02}, {error: 0.004});
+    expect(loss((await found).sparsity) + 1.3 * 0.004).to.be.at.most(0.02);
+  });
+
+  it('takes all that the bounds allow where the loss does not forbid it, and the least where it forbids all', async () => {
+    const all = await machine({maxLoss: 1}, {scale: 1e-6}).found;
+    expect(all).to.include({sparsity: 0.95, met: true});
+    const none = await machine({maxLoss: 1e-6}, {scale: 10}, {least: 0.3, most: 0.9}).found;
+    expect(none).to.include({sparsity: 0.3, met: false});
+  });
+
+  for (const target of [{speedup: 1.25}, {latencyMs: 8}]) {
+    it(`finds the least sparsity for ${JSON.stringify(target)}`, async () => {
+      const {sparsity, met} = await machine(target).found;
+      expect(met).to.equal(true);
+      expect(sparsity).to.be.within(1 / 3, 1 / 3 + 0.05); // 10 / (10 (1 - 0.6 s)) = 1.25 at a third
+    });
+  }
+
+  it('says that a speed is out of reach, and comes nearest', async () => {
+    expect(await machine({speedup: 4}).found).to.include({sparsity: 0.95, met: false});
+  });
+
+  it('takes the least sparsity for a speed if it keeps the loss', async () => {
+    const {sparsity, met} = await machine({speedup: 1.25, maxLoss: 0.1}).found;
+    expect(met).to.equal(true);
+    expect(sparsity).to.be.within(1 / 3, 0.39);
+  });
+
+  it('else keeps the loss, and says that the speed is not met', async () => {
+    const {found, loss} = machine({speedup: 2, maxLoss: 0.1});
+    const {sparsity, met, candidates} = await found;
+    expect(met).to.equal(false);
+    expect(loss(sparsity)).to.be.within(0.088, 0.1);
+    expect(candidates.find((candidate) => candidate.sparsity === sparsity)!.speed).not.to.equal(null);
+  });
+});

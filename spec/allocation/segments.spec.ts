@@ -1,0 +1,86 @@
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import {blocksOf} from '../../lib/allocation/segments.js';
+import {ensureBuilt} from '../../lib/model/dense-layers.js';
+import {runSteps, stepsOf} from '../../lib/model/graph-steps.js';
+import {buildModel} from '../../models/llama/index.js';
+import {parseConfig} from '../../models/llama/parse-config.js';
+import {checkForLeaks, disposeModels} from '../backends.js';
+
+const dense = (name: string, units = 4) => tf.layers.dense({name, units});
+
+/** Names of what blocks end with. */
+function endsOf(model: tf.LayersModel): string[] {
+  ensureBuilt(model);
+  const blocks = blocksOf(stepsOf(model), model.inputs, model.outputs);
+  return blocks.map(({to}) => to.map(({sourceLayer}) => sourceLayer.name).join());
+}
+
+describe('blocksOf', () => {
+  checkForLeaks();
+
+  it('takes a chain of layers as one block that ends with the output', () => {
+    const model = tf.sequential({
+      layers: [tf.layers.dense({name: 'a', units: 4, inputShape: [3]}), dense('b'), dense('c')],
+    });
+    expect(endsOf(model)).to.deep.equal(['c']);
+    disposeModels(model);
+  });
+
+  it('ends one at each add of residual branches', () => {
+    const x = tf.input({shape: [4]});
+    const branch = (name: string, from: tf.SymbolicTensor) =>
+      tf.layers
+        .add({name: `${name}.add`})
+        .apply([from, dense(name).apply(from) as tf.SymbolicTensor]) as tf.SymbolicTensor;
+    const model = tf.model({
+      inputs: x,
+      outputs: dense('out').apply(branch('b', branch('a', x))) as tf.SymbolicTensor,
+    });
+    expect(endsOf(model)).to.deep.equal(['a.add', 'b.add', 'out']);
+    disposeModels(model);
+  });
+
+  it('does not end one where a skip connection goes past, nor within the calls of a shared layer', () => {
+    const x = tf.input({shape: [4]});
+    const shared = dense('shared');
+    const add = (name: string, ...from: tf.SymbolicTensor[]) =>
+      tf.layers.add({name}).apply(from) as tf.SymbolicTensor;
+    const a = add('a', x, shared.apply(x) as tf.SymbolicTensor);
+    const b = add('b', a, shared.apply(a) as tf.SymbolicTensor);
+    const c = add('c', b, x);
+    const model = tf.model({inputs: x, outputs: dense('out').apply(c) as tf.SymbolicTensor});
+    expect(endsOf(model)).to.deep.equal(['c', 'out']);
+    disposeModels(model);
+  });
+
+  it('takes attention and feed-forward part of a decoder as one', () => {
+    const model = buildModel(
+      parseConfig({
+        ...{model_type: 'llama', vocab_size: 11, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 3},
+        ...{num_attention_heads: 2, num_key_value_heads: 1, rms_norm_eps: 1e-5, max_position_embeddings: 16},
+      }),
+    );
+    expect(endsOf(model)).to.deep.equal([...[0, 1, 2].map((i) => `model.layers.${i}.mlp.add`), 'lm_head']);
+    disposeModels(model);
+  });
+});
+
+describe('runSteps', () => {
+  checkForLeaks();
+
+  it('computes a tensor of the graph from another, and nothing above it', () => {
+    const x = tf.input({shape: [2]});
+    const a = dense('a', 3).apply(x) as tf.SymbolicTensor;
+    const b = tf.layers.reLU({name: 'b'}).apply(a) as tf.SymbolicTensor;
+    const model = tf.model({inputs: x, outputs: b});
+    let calls = 0;
+    model.getLayer('a').setCallHook(() => calls++);
+    const value = tf.tensor2d([[-1, 0, 2]]);
+    const [result] = runSteps(new Map([[a, value]]), [b]);
+    expect([...result.dataSync()]).to.deep.equal([0, 0, 2]);
+    expect(calls).to.equal(0);
+    tf.dispose([value, result]);
+    disposeModels(model);
+  });
+});
