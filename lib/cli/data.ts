@@ -72,6 +72,15 @@ export async function openData(model: tf.LayersModel, options: DataOptions): Pro
   };
 }
 
+/**
+ * Refuses a file that no command can read, by its extension, before anything else is done.
+ *
+ * @throws {FileError} `unsupported-format`.
+ */
+export function checkDataFormat(path: string): void {
+  if (!isTextFile(path)) openDataFile(path);
+}
+
 /** Whether a file is text by its name. */
 export function isTextFile(path: string): boolean {
   return TEXT_FILE.test(path);

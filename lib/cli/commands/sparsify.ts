@@ -26,7 +26,14 @@ import {
   requestedTarget,
   type AllocationOptions,
 } from '../allocation.js';
-import {addDataOptions, addTextOptions, isTextFile, openData, type DataOptions} from '../data.js';
+import {
+  addDataOptions,
+  addTextOptions,
+  isTextFile,
+  checkDataFormat,
+  openData,
+  type DataOptions,
+} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {describeSaved, stepsFrom} from '../model-card.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
@@ -124,6 +131,7 @@ export function sparsifyCommand(): Command {
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
   const asked = requestedTarget(options);
   const {out, data, labels, json} = options;
+  checkDataFormat(data);
   await checkSavePath(out);
   await checkReportPath(options);
   const steps = await stepsFrom(path, {models: [path], data, labels});
@@ -205,7 +213,9 @@ async function inMemory(
   const allocation =
     asked === null ? null : await allocateForCommand(model, asked, calibration, options, signal);
   const data = await openData(model, isAllocatedText ? {...ALLOCATION_SEQUENCES, ...options} : options);
-  await withProgress('calibrating', 'steps', (onProgress) =>
+  const {method: chosen} = typeof calibration === 'string' ? {method: calibration} : calibration;
+  const unit = chosen === 'sequential' ? 'steps' : 'batches';
+  await withProgress('calibrating', unit, (onProgress) =>
     sparsifyActivations(model, data, {
       targetSparsityByScope: allocation ?? target!,
       ignoredScope: allocation === null ? ignoredScopeOf(ignore) : null,
