@@ -12,6 +12,7 @@ import Fastify, {
   type FastifyServerOptions,
 } from 'fastify';
 import {keyCheck} from './access.js';
+import {readBodies} from './bodies.js';
 import {Dispatcher} from './dispatcher.js';
 import {ServeError} from './errors.js';
 import type {ActualSparsity} from './messages.js';
@@ -190,7 +191,7 @@ function createFastify({
   fastify.decorateRequest('servedModel', '');
   // Protocols read their bodies themselves: clients send JSON under several names or none, and tensors behind it.
   fastify.removeAllContentTypeParsers();
-  fastify.addContentTypeParser('*', {parseAs: 'buffer'}, (_request, body, done) => done(null, body));
+  readBodies(fastify, bodyLimit);
   fastify.setErrorHandler(errorHandler(plainError));
   fastify.setNotFoundHandler((request) => {
     throw new ServeError(

@@ -117,6 +117,26 @@ describe('the Open Inference Protocol', () => {
     expect([bytes.readFloatLE(bytes.length - 8), bytes.readFloatLE(bytes.length - 4)]).to.deep.equal([6, 15]);
   });
 
+  for (const padding of [0, 1, 2, 3]) {
+    it(`keeps tensors apart that are sent at a time, ${padding} bytes off alignment`, async () => {
+      const rows = 1000; // more than what is read into memory of its own
+      const asked = Array.from({length: 30}, async (_, k) => {
+        const json = {
+          ...{id: 'x'.repeat(padding), parameters: {binary_data_output: true}},
+          inputs: [{...input, shape: [rows, 3], parameters: {binary_data_size: 12 * rows}}],
+        };
+        const {body, headers} = binaryBody(json, new Float32Array(3 * rows).fill(k));
+        const response = await fetch(`${served.url}/v2/models/sum/infer`, {method: 'POST', body, headers});
+        const bytes = Buffer.from(await response.arrayBuffer());
+        const start = Number(response.headers.get(HEADER));
+        return Array.from({length: rows}, (_, row) => bytes.readFloatLE(start + 4 * row));
+      });
+      for (const [k, sums] of (await Promise.all(asked)).entries()) {
+        expect(sums).to.deep.equal(new Array(rows).fill(3 * k));
+      }
+    });
+  }
+
   const values = new Float32Array(6);
   const sized = (bytes: unknown, shape = [2, 3]) =>
     binaryBody({inputs: [{...input, shape, parameters: {binary_data_size: bytes}}]}, values);

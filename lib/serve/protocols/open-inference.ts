@@ -4,6 +4,7 @@
  */
 import type {FastifyInstance, FastifyRequest} from 'fastify';
 import {Type, type Static} from 'typebox';
+import {JSON_LENGTH} from '../bodies.js';
 import {ServeError, badRequest} from '../errors.js';
 import {flatJson, shapedTensor} from '../json-tensors.js';
 import type {VersionChoice} from '../repository.js';
@@ -15,6 +16,7 @@ import {
   type Signature,
   type TensorInfo,
   type TensorType,
+  type TensorValues,
   type WireTensor,
 } from '../tensors.js';
 
@@ -42,7 +44,6 @@ const DATATYPES = {float32: 'FP32', int32: 'INT32', bool: 'BOOL'} as const satis
 const DTYPES: ReadonlyMap<string, TensorType> = new Map(
   (Object.keys(DATATYPES) as TensorType[]).map((dtype) => [DATATYPES[dtype], dtype]),
 );
-const JSON_LENGTH = 'inference-header-content-length';
 const PLATFORM = 'tensorflowjs_layers_model';
 
 interface ModelParams {
@@ -190,12 +191,19 @@ function binaryTensor(input: Static<typeof Input>, bytes: Buffer): WireTensor {
   if (bytes.length !== needed) {
     throw badRequest(`"${name}" of shape [${shape}] is ${needed} bytes; binary_data_size is ${bytes.length}`);
   }
-  const values = emptyValues(dtype, size);
-  new Uint8Array(values.buffer).set(bytes); // little-endian, as the protocol and the machines that run Node are
+  const values = valuesIn(dtype, bytes);
   if (dtype === 'bool' && values.some((value) => value > 1)) {
     throw badRequest(`"${name}" is BOOL; its bytes must be 0 or 1`);
   }
   return {dtype, shape, values};
+}
+
+/** The values in bytes, little-endian as the protocol and the machines that run Node are; where they lie, if aligned. */
+function valuesIn(dtype: TensorType, bytes: Uint8Array): TensorValues {
+  const {buffer, byteOffset, length} = bytes.byteOffset % 4 === 0 ? bytes : Uint8Array.from(bytes);
+  if (dtype === 'float32') return new Float32Array(buffer, byteOffset, length / 4);
+  if (dtype === 'int32') return new Int32Array(buffer, byteOffset, length / 4);
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 interface Wanted {
