@@ -43,7 +43,7 @@ describe('README', () => {
     writeFileSync(join(folder, 'language-model.mjs'), example);
     const output = run(process.execPath, ['language-model.mjs']);
     expect(output).to.include('Paris');
-    expect(output).to.match(/'sparse' +│ +0\.3\d+/);
+    expect(output).to.match(/'sparse_activation' +│ +0\.3\d+/);
   });
 
   it('has commands that run', () => {

@@ -85,9 +85,14 @@ describe('the command line with a language model', function () {
     expect(new Set(retargeted.layers.map(({target}) => target))).to.deep.equal(new Set([null, 0.3, 0.9]));
 
     const compared = json<{
-      modes: {mode: string; sparsity: number; wordPerplexity: number; tokenPerplexity: number}[];
-      divergence: number;
-      agreement: number;
+      modes: {
+        mode: string;
+        sparsity: number;
+        wordPerplexity: number;
+        tokenPerplexity: number;
+        divergence: number;
+        agreement: number;
+      }[];
       sparsity: {mean: number; groups: object[]; layers: object[]};
     }>(await cli(['evaluate', at('sparser'), '--data', at('test.txt'), '--context-length', '32', '--json']));
     const [dense, sparse] = compared.modes;
@@ -99,10 +104,11 @@ describe('the command line with a language model', function () {
         expect(mode[key] / alone.models[i][key], key).to.be.closeTo(1, 1e-4);
       }
     }
-    expect(dense).to.include({mode: 'dense', sparsity: 0});
+    expect(dense).to.include({mode: 'fp32', sparsity: 0, divergence: 0, agreement: 1});
+    expect(sparse.mode).to.equal('sparse_activation');
     expect(sparse.sparsity).to.equal(compared.sparsity.mean).and.be.within(0.3, 0.9);
-    expect(compared.divergence).to.be.above(0);
-    expect(compared.agreement).to.be.within(0, 1);
+    expect(sparse.divergence).to.be.above(0);
+    expect(sparse.agreement).to.be.within(0, 1);
   });
 
   it('prints a table of modes as text', async () => {
