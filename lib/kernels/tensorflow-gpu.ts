@@ -9,7 +9,14 @@ import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInpu
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-contract.js';
 import {sparsifiedMatMulInt8Fallback} from './int8-fallback.js';
 import type {DecoderModelHandle, NativeDecoding} from './native-decoding.js';
-import {denseMatMul, leadingSize, maskedMatrix, withRows, type TensorflowBackend} from './tensorflow.js';
+import {
+  denseMatMul,
+  leadingSize,
+  maskedMatrix,
+  prepareDecoder,
+  withRows,
+  type TensorflowBackend,
+} from './tensorflow.js';
 
 /** The addon, native/cuda/addon.cc. */
 export interface GpuKernels extends NativeDecoding {
@@ -97,21 +104,8 @@ export function prepareGpuDecoder(
   weights: readonly tf.Tensor[],
   words: readonly tf.Tensor[],
 ): DecoderModelHandle {
-  const backend = tf.backend() as unknown as TensorflowBackend;
-  const type = backend.binding.TF_ATTR_INT;
-  const attrs = [
-    {name: 'N', type, value: weights.length},
-    {name: 'M', type, value: words.length},
-  ];
   const packedWords = words.map((tensor) => packedOnDevice(tensor as tf.Tensor2D));
-  const id = backend.executeSingleOutput('SparsifyDecoderPrepare', attrs, [
-    numbers,
-    ...weights,
-    ...packedWords,
-  ]);
-  const [value] = id.dataSync();
-  id.dispose();
-  return native.decoderModel(value);
+  return prepareDecoder(native, numbers, weights, packedWords);
 }
 
 function multiply(

@@ -113,7 +113,7 @@ export function registeredKernels(): NativeKernels | undefined {
  *
  * @param numbers float32, a vector: the model's sizes and flags.
  * @param weights float32.
- * @param words int32, of the INT8 matrices.
+ * @param words Of the INT8 matrices: int32, or what the ops of the device take for them.
  * @throws {Error} If the weights do not fit the numbers.
  */
 export function prepareDecoder(

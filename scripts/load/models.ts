@@ -37,7 +37,7 @@ export function removeScaled(folder: string, version: number): void {
 }
 
 /** Inputs `a` [2] float32 and `b` [1] int32; outputs `twice` = 2a, and `looked` [1, 1] = 10b for b below 4. */
-export async function placeNamed(folder: string): Promise<void> {
+export async function saveNamedModel(folder: string): Promise<void> {
   const a = tf.input({shape: [2], name: 'a'});
   const b = tf.input({shape: [1], name: 'b', dtype: 'int32'});
   const twice = tf.layers.add({name: 'twice'}).apply([a, a]) as tf.SymbolicTensor;

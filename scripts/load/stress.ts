@@ -8,7 +8,7 @@ import {seededRandom, type Random} from '../../lib/stats/seeded-random.js';
 import {Client, type Incoming} from './client.js';
 import {checkRefusal, wrongQuestion} from './malformed.js';
 import {MemoryWatch, type MemoryReport} from './memory-watch.js';
-import {placeNamed, placeScaled, removeScaled, TINY} from './models.js';
+import {saveNamedModel, placeScaled, removeScaled, TINY} from './models.js';
 import {BROKEN_OFF, rightQuestion, type KnownText, type Versions} from './questions.js';
 import {ServerProcess} from './server-process.js';
 import {Tally, type KindReport} from './tally.js';
@@ -52,7 +52,7 @@ export async function stress(options: StressOptions): Promise<StressReport> {
   const folder = join(options.folder, 'scaled');
   mkdirSync(folder);
   await placeScaled(folder, 1);
-  await placeNamed(join(options.folder, 'named'));
+  await saveNamedModel(join(options.folder, 'named'));
   const server = await ServerProcess.start([
     ...[folder, join(options.folder, 'named'), `tiny=${TINY}`],
     ...['--workers', String(options.workers)],

@@ -78,19 +78,6 @@ export async function saveSumModel(path: string, factor: number): Promise<void> 
   model.dispose();
 }
 
-/** Inputs `a` [2] float32 and `b` [1] int32 (an embedding of 4 rows: 0, 10, 20, 30); outputs `twice` = 2a, `looked` [1, 1]. */
-export async function saveNamedModel(path: string): Promise<void> {
-  const a = tf.input({shape: [2], name: 'a'});
-  const b = tf.input({shape: [1], name: 'b', dtype: 'int32'});
-  const twice = tf.layers.add({name: 'twice'}).apply([a, a]) as tf.SymbolicTensor;
-  const embedding = tf.layers.embedding({inputDim: 4, outputDim: 1, name: 'looked'});
-  const looked = embedding.apply(b) as tf.SymbolicTensor;
-  const model = tf.model({inputs: [a, b], outputs: [twice, looked]});
-  tf.tidy(() => embedding.setWeights([tf.tensor2d([[0], [10], [20], [30]])]));
-  await saveLayersModel(model, path);
-  model.dispose();
-}
-
 /** A dense layer so large that a batch takes some tenths of a second on the cpu backend. */
 export async function saveSlowModel(path: string): Promise<void> {
   const model = tf.sequential({

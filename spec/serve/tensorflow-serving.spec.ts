@@ -1,6 +1,7 @@
 import {join} from 'node:path';
 import {expect} from 'chai';
-import {modelFolder, saveNamedModel, saveSumModel, serving, type Serving} from './serving.js';
+import {saveNamedModel} from '../../scripts/load/models.js';
+import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
 
 describe('the TensorFlow Serving API', () => {
   const folder = modelFolder();
