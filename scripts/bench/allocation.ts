@@ -2,8 +2,8 @@
  * @file What allocation saves: perplexity of SmolLM2 and accuracy of the digits model, uniform and allocated, at the same
  * actual sparsity. Thresholds and probes from calibration text and images, figures from test text and images.
  *
- * Usage: npm run bench -- allocation [--json] [--windows N] [--method local|greedy] [--only lm|digits]
- *   [--setting N]
+ * Usage: npm run bench -- allocation [--json] [--windows N|all] [--protocol word|token] [--method local|greedy]
+ *   [--only lm|digits] [--setting N]
  */
 import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
@@ -32,17 +32,21 @@ import {
   fetchModel,
   loadLanguageModel,
   type LanguageModel,
+  type PerplexityOptions,
 } from '../../models/llama/index.js';
 
-const HELP = `Usage: npm run bench -- allocation [--json] [--windows N] [--method local|greedy] [--only lm|digits] [--setting N]
+const HELP = `Usage: npm run bench -- allocation [--json] [--windows N|all] [--protocol word|token]
+                                   [--method local|greedy] [--only lm|digits] [--setting N]
 
-Token perplexity of SmolLM2-135M-Instruct on the first N (4) windows of WikiText-2's test text, 2,047 tokens each: dense, and
-at several mean sparsities uniform and allocated; accuracy of the digits model on its test images.
---setting N takes one row of the language model alone, from 1: a minute or two each.
+Perplexity of SmolLM2-135M-Instruct on WikiText-2's test text: dense, and at several mean sparsities uniform and allocated;
+accuracy of the digits model on its test images.
+--windows N takes the first N (4) windows of the text: token perplexity, 2,047 tokens each. --windows all takes the whole
+text: word perplexity, as lm-evaluation-harness cuts it, unless --protocol says otherwise; for a GPU (SPARSIFY_BACKEND=node-gpu).
+--setting N takes one row of the language model alone, from 1: a minute or two each on four windows.
 
 Output of --json, one object:
-  lm      [{layers, method, sparsity, actual, perplexity, seconds}]; actual is weighted by weights, seconds of allocating
-          and of calibrating
+  lm      [{layers, method, sparsity, actual, perplexity, wordPerplexity, seconds}]; perplexity is a token's; actual is
+          weighted by weights; seconds of allocating and of calibrating
   digits  [{method, sparsity, actual, accuracy}]`;
 
 interface LmRow {
@@ -51,6 +55,7 @@ interface LmRow {
   readonly sparsity: number;
   readonly actual: number;
   readonly perplexity: number;
+  readonly wordPerplexity: number;
   readonly seconds: readonly [allocating: number, calibrating: number];
 }
 
@@ -83,6 +88,7 @@ const {values: options} = parseArgs({
   options: {
     json: {type: 'boolean', default: false},
     windows: {type: 'string', default: '4'},
+    protocol: {type: 'string'},
     method: {type: 'string', default: 'local'},
     only: {type: 'string'},
     setting: {type: 'string'},
@@ -91,16 +97,16 @@ const {values: options} = parseArgs({
 });
 
 if (options.help) console.log(HELP);
-else await bench(Number(options.windows), options.method as AllocationMethod);
+else await bench(options.method as AllocationMethod);
 
-async function bench(windows: number, method: AllocationMethod): Promise<void> {
+async function bench(method: AllocationMethod): Promise<void> {
   await loadBackend();
   const digits = options.only === 'lm' ? [] : await benchDigits(method);
-  const lm = options.only === 'digits' ? [] : await benchLanguageModel(windows, method);
+  const lm = options.only === 'digits' ? [] : await benchLanguageModel(method);
   if (options.json) console.log(JSON.stringify({lm, digits}, null, 2));
 }
 
-async function benchLanguageModel(windows: number, method: AllocationMethod): Promise<LmRow[]> {
+async function benchLanguageModel(method: AllocationMethod): Promise<LmRow[]> {
   const lm = await loadLanguageModel(await fetchModel('smollm2-135m-instruct'));
   const rows: LmRow[] = [];
   const add = (row: LmRow) => {
@@ -108,9 +114,17 @@ async function benchLanguageModel(windows: number, method: AllocationMethod): Pr
     console.error(describe(row));
   };
   const test = textOf('test');
-  const protocol = {protocol: 'token', windows} as const;
-  const {tokenPerplexity} = await lm.perplexity(test, protocol);
-  add({layers: '', method: 'dense', sparsity: 0, actual: 0, perplexity: tokenPerplexity, seconds: [0, 0]});
+  const protocol = protocolOf(options);
+  const {tokenPerplexity, wordPerplexity} = await lm.perplexity(test, protocol);
+  add({
+    layers: '',
+    method: 'dense',
+    sparsity: 0,
+    actual: 0,
+    perplexity: tokenPerplexity,
+    wordPerplexity,
+    seconds: [0, 0],
+  });
   const chosen = options.setting === undefined ? SETTINGS : [SETTINGS[Number(options.setting) - 1]];
   for (const {layers, pattern, sparsity, byRole} of chosen) {
     const scopes = new TargetScope({patterns: [pattern]});
@@ -136,6 +150,7 @@ async function benchLanguageModel(windows: number, method: AllocationMethod): Pr
         sparsity,
         actual: weightedMean(model, result.sparsity!.layers),
         perplexity: result.tokenPerplexity,
+        wordPerplexity: result.wordPerplexity,
         seconds: [(between - start) / 1000, (end - between) / 1000],
       });
       sparse.dispose();
@@ -144,6 +159,15 @@ async function benchLanguageModel(windows: number, method: AllocationMethod): Pr
   lm.dispose();
   if (!options.json) console.log(`${lmTable(rows)}\n`);
   return rows;
+}
+
+/** Which windows of the text are scored, and how. */
+function protocolOf({windows, protocol}: {windows: string; protocol?: string}): PerplexityOptions {
+  const all = windows === 'all';
+  return {
+    protocol: (protocol ?? (all ? 'word' : 'token')) as PerplexityOptions['protocol'],
+    windows: all ? undefined : Number(windows),
+  };
 }
 
 function allocated(
@@ -197,8 +221,9 @@ function weightedMean(model: tf.LayersModel, layers: readonly LayerSparsity[]): 
   return layers.reduce((sum, {path, actual}) => sum + weights.get(path)! * actual, 0) / total;
 }
 
-function describe({layers, method, sparsity, actual, perplexity}: LmRow): string {
-  return `${layers} ${percent(sparsity)} ${method}: actual ${percent(actual, 2)}, perplexity ${perplexity.toFixed(2)}`;
+function describe({layers, method, sparsity, actual, perplexity, wordPerplexity}: LmRow): string {
+  const perplexities = `perplexity ${perplexity.toFixed(2)} a token, ${wordPerplexity.toFixed(2)} a word`;
+  return `${layers} ${percent(sparsity)} ${method}: actual ${percent(actual, 2)}, ${perplexities}`;
 }
 
 function lmTable(rows: readonly LmRow[]): string {
@@ -207,7 +232,8 @@ function lmTable(rows: readonly LmRow[]): string {
     {title: 'mean', cell: ({sparsity}) => percent(sparsity), align: 'right'},
     {title: 'method', cell: ({method}) => method},
     {title: 'actual', cell: ({actual}) => percent(actual, 2), align: 'right'},
-    {title: 'perplexity', cell: ({perplexity}) => perplexity.toFixed(2), align: 'right'},
+    {title: 'token perplexity', cell: ({perplexity}) => perplexity.toFixed(2), align: 'right'},
+    {title: 'word perplexity', cell: ({wordPerplexity}) => wordPerplexity.toFixed(2), align: 'right'},
     {title: 'allocating', cell: ({seconds: [s]}) => `${s.toFixed(1)} s`, align: 'right'},
     {title: 'calibrating', cell: ({seconds: [, s]}) => `${s.toFixed(1)} s`, align: 'right'},
   ]);
