@@ -164,6 +164,7 @@ export class WorkerPool {
   }
 
   private async loadInto(worker: WorkerProcess, key: string, path: string): Promise<void> {
+    if (worker.loaded.has(key)) return; // by itself, while another worker was waited for
     if (worker.loading.has(key)) {
       await pause(FIRST_RESTART_MS); // it has just started and does so by itself
       return;

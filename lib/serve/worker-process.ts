@@ -60,6 +60,7 @@ export class WorkerProcess {
   private readonly pending = new Map<number, Pending>();
   private readonly pings: NodeJS.Timeout;
   private lastSign = performance.now();
+  private lastCheck = performance.now();
   private isStarted = false;
   private lastId = 0;
   private endReason: string | null = null;
@@ -171,7 +172,11 @@ export class WorkerProcess {
   private checkHealth(): void {
     const isComputing = this.isStarted && this.loading.size === 0;
     const limit = isComputing ? this.hangMs : Math.max(this.hangMs, LOAD_HANG_MS);
-    if (performance.now() - this.lastSign > limit) {
+    const now = performance.now();
+    // The front itself stood still (paused with its container, say): what the worker said meanwhile is still unread.
+    if (now - this.lastCheck > 2 * PING_INTERVAL_MS) this.lastSign = now;
+    this.lastCheck = now;
+    if (now - this.lastSign > limit) {
       this.kill('hang');
       return;
     }

@@ -156,14 +156,30 @@ describe('createServer', function () {
 
 describe('a server with two workers', function () {
   this.timeout(STARTS_TIMEOUT_MS);
+  const HANG_MS = 3000;
   const folder = modelFolder();
   let served: Serving;
   before(async () => {
     await saveSumModel(join(folder.path, 'sum'), 1);
-    const models = [{name: 'sum', path: join(folder.path, 'sum')}];
-    served = await serving({models, pool: {workers: 2, hangMs: 3000}});
+    const models = ['sum', 'same', 'again', 'more'].map((name) => ({name, path: join(folder.path, 'sum')}));
+    served = await serving({models, pool: {workers: 2, hangMs: HANG_MS}});
   });
   after(() => served.server.close());
+
+  it('has loaded every model once in each, whichever of them started first', async () => {
+    const tensors = async () => [...(await served.metric('sparsify_tensors')).values()];
+    const isComplete = (counts: number[]) => counts.length === 2 && counts.every((count) => count >= 4);
+    await until(async () => isComplete(await tensors()));
+    await sleep(1100); // pings come once a second
+    expect(await tensors()).to.deep.equal([4, 4]); // a kernel each
+  });
+
+  it('keeps them when it stood still itself for longer than they may', async () => {
+    const pids = [...served.server.workerPids];
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, HANG_MS + 1500);
+    expect(await statuses(4)).to.deep.equal(new Set([200]));
+    expect(served.server.workerPids).to.deep.equal(pids);
+  });
 
   const statuses = async (count: number) => {
     const answers = Array.from({length: count}, () => served.post('/v1/models/sum:predict', ROW));
