@@ -189,9 +189,9 @@ async function search(
   const candidates = new Candidates(model, calibration, plan, options);
   try {
     const found = await searchSparsity(target, plan.range, {
-      loss: async (sparsity) => {
+      loss: async (sparsity, isClear) => {
         const onProgress = progressOf(options, 'measuring the loss', sparsity);
-        return loss!.measure(await candidates.at(sparsity), {onProgress, signal});
+        return loss!.measure(await candidates.at(sparsity), {onProgress, signal, isClear});
       },
       speed: async (sparsity) => {
         const onProgress = progressOf(options, 'measuring the speed', sparsity);

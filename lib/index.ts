@@ -22,6 +22,7 @@ export type {
 } from './allocation/contract.js';
 export type {
   LossMeasure,
+  LossOptions,
   MeasuredLoss,
   MeasuredSpeed,
   MeasureOptions,

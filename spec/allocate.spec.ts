@@ -49,6 +49,28 @@ function residualModel(blocks: number, sensitive: number): tf.LayersModel {
   return model;
 }
 
+/**
+ * Four layers in a row: the third reads what is nearly only -1 and 1, each of which counts as much as another; the second and
+ * the fourth read values of which half are 0, the first normal ones.
+ */
+function plainModel(): tf.LayersModel {
+  const model = tf.sequential({
+    layers: (['relu', 'tanh', 'relu', 'linear'] as const).map((activation, i) =>
+      tf.layers.dense({
+        ...{name: `layer_${i}`, units: WIDTH, activation, useBias: false, kernelInitializer: 'zeros'},
+        ...(i === 0 ? {inputShape: [WIDTH]} : {}),
+      }),
+    ),
+  });
+  tf.tidy(() =>
+    model.layers.forEach((layer, i) => {
+      const scale = i === 1 ? 3 : 0.3;
+      layer.setWeights([tf.tensor2d(normals(WIDTH * WIDTH, i + 1, scale), [WIDTH, WIDTH])]);
+    }),
+  );
+  return model;
+}
+
 /** Batches of normal values. */
 function batches(count: number): Dataset {
   return new Dataset(
@@ -131,15 +153,28 @@ onEveryBackend(() => {
       expect(allocation.probes).to.equal(null);
     });
 
-    it('keeps a loss on data that it holds out, with the curve that it chose from', async () => {
+    it('keeps a loss on data that it holds out, with the curve that it chose from; finds the sensitive layer', async () => {
       const allocation = await allocate({target: {maxLoss: 0.02}}, batches(8));
       const {curve, chosen, metric, met} = allocation;
+      expect(Math.min(...sharesOf(allocation))).to.equal(sharesOf(allocation)[2]);
       expect(met).to.equal(true);
       expect(metric).to.equal('relative squared error');
       expect(curve[chosen].loss).to.be.within(0.005, 0.02);
       expect(curve.map(({sparsity}) => sparsity)).to.deep.equal(
         [...curve.map(({sparsity}) => sparsity)].sort((a, b) => a - b),
       );
+    });
+
+    it('finds the layer of a random multi-layer perceptron whose inputs are all alike', async () => {
+      const mlp = plainModel();
+      const allocation = await allocateSparsity(mlp, batches(8), {target: {maxLoss: 0.05}});
+      const {curve, chosen, met} = allocation;
+      expect(met).to.equal(true);
+      expect(curve[chosen].loss).to.be.within(0.02, 0.05);
+      const shares = sharesOf(allocation);
+      expect(Math.min(...shares)).to.equal(shares[2]);
+      expect(shares[2]).to.be.below(shares[3] / 2);
+      disposeModels(mlp);
     });
 
     const failures: [string, string, Partial<AllocateOptions>, (Dataset | null)?][] = [

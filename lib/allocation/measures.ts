@@ -8,6 +8,11 @@ export interface MeasureOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface LossOptions extends MeasureOptions {
+  /** Asked while it is measured whether what is known so far will do; a measure may then stop, or go on all the same. */
+  readonly isClear?: (loss: MeasuredLoss) => boolean;
+}
+
 /** A loss and how sure it is. */
 export interface MeasuredLoss {
   readonly loss: number;
@@ -19,7 +24,7 @@ export interface MeasuredLoss {
 export interface LossMeasure {
   readonly metric: LossMetric;
   /** @param sparse Left to the caller. */
-  measure(sparse: tf.LayersModel, options?: MeasureOptions): Promise<MeasuredLoss>;
+  measure(sparse: tf.LayersModel, options?: LossOptions): Promise<MeasuredLoss>;
 }
 
 /** Milliseconds of one prediction, or one token, of the dense and a sparse model, measured in turns. */

@@ -14,7 +14,8 @@ export interface Candidate {
 
 /** Measures candidates. */
 export interface CandidateMeasures {
-  loss(sparsity: number): Promise<MeasuredLoss>;
+  /** @param isClear Whether a loss of which a part was measured is known well enough. */
+  loss(sparsity: number, isClear: (loss: MeasuredLoss) => boolean): Promise<MeasuredLoss>;
   speed(sparsity: number): Promise<MeasuredSpeed>;
 }
 
@@ -46,9 +47,20 @@ const SPEED_ENOUGH = 1.03;
 const MOST_MEASUREMENTS = 7;
 /** Closer candidates differ by less than their measurement can tell. */
 const FINEST_SPARSITY = 0.004;
-/** Slope of log loss over log odds before there are two measurements: on SmolLM2 it is 1.6 to 2.2. */
-const USUAL_SLOPE = 2;
-const FIRST_GUESS = 0.4;
+/**
+ * Log loss over log odds before anything is measured: on SmolLM2 40 % lose a tenth of the perplexity, and slopes are 1.6 to
+ * 2.2.
+ */
+const USUAL = {sparsity: 0.4, loss: 0.1, slope: 2} as const;
+/** How sure the usual slope is, as standard deviation. */
+const SLOPE_DEVIATION = 0.5;
+/** Standard deviation of a log loss from the line: masks flip at random, and the line bends farther off. */
+const LOSS_NOISE = 0.08;
+const BEND = 0.3;
+/** Farther from what is allowed, a log loss says no more. */
+const FARTHEST = 3;
+/** A part of the data will do where the loss is beyond what is allowed, or below half of it, by so many standard errors. */
+const CLEAR_ERRORS = 4;
 
 /**
  * Finds the mean sparsity for a target.
@@ -98,7 +110,11 @@ class Search {
   }
 
   async lossAt(sparsity: number): Promise<MeasuredLoss> {
-    const loss = this.losses.get(sparsity) ?? (await this.measures.loss(sparsity));
+    const allowed = this.target.maxLoss!;
+    const isClear = ({loss, error}: MeasuredLoss) =>
+      error !== null &&
+      (loss - CLEAR_ERRORS * error > 1.2 * allowed || loss + CLEAR_ERRORS * error < allowed / 2);
+    const loss = this.losses.get(sparsity) ?? (await this.measures.loss(sparsity, isClear));
     this.losses.set(sparsity, loss);
     return loss;
   }
@@ -114,8 +130,7 @@ class Search {
     const {least} = this.range;
     const allowed = this.target.maxLoss!;
     let [kept, broken]: [number | null, number | null] = [null, null];
-    let next: number | null =
-      this.losses.size > 0 ? this.nextForLoss(kept, broken, most) : clamp(FIRST_GUESS, least, most);
+    let next = this.nextForLoss(kept, broken, most);
     for (let i = 0; i < MOST_MEASUREMENTS && next !== null; i++) {
       const bound = upperBound(await this.lossAt(next));
       if (bound <= allowed) kept = Math.max(kept ?? least, next);
@@ -133,10 +148,11 @@ class Search {
     const [low, high] = [kept ?? least, broken ?? most];
     if (kept === most || high - low < FINEST_SPARSITY) return null;
     const aim = Math.log(this.target.maxLoss! * ((1 + LOSS_ENOUGH) / 2));
-    const points = [...this.losses]
-      .map(([sparsity, loss]) => ({x: logOdds(sparsity), y: Math.log(Math.max(upperBound(loss), 1e-9))}))
-      .sort((a, b) => Math.abs(a.y - aim) - Math.abs(b.y - aim));
-    const guess = sparsityOf(extrapolate(points, aim));
+    const points = [...this.losses].map(([sparsity, loss]) => ({
+      x: logOdds(sparsity),
+      y: clamp(Math.log(Math.max(upperBound(loss), 1e-30)), aim - FARTHEST, aim + FARTHEST),
+    }));
+    const guess = sparsityOf(oddsForLoss(points, aim));
     // Not so near an end of the bracket that it would hardly shrink.
     const margin = 0.1 * (high - low);
     const next = clamp(guess, kept === null ? low : low + margin, broken === null ? high : high - margin);
@@ -182,13 +198,25 @@ function upperBound({loss, error}: MeasuredLoss): number {
   return loss + LOSS_MARGIN * (error ?? 0);
 }
 
-/** Where the line through the first two points, or with the usual slope through the first, reaches a height. */
-function extrapolate(points: readonly {readonly x: number; readonly y: number}[], aim: number): number {
-  const [first, second] = points;
-  if (first === undefined) return logOdds(FIRST_GUESS);
-  const measured = second === undefined ? NaN : (second.y - first.y) / (second.x - first.x);
-  const slope = measured > USUAL_SLOPE / 4 ? Math.min(measured, 4 * USUAL_SLOPE) : USUAL_SLOPE;
-  return first.x + (aim - first.y) / slope;
+/**
+ * The log odds where the likeliest line through log losses reaches a height: its slope is near the usual one, and points
+ * count the more the nearer they are to the height.
+ */
+function oddsForLoss(points: readonly {readonly x: number; readonly y: number}[], aim: number): number {
+  if (points.length === 0) return logOdds(USUAL.sparsity) + (aim - Math.log(USUAL.loss)) / USUAL.slope;
+  const weights = points.map(({y}) => 1 / (LOSS_NOISE ** 2 + (BEND * (y - aim)) ** 2));
+  const total = sum(weights);
+  const x = sum(points.map((point, i) => weights[i] * point.x)) / total;
+  const y = sum(points.map((point, i) => weights[i] * point.y)) / total;
+  const prior = SLOPE_DEVIATION ** -2;
+  const xy = sum(points.map((point, i) => weights[i] * (point.x - x) * (point.y - y)));
+  const xx = sum(points.map((point, i) => weights[i] * (point.x - x) ** 2));
+  const slope = clamp((prior * USUAL.slope + xy) / (prior + xx), USUAL.slope / 4, USUAL.slope * 4);
+  return x + (aim - y) / slope;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 function logOdds(sparsity: number): number {

@@ -19,21 +19,23 @@ export interface Spender {
 const CUTS = 100;
 
 /**
- * Spreads a mean sparsity.
+ * Prepares spreading mean sparsities.
  *
- * @param sparsity Mean to reach, weighted by the sizes, in [0, 1]; beyond the bounds what comes nearest is given.
- * @returns The sparsity of each layer.
+ * @returns The sparsity of each layer for a mean, weighted by the sizes, in [0, 1]; beyond the bounds what comes nearest.
  */
-export function spendSparsity(layers: readonly Spender[], sparsity: number): number[] {
-  const shares = layers.map(({minimum}) => minimum);
-  let left = layers.reduce((sum, {size, minimum}) => sum + size * (sparsity - minimum), 0);
-  for (const {layer, width, size} of piecesByPrice(layers)) {
-    if (left <= 0) break;
-    const share = Math.min(width, left / size);
-    shares[layer] += share;
-    left -= share * size;
-  }
-  return shares;
+export function spending(layers: readonly Spender[]): (sparsity: number) => number[] {
+  const pieces = piecesByPrice(layers);
+  return (sparsity) => {
+    const shares = layers.map(({minimum}) => minimum);
+    let left = layers.reduce((sum, {size, minimum}) => sum + size * (sparsity - minimum), 0);
+    for (const {layer, width, size} of pieces) {
+      if (left <= 0) break;
+      const share = Math.min(width, left / size);
+      shares[layer] += share;
+      left -= share * size;
+    }
+    return shares;
+  };
 }
 
 interface Piece {

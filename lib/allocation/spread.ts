@@ -2,7 +2,7 @@
 import type {LayerProbe, ProbeErrors} from './contract.js';
 import type {LayerBounds} from './bounds.js';
 import {predictedError} from './law.js';
-import {spendSparsity} from './spend.js';
+import {spending} from './spend.js';
 
 /** A layer that takes part. */
 export interface SharingLayer extends LayerBounds {
@@ -44,7 +44,7 @@ export function lawSpread(layers: readonly SharingLayer[], probes: ProbeErrors):
     maximum,
     loss: (sparsity: number) => predictedError(byPath.get(path)!, probes, sparsity),
   }));
-  return (sparsity) => spendSparsity(spenders, sparsity);
+  return spending(spenders);
 }
 
 /** The error that the law predicts for each layer at its share; null for layers without probe. */

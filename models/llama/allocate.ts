@@ -1,11 +1,12 @@
 /** @file Allocation for a language model and a text: what is held out, what a loss is, and how fast tokens come. */
 import {allocateSparsity, type AllocateOptions} from '../../lib/allocate.js';
 import type {Allocation} from '../../lib/allocation/contract.js';
-import type {LossMeasure, SpeedMeasure} from '../../lib/allocation/measures.js';
+import type {LossMeasure, MeasuredLoss, SpeedMeasure} from '../../lib/allocation/measures.js';
 import type {CalibrationOptions} from '../../lib/calibration/calibrate.js';
 import {DatasetError} from '../../lib/errors.js';
 import {TargetScope} from '../../lib/scope/target-scope.js';
 import {measureDecodeLatency} from './decode-latency.js';
+import type {Decoder} from './decoder.js';
 import type {LanguageModel} from './language-model.js';
 import {PROJECTIONS} from './projections.js';
 import {textDataset} from './text-dataset.js';
@@ -82,43 +83,41 @@ export async function allocateLanguageModel(
  * @param lm The dense model, or one whose thresholds are then off; must outlive the measure.
  */
 export function perplexityLoss(lm: LanguageModel, windows: readonly Window[]): LossMeasure {
-  let dense: Float32Array[] | null = null;
-  const scores = async (
-    model: LanguageModel,
-    isDense: boolean,
-    {onProgress, signal}: Parameters<LossMeasure['measure']>[1] = {},
-  ): Promise<Float32Array[]> => {
-    const decoder = model.decoder();
-    const result: Float32Array[] = [];
-    try {
-      for (const {tokens, targets} of windows) {
-        signal?.throwIfAborted();
-        decoder.truncate(0);
-        result.push(Float32Array.from(await decoder.score(tokens, targets, {dense: isDense})));
-        onProgress?.({done: result.length, total: windows.length});
-      }
-      return result;
-    } finally {
-      decoder.dispose();
-    }
-  };
+  const dense: Float32Array[] = []; // scores, by window
   return {
     metric: 'relative perplexity',
-    async measure(sparse, options) {
-      dense ??= await scores(lm, true, options);
-      const got = await scores(lm.withModel(sparse), false, options);
-      let [count, sum, squares] = [0, 0, 0];
-      for (const [i, window] of got.entries()) {
-        for (const [j, score] of window.entries()) {
-          const difference = dense[i][j] - score;
-          [count, sum, squares] = [count + 1, sum + difference, squares + difference ** 2];
+    async measure(sparse, {onProgress, signal, isClear} = {}) {
+      const decoders = {dense: lm.decoder(), sparse: lm.withModel(sparse).decoder()};
+      const scores = async (decoder: Decoder, {tokens, targets}: Window, isDense: boolean) => {
+        signal?.throwIfAborted();
+        decoder.truncate(0);
+        return Float32Array.from(await decoder.score(tokens, targets, {dense: isDense}));
+      };
+      try {
+        const differences: number[] = [];
+        for (const [i, window] of windows.entries()) {
+          dense[i] ??= await scores(decoders.dense, window, true);
+          const got = await scores(decoders.sparse, window, false);
+          got.forEach((score, j) => differences.push(dense[i][j] - score));
+          onProgress?.({done: i + 1, total: windows.length});
+          if (isClear?.(relativePerplexity(differences)) === true) break;
         }
+        return relativePerplexity(differences);
+      } finally {
+        decoders.dense.dispose();
+        decoders.sparse.dispose();
       }
-      const mean = sum / count;
-      const error = Math.sqrt(Math.max(0, squares / count - mean ** 2) / Math.max(1, count - 1));
-      return {loss: Math.expm1(mean), error: error * Math.exp(mean)};
     },
   };
+}
+
+/** From differences of log likelihoods, dense minus sparse. */
+function relativePerplexity(differences: readonly number[]): MeasuredLoss {
+  const {length} = differences;
+  const mean = differences.reduce((sum, value) => sum + value, 0) / length;
+  const squares = differences.reduce((sum, value) => sum + (value - mean) ** 2, 0) / length;
+  const error = Math.sqrt(squares / Math.max(1, length - 1));
+  return {loss: Math.expm1(mean), error: error * Math.exp(mean)};
 }
 
 /** Milliseconds of a token while decoding. */

@@ -38,6 +38,23 @@ describe('searchSparsity', () => {
     }
   }
 
+  it('says when a part of the data will do: far beyond or below what is allowed, not near it', async () => {
+    const asked = new Map<number, boolean[]>();
+    const loss = (s: number) => 0.05 * (s / (1 - s)) ** 2;
+    await searchSparsity({maxLoss: 0.02}, RANGE, {
+      loss: (s, isClear) => {
+        const at = (loss: number) => isClear({loss, error: 0.002});
+        asked.set(s, [0.005, 0.001, 0.015, 0.02, 0.025, 0.04].map(at));
+        return Promise.resolve({loss: loss(s), error: 0});
+      },
+      speed: () => Promise.reject(new Error('not asked for')),
+    });
+    expect(asked.size).to.be.at.least(1);
+    for (const answers of asked.values()) {
+      expect(answers).to.deep.equal([false, true, false, false, false, true]);
+    }
+  });
+
   it('stays below by 1.3 standard errors', async () => {
     const {found, loss} = machine({maxLoss: 0.02}, {error: 0.004});
     expect(loss((await found).sparsity) + 1.3 * 0.004).to.be.at.most(0.02);

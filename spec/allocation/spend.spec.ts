@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import fc from 'fast-check';
 import {PROBE_LEVELS, predictedError} from '../../lib/allocation/law.js';
-import {spendSparsity, type Spender} from '../../lib/allocation/spend.js';
+import {spending, type Spender} from '../../lib/allocation/spend.js';
 
 /** A layer that loses `scale` times the square of its odds. */
 const convex = (scale: number, size = 1, minimum = 0, maximum = 0.95): Spender => ({
@@ -13,23 +13,23 @@ const mean = (layers: readonly Spender[], shares: readonly number[]) =>
   layers.reduce((sum, {size}, i) => sum + size * shares[i], 0) /
   layers.reduce((sum, {size}) => sum + size, 0);
 
-describe('spendSparsity', () => {
+describe('spending', () => {
   it('gives equal layers equal shares, to within a piece', () => {
-    const shares = spendSparsity([convex(1), convex(1), convex(1)], 0.5);
+    const shares = spending([convex(1), convex(1), convex(1)])(0.5);
     for (const share of shares) expect(share).to.be.closeTo(0.5, 0.0101);
   });
 
   it('gives less to the layer that loses more, and to the larger of two the same loss at a lower price', () => {
-    const [sensitive, robust] = spendSparsity([convex(100), convex(1)], 0.5);
+    const [sensitive, robust] = spending([convex(100), convex(1)])(0.5);
     expect(sensitive).to.be.below(0.25);
     expect(robust).to.be.above(0.75);
-    const [small, large] = spendSparsity([convex(1, 1), convex(1, 10)], 0.5);
+    const [small, large] = spending([convex(1, 1), convex(1, 10)])(0.5);
     expect(large).to.be.above(small);
   });
 
   it('spends on the hull of a curve that is not convex: its cheap end, not its dear middle', () => {
     const step: Spender = {size: 1, minimum: 0, maximum: 1, loss: (s) => (s < 0.1 ? 10 * s : 1)};
-    const [stepped, other] = spendSparsity([step, {...convex(1), loss: (s) => 3 * s}], 0.5);
+    const [stepped, other] = spending([step, {...convex(1), loss: (s) => 3 * s}])(0.5);
     expect(stepped).to.be.closeTo(1, 1e-9);
     expect(other).to.be.closeTo(0, 1e-9);
   });
@@ -57,7 +57,7 @@ describe('spendSparsity', () => {
             ),
           );
           const wanted = least + at * (most - least);
-          const shares = spendSparsity(layers, wanted);
+          const shares = spending(layers)(wanted);
           expect(mean(layers, shares)).to.be.closeTo(wanted, 1e-9);
           shares.forEach((share, i) =>
             expect(share).to.be.within(layers[i].minimum, layers[i].maximum + 1e-12),
