@@ -3,21 +3,7 @@
 import {createRequire} from 'node:module';
 import {Command, CommanderError} from 'commander';
 import {ScopeError, SparsifyError} from '../errors.js';
-import {benchCommand} from './commands/bench.js';
-import {compressCommand} from './commands/compress.js';
-import {chatCommand} from './commands/chat.js';
-import {doctorCommand} from './commands/doctor.js';
-import {evaluateCommand} from './commands/evaluate.js';
-import {fetchCommand} from './commands/fetch.js';
-import {generateCommand} from './commands/generate.js';
-import {importCommand} from './commands/import.js';
-import {inspectCommand} from './commands/inspect.js';
-import {perplexityCommand} from './commands/perplexity.js';
-import {provisionCommand} from './commands/provision.js';
-import {reportCommand} from './commands/report.js';
-import {retargetCommand} from './commands/retarget.js';
-import {serveCommand} from './commands/serve.js';
-import {sparsifyCommand} from './commands/sparsify.js';
+import {commandsFor} from './command-list.js';
 import {explain, outOfDeviceMemory} from './explain.js';
 import {Interruption} from './interrupt.js';
 
@@ -51,8 +37,8 @@ const WRONG_USE_CODES: ReadonlySet<string> = new Set([
   'bad-target',
 ]);
 
-/** The program with all its commands; parsing errors throw instead of ending the process. */
-function createProgram(): Command {
+/** The program for a command line; parsing errors throw instead of ending the process. */
+async function createProgram(args: readonly string[]): Promise<Command> {
   const {version} = createRequire(import.meta.url)('tfjs-sparsify/package.json') as {version: string};
   const program = new Command('tfjs-sparsify')
     .description('activation sparsity for TensorFlow.js models')
@@ -60,24 +46,7 @@ function createProgram(): Command {
     .addHelpText('after', HELP)
     .exitOverride()
     .showHelpAfterError('(--help shows the options and an example)');
-  const commands = [
-    inspectCommand(),
-    sparsifyCommand(),
-    compressCommand(),
-    evaluateCommand(),
-    retargetCommand(),
-    benchCommand(),
-    reportCommand(),
-    fetchCommand(),
-    importCommand(),
-    generateCommand(),
-    chatCommand(),
-    perplexityCommand(),
-    serveCommand(),
-    doctorCommand(),
-    provisionCommand(),
-  ];
-  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+  for (const command of await commandsFor(args)) program.addCommand(command.copyInheritedSettings(program));
   return program;
 }
 
@@ -102,7 +71,8 @@ function report(error: unknown): number {
 }
 
 try {
-  await createProgram().parseAsync();
+  const program = await createProgram(process.argv.slice(2));
+  await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }

@@ -1,6 +1,5 @@
 /** @file The `MODEL` argument and `--backend`: the fastest backend that loads, and the model on it. */
 import type * as tf from '@tensorflow/tfjs';
-import {Option} from 'commander';
 import {
   isCheckpoint,
   languageModelOf,
@@ -9,8 +8,8 @@ import {
   type LanguageModel,
 } from '../../models/llama/index.js';
 import {loadBackend} from '../backend/load.js';
-import {BACKENDS} from '../backend/names.js';
 import {loadLayersModel} from '../io/model-files.js';
+import type {BackendOptions} from './backend-option.js';
 import {withProgress} from './progress.js';
 
 /** For the help of a command that takes a model. */
@@ -22,18 +21,7 @@ export const MODEL_ARGUMENT =
 export const LANGUAGE_MODEL_ARGUMENT =
   'a language model: a GGUF file, a Hugging Face folder, or a folder that import or sparsify wrote';
 
-/** What `backendOption` gives. */
-export interface BackendOptions {
-  readonly backend?: string;
-}
-
-/** `--backend`, for a command that takes a model. */
-export function backendOption(): Option {
-  return new Option(
-    '--backend <NAME>',
-    'what computes; by default SPARSIFY_BACKEND, else the fastest that loads',
-  ).choices(BACKENDS);
-}
+export {backendOption, type BackendOptions} from './backend-option.js';
 
 /** Loads a backend, once for the process, and the model. */
 export async function openModel(

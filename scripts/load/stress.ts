@@ -97,7 +97,7 @@ class Stress {
     });
     // What is left after the last switch and kill is the calm part, however long they took.
     let calm = Math.round(requests * CALM_SHARE);
-    const isOver = () => !isStormy && calm-- <= 0;
+    const isOver = () => !isStormy && --calm < 0 && this.sent >= requests;
     await Promise.all(
       Array.from({length: connections}, async () => {
         while (!isOver()) await this.one();

@@ -1,5 +1,6 @@
 import {expect} from 'chai';
 import type {Command} from 'commander';
+import {COMMANDS, commandsFor} from '../../lib/cli/command-list.js';
 import {compressCommand} from '../../lib/cli/commands/compress.js';
 import {doctorCommand} from '../../lib/cli/commands/doctor.js';
 import {evaluateCommand} from '../../lib/cli/commands/evaluate.js';
@@ -27,6 +28,25 @@ describe('--help', () => {
         .to.match(new RegExp(`^  \\$ (npx )?tfjs-sparsify ${command.name()}`, 'm'))
         .and.include('Output of --json, one object:')
         .and.include('Exit code: 0, or 1 ');
+    });
+  }
+});
+
+describe('the overview of commands', () => {
+  /** What the overview says of each. */
+  const saidOf = (commands: readonly Command[]) =>
+    commands.map((command) => ({
+      name: command.name(),
+      args: command.registeredArguments.map((argument) => argument.name()),
+      isMany: command.registeredArguments.some(({variadic}) => variadic),
+      summary: command.description(),
+    }));
+
+  for (const name of Object.keys(COMMANDS)) {
+    it(`says of ${name} what the command says of itself`, async () => {
+      const [overview, real] = await Promise.all([commandsFor([]), commandsFor([name])]);
+      expect(saidOf(overview)).to.deep.equal(saidOf(real));
+      expect(real.find((command) => command.name() === name)!.options).to.not.be.empty;
     });
   }
 });

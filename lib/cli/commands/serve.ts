@@ -3,7 +3,7 @@ import {readFileSync} from 'node:fs';
 import {basename, dirname, extname, resolve} from 'node:path';
 import {Command, InvalidArgumentError} from 'commander';
 import {createServer, type ServedModel} from '../../serve/index.js';
-import {backendOption, type BackendOptions} from '../model.js';
+import {backendOption, type BackendOptions} from '../backend-option.js';
 
 const HELP = `
 Example:
