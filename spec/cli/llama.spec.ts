@@ -53,6 +53,7 @@ describe('the command line with a language model', function () {
       await cli(['import', GGUF, '--out', at('dense'), '--json']),
     );
     expect(imported).to.include({out: at('dense'), tokenizer: true, dense: 7 * imported.config.layers + 1});
+    expect(readFileSync(join(at('dense'), 'README.md'), 'utf8')).to.include('tfjs-sparsify import');
 
     type Layers = {layers: {path: string; target: number | null; threshold: number | null}[]};
     const sparsify = (source: string, out: string) =>

@@ -3,14 +3,16 @@ import {Command} from 'commander';
 import {checkSavePath} from '../../io/model-files.js';
 import {inspect} from '../../model/inspect.js';
 import {interruptible} from '../interrupt.js';
+import {describeSaved, stepsFrom} from '../model-card.js';
 import {backendOption, openLanguageModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../options.js';
+import {knownOf} from '../report-option.js';
 
 const HELP = `
 Example:
   $ tfjs-sparsify import SmolLM2-135M-Instruct.Q4_1.gguf --out smollm2
 
-The folder gets a model.json with the weights in float32, the configuration and the tokenizer. Every command takes
+The folder gets a model.json with the weights in float32, the configuration and the tokenizer, and a model card. Every command takes
 checkpoints directly as well: import saves reading and converting them each time.
 Architectures: llama, mistral, mixtral, qwen2, qwen3, phi3, gemma. Safetensors in F32, F16 or BF16; GGUF in those and
 Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K.
@@ -48,7 +50,9 @@ async function run(source: string, options: ImportOptions, signal: AbortSignal):
   await checkSavePath(out);
   const lm = await openLanguageModel(source, {...options, signal});
   try {
+    const steps = await stepsFrom(source, {models: [source]});
     await lm.save(out, {signal});
+    await describeSaved(knownOf(lm.model), out, {steps});
     const {config} = lm;
     const summary = {
       out,

@@ -130,10 +130,11 @@ export function sparsifyCommand(): Command {
 
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
   const asked = requestedTarget(options);
-  const {out, data, labels, json} = options;
+  const {out, data, labels, backend, json} = options;
   checkDataFormat(data);
   await checkSavePath(out);
   await checkReportPath(options);
+  await loadBackend({name: backend}); // the step names it
   const steps = await stepsFrom(path, {models: [path], data, labels});
   const {known, allocation} =
     options.stream === true
@@ -160,7 +161,7 @@ async function streamed(
   options: SparsifyCommandOptions,
   signal: AbortSignal,
 ): Promise<Sparsified> {
-  const {target, ignore, calibration, compress, statistics, out, backend} = options;
+  const {target, ignore, calibration, compress, statistics, out} = options;
   if (asked !== null) {
     throw new FileError(
       'bad-option',
@@ -174,7 +175,6 @@ async function streamed(
       {path},
     );
   }
-  await loadBackend({name: backend});
   const layers = await withProgress('sparsifying', 'parts', (onProgress) =>
     sparsifyStreamed(path, out, {
       data: (model) => openData(model, options),

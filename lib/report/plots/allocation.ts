@@ -5,7 +5,11 @@ import {percent, significant, times} from '../figures.js';
 import type {Html} from '../html.js';
 import {logTicks} from '../log-ticks.js';
 import type {Pen} from '../pen.js';
+import {percentTicks} from '../percent-ticks.js';
 import {seriesColor} from '../series.js';
+
+/** Of each axis, about. */
+const TICKS = 5;
 
 /** The trade-off curve: loss by sparsity, or the law's error where no loss was measured; null if neither is known. */
 export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Html | null {
@@ -26,10 +30,23 @@ export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Htm
   const inPerCent = measured && metric !== 'KL divergence';
   return pen.draw('Loss by mean sparsity: the allocations that were considered', {
     ...{height: 240, marginLeft: 48, marginRight: 20, marginBottom: 36, marginTop: 24},
-    x: {tickFormat: (share: number) => percent(share, 0), label: 'mean sparsity →', ticks: 5, nice: true},
+    x: {
+      ...{label: 'mean sparsity →', ticks: TICKS, nice: true},
+      tickFormat: percentTicks(
+        points.map(({sparsity}) => sparsity),
+        TICKS,
+      ),
+    },
     y: {
-      ...{label: `↑ ${measured ? (metric ?? 'loss') : 'predicted error'}`, grid: true, nice: true, ticks: 5},
-      tickFormat: inPerCent ? (share: number) => percent(share, 0) : (value: number) => significant(value, 2),
+      ...{
+        label: `↑ ${measured ? (metric ?? 'loss') : 'predicted error'}`,
+        grid: true,
+        nice: true,
+        ticks: TICKS,
+      },
+      tickFormat: inPerCent
+        ? percentTicks([0, ...points.map(({value}) => value)], TICKS)
+        : (value: number) => significant(value, 2),
     },
     marks: [
       plot.ruleY([0], {stroke: 'var(--line)'}),

@@ -9,7 +9,8 @@ import {drawLayerValues} from '../plots/layer-values.js';
 import {seriesColor} from '../series.js';
 
 const METHODS: Readonly<Record<Allocation['method'], string>> = {
-  local: 'local: one probe a layer, where its branch joins again, and one law for all',
+  local:
+    'local: two probes a layer, where its branch joins again, and the law of the odds between and beyond them',
   uniform: 'uniform: every layer the same',
   greedy: 'greedy, block by block, as TEAL does',
 };
@@ -62,7 +63,8 @@ export function allocationSection(
           ${errors}
           <figcaption>
             Probe of each layer: relative squared error where its branch joins again, with
-            ${percent(probes!.level, 0)} of its inputs masked, ${probes!.rows.toLocaleString('en')} rows.
+            ${percent(probes!.level, 0)} of its inputs masked, ${probes!.rows.toLocaleString('en')} rows. A
+            second one masks ${percent(probes!.upperLevel, 0)}.
           </figcaption>
         </figure>`
       }
