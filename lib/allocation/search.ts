@@ -175,16 +175,24 @@ class Search {
     return fast === null ? {sparsity: slow ?? most, met: false} : {sparsity: fast, met: true};
   }
 
-  /** Linear in the time between what was measured; the end of the range beyond it. */
+  /**
+   * Linear in the time between what was measured. Below all that was measured, a model that masks nothing is taken for dense,
+   * once: one that is faster already is measured then.
+   */
   private nextForSpeed(slow: number | null, fast: number | null): number | null {
     const {least, most} = this.range;
-    if (slow === null) return fast === least ? null : least;
     if (fast === null) return most;
-    if (fast - slow < FINEST_SPARSITY) return null;
-    const [a, b] = [slow, fast].map((sparsity) => 1 / this.speedRatio(this.speeds.get(sparsity)!));
+    if (slow === null && (fast === least || this.speeds.size > 1)) return fast === least ? null : least;
+    const low = slow ?? least;
+    if (fast - low < FINEST_SPARSITY) return null;
+    const measured = this.speeds.get(fast)!;
+    const dense = {...measured, ms: measured.denseMs};
+    const [a, b] = [slow === null ? dense : this.speeds.get(slow)!, measured].map((speed) => {
+      return 1 / this.speedRatio(speed);
+    });
     const aim = 2 / (1 + SPEED_ENOUGH);
-    const share = a === b ? 0.5 : (a - aim) / (a - b);
-    return slow + clamp(share, 0.1, 0.9) * (fast - slow);
+    const share = a > b ? (a - aim) / (a - b) : 0.5;
+    return low + clamp(share, 0.1, 0.9) * (fast - low);
   }
 
   /** Speed over what is asked for: at least 1 is fast enough. */

@@ -75,6 +75,15 @@ describe('searchSparsity', () => {
     });
   }
 
+  it('masks no more than the least where that is as fast already, in 3 measurements', async () => {
+    const found = await searchSparsity({speedup: 2}, RANGE, {
+      loss: () => Promise.reject(new Error('not asked for')),
+      speed: (s) => Promise.resolve({denseMs: 10, ms: 4 - s}),
+    });
+    expect(found).to.include({sparsity: 0, met: true});
+    expect(found.candidates).to.have.lengthOf(3);
+  });
+
   it('says that a speed is out of reach, and comes nearest', async () => {
     expect(await machine({speedup: 4}).found).to.include({sparsity: 0.95, met: false});
   });
