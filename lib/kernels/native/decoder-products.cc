@@ -13,7 +13,7 @@ namespace {
 // As in sparsified-matmul.cc: below this a second thread costs more than it brings.
 constexpr size_t kBytesForThreads = 100 * 1024;
 
-// Parts a thread: more even out a disturbed core, each costs sums of its own.
+// Parts a thread, as many for each: more even out a disturbed core, each costs sums of its own.
 constexpr size_t kPartsAThread = 2;
 constexpr size_t kBytesAPart = 256 * 1024;
 
@@ -114,7 +114,8 @@ void RowProducts::Run(Pool& pool) {
   }
   parts_ = 1;
   if (bytes >= kBytesForThreads && pool.threads() > 1) {
-    parts_ = std::min<size_t>(pool.threads() * kPartsAThread, std::max<size_t>(2, bytes / kBytesAPart));
+    const size_t threads = std::min<size_t>(pool.threads(), std::max<size_t>(2, bytes / kBytesAPart));
+    parts_ = threads * (bytes >= threads * kPartsAThread * kBytesAPart ? kPartsAThread : 1);
     parts_ = std::min(parts_, std::max<size_t>(1, fewest / kRowsAPart));
   }
   if (sums_.size() < parts_ * units) sums_.resize(parts_ * units);
