@@ -1,6 +1,7 @@
 /**
  * @file `npm run bench -- gpu`: the CUDA kernels on this machine's GPU: alone, by replayed graphs beside cuBLAS and the
- * device's read roof; decoding of a large language model; and through tfjs-node-gpu beside `tf.matMul`. Without a GPU it says what is missing and ends with 1.
+ * device's read roof; decoding of a large language model; and both through tfjs-node-gpu, beside `tf.matMul`. Without a GPU it
+ * says what is missing and ends with 1.
  *
  * Usage: npm run bench -- gpu [--json]
  */
@@ -12,6 +13,7 @@ import {parseArgs} from 'node:util';
 import {loadBackend} from '../../lib/backend/load.js';
 import {buildProgram} from '../gpu/build-program.js';
 import {requireGpu, type UsableGpu} from '../gpu/require-gpu.js';
+import {measureDecoding, type DecodingRow} from './measure/gpu-decoding.js';
 import {measureOps, type OpRow} from './measure/gpu-ops.js';
 
 const HELP = `Usage: npm run bench -- gpu [--json]
@@ -23,6 +25,7 @@ Output of --json, one object:
            the same kernel with nothing masked over that, bytes that had to be read over what the device reads
   decoding [{weights, sparsity, msAToken, vsDense, readBytesPerSecond}] of a token of a model of Llama-2-7B's shape with
            random weights
+  model    [{weights, sparsity, msAToken, vsDense}] of the same as a tf.LayersModel through tfjs-node-gpu
   ops      [{shape, rows, sparsity, us, vsStock, vsOwnDense}] through tfjs-node-gpu: vsStock is over tf.matMul`;
 
 const {values: options} = parseArgs({
@@ -56,22 +59,40 @@ async function bench(gpu: UsableGpu): Promise<number> {
     rmSync(folder, {recursive: true, force: true});
   }
   if (!options.json) console.log(alone.join('\n'));
-  console.error('through tfjs-node-gpu (about a minute)');
+  console.error('through tfjs-node-gpu (about two minutes)');
   const {native} = await loadBackend({name: 'node-gpu'});
   if (native !== undefined && 'reason' in native) throw new Error(native.reason);
   const ops = measureOps();
+  const model = await measureDecoding();
   if (options.json) {
     const {name: device, computeCapability} = gpu;
     const [kernels, decoding] = alone.map((text) => JSON.parse(text) as object);
-    console.log(JSON.stringify({device, computeCapability, kernels, decoding, ops}, null, 2));
+    console.log(JSON.stringify({device, computeCapability, kernels, decoding, model, ops}, null, 2));
   } else {
     printOps(ops);
+    printDecoding(model);
   }
   return 0;
 }
 
+function print(cells: readonly string[]): void {
+  console.log(cells.map((cell) => cell.padStart(12)).join(' '));
+}
+
+function printDecoding(rows: readonly DecodingRow[]): void {
+  print(['weights', 'sparsity', 'ms a token', 'tokens/s', 'vs dense']);
+  for (const {weights, sparsity, msAToken, vsDense} of rows) {
+    print([
+      weights,
+      sparsity.toFixed(3),
+      msAToken.toFixed(3),
+      (1000 / msAToken).toFixed(1),
+      `${vsDense.toFixed(2)}x`,
+    ]);
+  }
+}
+
 function printOps(rows: readonly OpRow[]): void {
-  const print = (cells: readonly string[]) => console.log(cells.map((cell) => cell.padStart(12)).join(' '));
   print(['shape', 'rows', 'sparsity', 'us', 'vs matMul', 'vs own 0']);
   for (const {shape, rows: count, sparsity, us, vsStock, vsOwnDense} of rows) {
     const ratios = [`${vsStock.toFixed(2)}x`, `${vsOwnDense.toFixed(2)}x`];

@@ -31,6 +31,7 @@ template <int kThreads>
 __device__ __forceinline__ float BlockSquares(const float* x, int n, float* memory) {
   float sum = 0.0f;
   const int vectors = n / 4;
+#pragma unroll 4
   for (int i = threadIdx.x; i < vectors; i += kThreads) {
     const float4 v = reinterpret_cast<const float4*>(x)[i];
     sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;

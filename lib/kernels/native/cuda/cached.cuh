@@ -17,18 +17,6 @@ __device__ __forceinline__ float Widened(uint16_t x) { return __uint_as_float(st
 __device__ __forceinline__ void Put(float* at, float x) { *at = x; }
 __device__ __forceinline__ void Put(uint16_t* at, float x) { *at = Narrowed(x); }
 
-// What Put and a later read make of x.
-template <class T>
-__device__ __forceinline__ float AsCached(float x);
-template <>
-__device__ __forceinline__ float AsCached<float>(float x) {
-  return x;
-}
-template <>
-__device__ __forceinline__ float AsCached<uint16_t>(float x) {
-  return Widened(Narrowed(x));
-}
-
 // Two neighbours; the first has an even place.
 __device__ __forceinline__ float2 LoadPair(const float* at) { return *reinterpret_cast<const float2*>(at); }
 __device__ __forceinline__ float2 LoadPair(const uint16_t* at) {

@@ -1,5 +1,5 @@
-// A block has up to kQueries query heads that share a key head, and a stretch of the positions that they see; its softmax is
-// kept relative to the largest score so far. The last block of a key head that is done adds the stretches up, in order.
+// A block has up to kMaxQueries query heads that share a key head, and a stretch of the positions that they see; its softmax
+// is kept relative to the largest score so far. The last block of a key head that is done adds the stretches up, in order.
 #include "decoder-attention.h"
 
 #include <cuda_runtime.h>
@@ -15,10 +15,13 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kQueries = 8;  // a warp each
-static_assert(kQueries == kWarps);
-constexpr int kTile = 128;      // positions whose scores are kept at a time
+constexpr int kMaxQueries = 8;  // of a block, a warp each
+static_assert(kMaxQueries == kWarps);
+constexpr int kTile = 128;       // positions whose scores are kept at a time
 constexpr int kScoreLanes = 16;  // that share a position
+constexpr int kScoreGroups = kThreads / kScoreLanes;
+// Positions of which a thread reads at a time: what it waits for is memory, and few blocks are there to wait together.
+constexpr int kAhead = 4;
 constexpr int kMaxSplits = 32;
 // A stretch shorter than this costs more to add up than it brings.
 constexpr int kLeastPositions = 64;
@@ -33,7 +36,16 @@ struct Args {
   unsigned* arrived;  // by key head and group of queries; all 0 between calls
 };
 
-int QueryGroups(const HeadNumbers& heads) { return (heads.heads / heads.key_heads + kQueries - 1) / kQueries; }
+// Query heads of a block: kernels are compiled for 1, 2, 4 and 8.
+int QueriesFor(const HeadNumbers& heads) {
+  int queries = 1;
+  while (queries < kMaxQueries && queries < heads.heads / heads.key_heads) queries *= 2;
+  return queries;
+}
+int QueryGroups(const HeadNumbers& heads) {
+  const int queries = QueriesFor(heads);
+  return (heads.heads / heads.key_heads + queries - 1) / queries;
+}
 
 int SplitsFor(const HeadNumbers& heads, const Device& device) {
   const int wanted = 2 * device.multiprocessors / (heads.key_heads * QueryGroups(heads));
@@ -44,95 +56,119 @@ size_t PartialFloats(const HeadNumbers& heads, int splits) {
   return static_cast<size_t>(heads.heads) * static_cast<size_t>(splits) * static_cast<size_t>(heads.head_size + 2);
 }
 
-// Parts of shared memory, in floats.
+// Parts of shared memory. This token's key and value are there as the cache has them.
+template <class T, int kQueries>
 struct Memory {
   __device__ __forceinline__ Memory(float* memory, int size) {
-    query = memory;                        // [kQueries, size]
-    key = query + kQueries * size;         // [size], of this token
-    value = key + size;                    // [size]
-    score = value + size;                  // [kQueries, kTile]
-    factor = score + kQueries * kTile;     // [kQueries]
-    sums = factor + kQueries;              // [subsets, kQueries, size]
+    query = memory;                      // [kQueries, size]
+    score = query + kQueries * size;     // [kQueries, kTile]
+    factor = score + kQueries * kTile;   // [kMaxQueries]
+    sums = factor + kMaxQueries;         // [subsets, kQueries, size]
+    key = reinterpret_cast<T*>(sums + kThreads / (size / 2) * kQueries * size);  // [size]
+    value = key + size;
   }
-  float *query, *key, *value, *score, *factor, *sums;
+  float *query, *score, *factor, *sums;
+  T *key, *value;
 };
-size_t MemoryBytes(int size) {
+size_t MemoryBytes(int size, int queries) {
   const int subsets = kThreads / (size / 2);
-  return sizeof(float) * static_cast<size_t>(kQueries * size + 2 * size + kQueries * kTile + kQueries +
-                                             subsets * kQueries * size);
+  return sizeof(float) * static_cast<size_t>(queries * size + queries * kTile + kMaxQueries + subsets * queries * size +
+                                             2 * size);
 }
 
 // Turns this block's queries, and this token's key and value if they are in its stretch; the first group of queries puts those
 // into the cache.
-template <class T>
+template <class T, int kQueries>
 __device__ __forceinline__ void PrepareHeads(const Args& args, int key_head, int first_head, int count, int position,
-                                             bool has_token, const Memory& memory) {
+                                             bool has_token, const Memory<T, kQueries>& memory) {
   const TokenAttention& call = args.call;
   const HeadNumbers& heads = call.heads;
   const int size = heads.head_size, half = size / 2;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int64_t place = (static_cast<int64_t>(position) * heads.key_heads + key_head) * size;
   float* const query = memory.query + warp * size;
+  // The last warps have this token, where they have no query.
+  const int key_warp = kQueries < kWarps ? kWarps - 1 : 0, value_warp = kQueries + 1 < kWarps ? kWarps - 2 : 1;
   if (warp < count) {
     TurnHead(call.queries + (first_head + warp) * size, half, heads.query_norm, heads.epsilon, heads.cos, heads.sin,
              [&](int i, float x) { query[i] = x * args.scale; });
-  } else {
+  } else if (warp < kQueries) {
     for (int i = lane; i < size; i += 32) query[i] = 0.0f;
   }
   if (!has_token) return;
-  if (warp == 0) {
+  if (warp == key_warp) {
     T* const keys = static_cast<T*>(call.cache.keys) + place;
     TurnHead(call.keys + key_head * size, half, heads.key_norm, heads.epsilon, heads.cos, heads.sin,
              [&](int i, float x) {
-               memory.key[i] = AsCached<T>(x);
+               Put(memory.key + i, x);
                if (blockIdx.z == 0) Put(keys + i, x);
              });
-  } else if (warp == 1) {
+  } else if (warp == value_warp) {
     T* const values = static_cast<T*>(call.cache.values) + place;
     for (int i = lane; i < size; i += 32) {
       const float x = call.values[key_head * size + i];
-      memory.value[i] = AsCached<T>(x);
+      Put(memory.value + i, x);
       if (blockIdx.z == 0) Put(values + i, x);
     }
   }
 }
 
 // score[query, i] for the positions first + i < end; minus infinity beyond.
-template <class T>
+template <class T, int kQueries>
 __device__ __forceinline__ void ScoreTile(const Args& args, int key_head, int first, int end, int position,
-                                          const Memory& memory) {
+                                          const Memory<T, kQueries>& memory) {
   const HeadNumbers& heads = args.call.heads;
   const int size = heads.head_size;
   const int group = threadIdx.x / kScoreLanes, lane = threadIdx.x % kScoreLanes;
   const T* const keys = static_cast<const T*>(args.call.cache.keys) + key_head * size;
-  for (int i = group; i < kTile; i += kThreads / kScoreLanes) {
-    const int t = first + i;
-    float sum[kQueries] = {};
-    if (t < end) {
-      const T* const key = keys + static_cast<int64_t>(t) * heads.key_heads * size;
-      for (int k = 2 * lane; k < size; k += 2 * kScoreLanes) {
-        const float2 pair = t == position ? LoadPair(memory.key + k) : LoadPair(key + k);
+  for (int from = group; from < kTile; from += kScoreGroups * kAhead) {
+    if (first + from - group >= end) {
 #pragma unroll
-        for (int q = 0; q < kQueries; q++) {
-          const float2 query = LoadPair(memory.query + q * size + k);
-          sum[q] += query.x * pair.x + query.y * pair.y;
-        }
+      for (int a = 0; a < kAhead; a++) {
+        for (int q = lane; q < kQueries; q += kScoreLanes) memory.score[q * kTile + from + a * kScoreGroups] = kMinusInfinity;
+      }
+      continue;
+    }
+    const T* key[kAhead];
+#pragma unroll
+    for (int a = 0; a < kAhead; a++) {
+      // Beyond the end the last key is read once more: no branch around the loads.
+      const int t = min(first + from + a * kScoreGroups, end - 1);
+      key[a] = t == position ? memory.key : keys + static_cast<int64_t>(t) * heads.key_heads * size;
+    }
+    float sum[kAhead][kQueries] = {};
+#pragma unroll 4
+    for (int k = 2 * lane; k < size; k += 2 * kScoreLanes) {
+      float2 pair[kAhead];
+#pragma unroll
+      for (int a = 0; a < kAhead; a++) pair[a] = LoadPair(key[a] + k);
+#pragma unroll
+      for (int q = 0; q < kQueries; q++) {
+        const float2 query = LoadPair(memory.query + q * size + k);
+#pragma unroll
+        for (int a = 0; a < kAhead; a++) sum[a][q] += query.x * pair[a].x + query.y * pair[a].y;
       }
     }
 #pragma unroll
-    for (int q = 0; q < kQueries; q++) {
+    for (int a = 0; a < kAhead; a++) {
+      const int i = from + a * kScoreGroups;
 #pragma unroll
-      for (int step = kScoreLanes / 2; step > 0; step /= 2) {
-        sum[q] += __shfl_xor_sync(0xffffffffu, sum[q], step);
+      for (int q = 0; q < kQueries; q++) {
+#pragma unroll
+        for (int step = kScoreLanes / 2; step > 0; step /= 2) {
+          sum[a][q] += __shfl_xor_sync(0xffffffffu, sum[a][q], step);
+        }
+        if (lane == 0) memory.score[q * kTile + i] = first + i < end ? sum[a][q] : kMinusInfinity;
       }
-      if (lane == 0) memory.score[q * kTile + i] = t < end ? sum[q] : kMinusInfinity;
     }
   }
 }
 
 // A warp turns its query's scores into exp(score - largest) and says by which factor older sums are too large.
-__device__ __forceinline__ void SoftmaxTile(const Memory& memory, float* largest, float* total) {
+template <class T, int kQueries>
+__device__ __forceinline__ void SoftmaxTile(const Memory<T, kQueries>& memory, float* largest, float* total) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (warp >= kQueries) return;
   float* const score = memory.score + warp * kTile;
   float tile_largest = *largest;
   for (int i = lane; i < kTile; i += 32) tile_largest = fmaxf(tile_largest, score[i]);
@@ -153,9 +189,9 @@ __device__ __forceinline__ void SoftmaxTile(const Memory& memory, float* largest
 }
 
 // Adds the values of positions [first, end): a thread has two numbers of the head, and every so many-th position.
-template <class T>
+template <class T, int kQueries>
 __device__ __forceinline__ void AddValues(const Args& args, int key_head, int first, int end, int position,
-                                          const Memory& memory, float2 (&sum)[kQueries]) {
+                                          const Memory<T, kQueries>& memory, float2 (&sum)[kQueries]) {
   const HeadNumbers& heads = args.call.heads;
   const int size = heads.head_size, pairs = size / 2, subsets = kThreads / pairs;
   const int column = 2 * (static_cast<int>(threadIdx.x) % pairs), subset = threadIdx.x / pairs;
@@ -163,14 +199,23 @@ __device__ __forceinline__ void AddValues(const Args& args, int key_head, int fi
   const T* const values = static_cast<const T*>(args.call.cache.values) + key_head * size + column;
 #pragma unroll
   for (int q = 0; q < kQueries; q++) sum[q].x *= memory.factor[q], sum[q].y *= memory.factor[q];
-  for (int t = first + subset; t < end; t += subsets) {
-    const float2 value = t == position ? LoadPair(memory.value + column)
-                                       : LoadPair(values + static_cast<int64_t>(t) * heads.key_heads * size);
+  for (int from = first + subset; from < end; from += subsets * 2 * kAhead) {
+    float2 value[2 * kAhead];
 #pragma unroll
-    for (int q = 0; q < kQueries; q++) {
-      const float p = memory.score[q * kTile + (t - first)];
-      sum[q].x += p * value.x;
-      sum[q].y += p * value.y;
+    for (int a = 0; a < 2 * kAhead; a++) {
+      const int t = min(from + a * subsets, end - 1);  // beyond the end it counts as 0
+      value[a] = LoadPair(t == position ? memory.value + column : values + static_cast<int64_t>(t) * heads.key_heads * size);
+    }
+#pragma unroll
+    for (int a = 0; a < 2 * kAhead; a++) {
+      const int t = from + a * subsets;
+      if (t >= end) break;
+#pragma unroll
+      for (int q = 0; q < kQueries; q++) {
+        const float p = memory.score[q * kTile + (t - first)];
+        sum[q].x += p * value[a].x;
+        sum[q].y += p * value[a].y;
+      }
     }
   }
 }
@@ -194,36 +239,53 @@ __device__ __forceinline__ void AddStretches(const Args& args, int first_head, i
   }
 }
 
-// Grid: stretches, key heads, groups of queries.
+// Asks for the keys and values of positions [begin, end) to be in the L2 cache soon.
 template <class T>
+__device__ __forceinline__ void PrefetchCache(const LayerCache& cache, const HeadNumbers& heads, int key_head, int begin,
+                                              int end) {
+  constexpr int kLine = 128 / sizeof(T);  // numbers
+  const int lines = (heads.head_size + kLine - 1) / kLine;
+  for (int i = threadIdx.x; i < (end - begin) * lines; i += kThreads) {
+    const int64_t at =
+        (static_cast<int64_t>(begin + i / lines) * heads.key_heads + key_head) * heads.head_size + i % lines * kLine;
+    for (const void* const numbers : {cache.keys, cache.values}) {
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const T*>(numbers) + at));
+    }
+  }
+}
+
+// Grid: stretches, key heads, groups of queries.
+template <class T, int kQueries>
 __global__ void __launch_bounds__(kThreads) AttentionKernel(const __grid_constant__ Args args) {
   extern __shared__ __align__(16) unsigned char bytes[];
   const HeadNumbers& heads = args.call.heads;
   const int size = heads.head_size;
-  const Memory memory(reinterpret_cast<float*>(bytes), size);
-  WaitForKernelBefore();
+  const Memory<T, kQueries> memory(reinterpret_cast<float*>(bytes), size);
   const int split = blockIdx.x, key_head = blockIdx.y, group = heads.heads / heads.key_heads;
   const int first_query = static_cast<int>(blockIdx.z) * kQueries;
   const int first_head = key_head * group + first_query, count = min(kQueries, group - first_query);
   const int position = *args.call.position;
   const int first_seen = heads.window != 0 ? max(0, position + 1 - heads.window) : 0;
   const int seen = position + 1 - first_seen;
-  const int length = max(kLeastPositions, (seen + args.splits - 1) / args.splits);
-  const int stretches = (seen + length - 1) / length;
+  const int wanted = max(1, min(args.splits, seen / kLeastPositions));
+  const int length = (seen + wanted - 1) / wanted, stretches = (seen + length - 1) / length;
   if (split >= stretches) return;
   const int begin = first_seen + split * length, end = min(begin + length, position + 1);
+  // The kernel before makes this token's query, key and value; the others are there.
+  PrefetchCache<T>(args.call.cache, heads, key_head, begin, min(end, position));
+  WaitForKernelBefore();
 
-  PrepareHeads<T>(args, key_head, first_head, count, position, split == stretches - 1, memory);
+  PrepareHeads(args, key_head, first_head, count, position, split == stretches - 1, memory);
   __syncthreads();
   float largest = kMinusInfinity, total = 0.0f;  // of the warp's query
   float2 sum[kQueries] = {};
   for (int first = begin; first < end; first += kTile) {
     const int last = min(end, first + kTile);
-    ScoreTile<T>(args, key_head, first, last, position, memory);
+    ScoreTile(args, key_head, first, last, position, memory);
     __syncthreads();
     SoftmaxTile(memory, &largest, &total);
     __syncthreads();
-    AddValues<T>(args, key_head, first, last, position, memory, sum);
+    AddValues(args, key_head, first, last, position, memory, sum);
     __syncthreads();
   }
   LetNextKernelStart();
@@ -283,9 +345,17 @@ cudaError_t LaunchTokenAttention(const TokenAttention& call, const Device& devic
   args.arrived = reinterpret_cast<unsigned*>(args.partial + PartialFloats(call.heads, args.splits));
   const dim3 grid(static_cast<unsigned>(args.splits), static_cast<unsigned>(call.heads.key_heads),
                   static_cast<unsigned>(QueryGroups(call.heads)));
-  const size_t bytes = MemoryBytes(call.heads.head_size);
-  return LaunchTogether(call.cache.narrow ? &AttentionKernel<uint16_t> : &AttentionKernel<float>, args, grid, kThreads,
-                        bytes, {0, device.clusters}, stream);
+  const int queries = QueriesFor(call.heads);
+  const auto launch = [&](auto cached) {
+    using T = decltype(cached);
+    const auto kernel = queries == 1   ? &AttentionKernel<T, 1>
+                        : queries == 2 ? &AttentionKernel<T, 2>
+                        : queries == 4 ? &AttentionKernel<T, 4>
+                                       : &AttentionKernel<T, 8>;
+    return LaunchTogether(kernel, args, grid, kThreads, MemoryBytes(call.heads.head_size, queries), {0, device.clusters},
+                          stream);
+  };
+  return call.cache.narrow ? launch(uint16_t()) : launch(float());
 }
 
 }  // namespace sparsify::cuda

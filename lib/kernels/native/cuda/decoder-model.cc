@@ -134,8 +134,8 @@ DecoderModel::DecoderModel(const std::vector<float>& description, const std::vec
   Check(CurrentDevice(&device));
   Check(cudaDeviceSynchronize());  // the tensors are what TensorFlow's stream has made of them
   frequencies.Grow(n.head_size / 2);
-  Check(cudaMemcpy(frequencies.get(), description.data() + DecoderNumbers::kCount, n.head_size / 2 * sizeof(float),
-                   cudaMemcpyHostToDevice));
+  Check(cudaMemcpyAsync(frequencies.get(), description.data() + DecoderNumbers::kCount, n.head_size / 2 * sizeof(float),
+                        cudaMemcpyHostToDevice, stream));
   const size_t queries = n.heads * n.head_size, keys = n.key_heads * n.head_size;
   Reader reader(*this, tensors, words);
   const float* const table = reader.Tensor("the embedding", {n.vocabulary, n.hidden}, true);

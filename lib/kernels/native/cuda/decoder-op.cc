@@ -46,7 +46,9 @@ void ComputePrepare(const Counts& counts, TF_OpKernelContext* context) {
   static uint32_t last = 0;
   last = last % (1 << 24) + 1;  // exact as a float
   const auto value = static_cast<float>(last);
+  // The copy returns when the number has left `value`, which is before it has come: TensorFlow's streams do not wait for it.
   Check(cudaMemcpy(id.data(), &value, sizeof value, cudaMemcpyHostToDevice));
+  Check(cudaDeviceSynchronize());
   Models()[last] = std::move(model);
 }
 

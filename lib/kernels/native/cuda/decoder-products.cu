@@ -34,19 +34,31 @@ struct Args {
 };
 
 struct RowSource {
+  struct Loaded {
+    float x, other;
+  };
   const Row& row;
+  const int inputs;
+  const float* const threshold;
   float scale;  // kNormed
-  float threshold;
   __device__ __forceinline__ int Rows() const { return 1; }
-  __device__ __forceinline__ float Threshold(int) const { return threshold; }
-  __device__ __forceinline__ float Value(int, int k) const {
+  __device__ __forceinline__ float Threshold(int) const { return *threshold; }
+  __device__ __forceinline__ Loaded Load(int, int k) const {
+    return {row.x[k], row.kind == RowKind::kPlain ? 0.0f : row.other[k]};
+  }
+  __device__ __forceinline__ void Ready(float* memory) {
+    if (row.kind != RowKind::kNormed) return;
+    const float squares = BlockSquares<kThreads>(row.x, inputs, memory);
+    scale = 1.0f / sqrtf(squares / static_cast<float>(inputs) + row.epsilon);
+  }
+  __device__ __forceinline__ float Value(const Loaded& loaded) const {
     switch (row.kind) {
       case RowKind::kNormed:
-        return row.x[k] * scale * row.other[k];
+        return loaded.x * scale * loaded.other;
       case RowKind::kGated:
-        return ActivateGate(row.activation, row.x[k]) * row.other[k];
+        return ActivateGate(row.activation, loaded.x) * loaded.other;
       default:
-        return row.x[k];
+        return loaded.x;
     }
   }
 };
@@ -58,7 +70,7 @@ __device__ __forceinline__ void Finish(const Args& args, const Part& part, int64
 }
 
 template <class S, bool kCluster>
-__device__ __forceinline__ void MultiplyTile(const Args& args) {
+__device__ __forceinline__ void Multiply(const Args& args) {
   extern __shared__ __align__(16) unsigned char memory[];
   const Cut& cut = args.cut;
   const int tile = static_cast<int>(blockIdx.x) / cut.splits, split = static_cast<int>(blockIdx.x) % cut.splits;
@@ -66,42 +78,36 @@ __device__ __forceinline__ void MultiplyTile(const Args& args) {
   while (at + 1 < args.part_count && tile >= args.parts[at + 1].first_tile) at++;
   const Part& part = args.parts[at];
   const int tile_of_part = tile - part.first_tile;
-  RowSource source{args.row, 1.0f, *part.threshold};
+  // Weights, which the kernel before does not write.
+  const int first = tile_of_part * S::kTile, count = min(S::kTile, part.columns.units - first);
+  if (args.row.kind == RowKind::kNormed) Prefetch(args.row.other, cut.inputs);
+  if (part.scale != nullptr) Prefetch(part.scale + first, count);
+  if (part.bias != nullptr) Prefetch(part.bias + first, count);
   WaitForKernelBefore();
-  if (args.row.kind == RowKind::kNormed) {
-    const float squares = BlockSquares<kThreads>(args.row.x, cut.inputs, reinterpret_cast<float*>(memory));
-    source.scale = 1.0f / sqrtf(squares / static_cast<float>(cut.inputs) + args.row.epsilon);
-    __syncthreads();  // the memory is used again
-  }
-  float* block_sums;
-  const int kept = SumTile<S>(source, part.columns, cut, tile_of_part, split, memory, &block_sums);
-  LetNextKernelStart();
+  RowSource source{args.row, cut.inputs, part.threshold, 1.0f};
+  const int kept = MultiplyTile<S, kCluster>(
+      source, part.columns, cut, tile_of_part, split, memory, [&](int, int64_t column, float sum) {
+        if (column >= part.columns.units) return;
+        if constexpr (kCluster) {
+          Finish(args, part, column, sum);
+        } else {
+          args.partial[static_cast<int64_t>(split) * args.units + part.first_unit + column] = sum;
+        }
+      });
   // Every tile lists the same inputs.
   if (tile_of_part == 0 && threadIdx.x == 0) atomicAdd(part.kept, static_cast<unsigned long long>(kept));
-  if constexpr (kCluster) {
-#if __CUDA_ARCH__ >= 900
-    FinishInCluster<S>(block_sums, cut, tile_of_part, split, [&](int, int64_t column, float sum) {
-      if (column < part.columns.units) Finish(args, part, column, sum);
-    });
-#endif
-  } else {
-    PutTile<S>(block_sums, tile_of_part, [&](int, int64_t column, float sum) {
-      if (column >= part.columns.units) return;
-      args.partial[static_cast<int64_t>(split) * args.units + part.first_unit + column] = sum;
-    });
-  }
 }
 
 // Two kernels, since code for older chips must not name clusters: there the first is empty and never launched.
 template <class S>
-__global__ void __launch_bounds__(kThreads) RowClusterKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<S>) RowClusterKernel(const __grid_constant__ Args args) {
 #if __CUDA_ARCH__ >= 900
-  MultiplyTile<S, true>(args);
+  Multiply<S, true>(args);
 #endif
 }
 template <class S>
-__global__ void __launch_bounds__(kThreads) RowPartialKernel(const __grid_constant__ Args args) {
-  MultiplyTile<S, false>(args);
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<S>) RowPartialKernel(const __grid_constant__ Args args) {
+  Multiply<S, false>(args);
 }
 
 __global__ void RowFinishKernel(const __grid_constant__ Args args) {

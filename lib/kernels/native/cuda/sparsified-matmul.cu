@@ -17,11 +17,14 @@ struct Args {
 
 // The rows of x and their thresholds.
 struct CallSource {
+  using Loaded = float;
   const MatMul& call;
   __device__ __forceinline__ int Rows() const { return call.rows; }
-  __device__ __forceinline__ float Value(int row, int input) const {
+  __device__ __forceinline__ float Load(int row, int input) const {
     return call.x[static_cast<int64_t>(row) * call.inputs + input];
   }
+  __device__ __forceinline__ void Ready(float*) const {}
+  __device__ __forceinline__ float Value(float loaded) const { return loaded; }
   __device__ __forceinline__ float Threshold(int input) const {
     return call.threshold[call.threshold_per_input ? input : 0];
   }
@@ -34,38 +37,33 @@ __device__ __forceinline__ void Finish(const MatMul& call, int row, int64_t colu
 }
 
 template <class S, bool kCluster>
-__device__ __forceinline__ void MultiplyTile(const Args& args) {
+__device__ __forceinline__ void Multiply(const Args& args) {
   extern __shared__ __align__(16) unsigned char memory[];
   const MatMul& call = args.call;
   const Cut& cut = args.cut;
   const int tile = static_cast<int>(blockIdx.x) / cut.splits, split = static_cast<int>(blockIdx.x) % cut.splits;
-  float* block_sums;
-  SumTile<S>(CallSource{call}, {call.kernel, call.stride, call.zero_point, call.units}, cut, tile, split, memory,
-             &block_sums);
-  if constexpr (kCluster) {
-#if __CUDA_ARCH__ >= 900
-    FinishInCluster<S>(block_sums, cut, tile, split, [&](int row, int64_t column, float sum) {
-      if (row < call.rows && column < call.units) Finish(call, row, column, sum);
-    });
-#endif
-  } else {
-    PutTile<S>(block_sums, tile, [&](int row, int64_t column, float sum) {
-      if (row >= call.rows || column >= call.units) return;
+  CallSource source{call};
+  const Columns columns = {call.kernel, call.stride, call.zero_point, call.units};
+  MultiplyTile<S, kCluster>(source, columns, cut, tile, split, memory, [&](int row, int64_t column, float sum) {
+    if (row >= call.rows || column >= call.units) return;
+    if constexpr (kCluster) {
+      Finish(call, row, column, sum);
+    } else {
       args.partial[(static_cast<int64_t>(split) * call.rows + row) * call.units + column] = sum;
-    });
-  }
+    }
+  });
 }
 
 // Two kernels, since code for older chips must not name clusters: there the first is empty and never launched.
 template <class S>
-__global__ void __launch_bounds__(kThreads) ClusterKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<S>) ClusterKernel(const __grid_constant__ Args args) {
 #if __CUDA_ARCH__ >= 900
-  MultiplyTile<S, true>(args);
+  Multiply<S, true>(args);
 #endif
 }
 template <class S>
-__global__ void __launch_bounds__(kThreads) PartialKernel(const __grid_constant__ Args args) {
-  MultiplyTile<S, false>(args);
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<S>) PartialKernel(const __grid_constant__ Args args) {
+  Multiply<S, false>(args);
 }
 
 __global__ void FinishKernel(const __grid_constant__ Args args) {
