@@ -28,6 +28,8 @@ export interface Choice {
   readonly name: BackendName;
   readonly why: string;
   readonly faster?: Faster;
+  /** That tfjs-node-gpu, which is installed, does not compute on a GPU, and why; worth a line wherever work starts. */
+  readonly notice?: string;
 }
 
 const VERSION = '4.22.0';
@@ -50,7 +52,7 @@ export async function chooseBackend(
     if (candidate.loads && candidate.reason === '') {
       const others = passed.map(({name: other, reason}) => `${other}: ${reason}`).join('; ');
       const why = `the first of ${BACKENDS.join(', ')} that loads here${others && ` (${others})`}`;
-      return {name, why, faster: fasterThan(name, passed)};
+      return {name, why, faster: fasterThan(name, passed), notice: noticeOf(name, passed)};
     }
     passed.push(candidate);
   }
@@ -69,7 +71,7 @@ async function chooseRequested(
   const candidate = await check(requested);
   if (candidate.loads) {
     const remark = candidate.reason === '' ? '' : `, though ${candidate.reason}`;
-    return {name: requested, why: `it was asked for${remark}`};
+    return {name: requested, why: `it was asked for${remark}`, notice: noticeOf(requested, [candidate])};
   }
   const loading: BackendName[] = [];
   for (const name of BACKENDS) {
@@ -100,6 +102,14 @@ export function fasterThan(name: BackendName, passed: readonly BackendCheck[]): 
     return {what: 'tfjs-node, with native kernels', command: commandFor('node', native)};
   }
   return undefined;
+}
+
+/** What to say when `name` is used, of the backends that were looked at before it or are it. */
+function noticeOf(name: BackendName, looked: readonly BackendCheck[]): string | undefined {
+  const gpu = looked.find((check) => check.name === 'node-gpu' && check.version !== null);
+  if (gpu === undefined || gpu.reason === '') return undefined;
+  const used = name === 'node-gpu' ? '' : `; backend ${name} is used instead`;
+  return `tfjs-node-gpu is not on a GPU: ${gpu.reason}${used}. npx tfjs-sparsify doctor says what helps`;
 }
 
 /** The command that should make a backend load. */

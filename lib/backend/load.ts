@@ -23,6 +23,8 @@ export interface LoadedBackend {
   readonly why: string;
   /** A faster one that could be had, if there is. */
   readonly faster?: Faster;
+  /** One line for the user, if tfjs-node-gpu is installed but does not compute on a GPU. */
+  readonly notice?: string;
   /**
    * On `node` and `node-gpu`: the addon with the sparse kernels, or why there is none. Without it the results are the
    * same.

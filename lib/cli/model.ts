@@ -7,8 +7,8 @@ import {
   registerLlamaLayers,
   type LanguageModel,
 } from '../../models/llama/index.js';
-import {loadBackend} from '../backend/load.js';
 import {loadLayersModel} from '../io/model-files.js';
+import {startBackend} from './backend.js';
 import type {BackendOptions} from './backend-option.js';
 import {withProgress} from './progress.js';
 
@@ -28,7 +28,7 @@ export async function openModel(
   model: string,
   {backend, signal}: BackendOptions & {readonly signal?: AbortSignal},
 ): Promise<tf.LayersModel> {
-  await loadBackend({name: backend});
+  await startBackend(backend);
   if (await isCheckpoint(model)) return (await importModel(model, signal)).model;
   registerLlamaLayers();
   return loadLayersModel(model);

@@ -33,6 +33,22 @@ describe('chooseBackend', () => {
     expect(why).to.contain('node-gpu: it finds no GPU');
   });
 
+  it('gives a notice where tfjs-node-gpu is installed and finds no GPU, chosen or not', async () => {
+    const check = machine(['node-gpu', 'node', 'cpu'], {'node-gpu': 'it finds no GPU'});
+    const {notice} = await chooseBackend(undefined, check);
+    expect(notice).to.equal(
+      'tfjs-node-gpu is not on a GPU: it finds no GPU; backend node is used instead. ' +
+        'npx tfjs-sparsify doctor says what helps',
+    );
+    expect((await chooseBackend('node-gpu', check)).notice).to.equal(
+      'tfjs-node-gpu is not on a GPU: it finds no GPU. npx tfjs-sparsify doctor says what helps',
+    );
+    for (const quiet of [machine(['node-gpu', 'cpu']), machine(['node', 'cpu'])]) {
+      expect((await chooseBackend(undefined, quiet)).notice).to.equal(undefined);
+    }
+    expect((await chooseBackend('cpu', check)).notice).to.equal(undefined);
+  });
+
   it('says how to get tfjs-node when it is not installed', async () => {
     const {faster} = await chooseBackend(undefined, machine(['wasm', 'cpu']));
     expect(faster?.command).to.equal(

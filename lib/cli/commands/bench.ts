@@ -1,9 +1,9 @@
 /** @file `tfjs-sparsify bench`: what sparsity does to the speed of a model on this machine, layer by layer. */
 import {Command} from 'commander';
-import {loadBackend} from '../../backend/load.js';
 import {benchModel, type ModelBench} from '../../eval/bench-model.js';
 import type {LayerTimes} from '../../eval/layer-times.js';
 import {checkModel} from '../../model/dense-layers.js';
+import {startBackend} from '../backend.js';
 import {BENCH_SEQUENCE_LENGTH, openBenchInputs, type BenchInputOptions} from '../bench-inputs.js';
 import {addTextOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
@@ -72,7 +72,7 @@ export function benchCommand(): Command {
 
 async function run(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {
   await checkReportPath(options);
-  const {name: backend} = await loadBackend({name: options.backend}); // before the model, which openModel puts on it
+  const {name: backend} = await startBackend(options.backend); // before the model, which openModel puts on it
   const model = await openModel(path, {...options, signal});
   checkModel(model);
   const {rows} = options;

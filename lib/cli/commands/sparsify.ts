@@ -5,7 +5,6 @@ import type {Allocation, AllocationTarget} from '../../allocation/contract.js';
 import {CALIBRATION_METHODS, type CalibrationMethod} from '../../calibration/calibrate.js';
 import {savedStatistics} from '../../calibration/statistics.js';
 import {compressWeights} from '../../compress.js';
-import {loadBackend} from '../../backend/load.js';
 import {FileError} from '../../errors.js';
 import {modelJsonPath} from '../../io/file-system.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
@@ -34,6 +33,7 @@ import {
   openData,
   type DataOptions,
 } from '../data.js';
+import {startBackend} from '../backend.js';
 import {interruptible} from '../interrupt.js';
 import {describeSaved, stepsFrom} from '../model-card.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
@@ -134,7 +134,7 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
   checkDataFormat(data);
   await checkSavePath(out);
   await checkReportPath(options);
-  await loadBackend({name: backend}); // the step names it
+  await startBackend(backend); // the step names it
   const steps = await stepsFrom(path, {models: [path], data, labels});
   const {known, allocation} =
     options.stream === true
