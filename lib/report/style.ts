@@ -78,7 +78,7 @@ summary .note{font-weight:400}
 pre{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem;white-space:pre-wrap;font-size:.85rem;margin:.3rem 0 .6rem}
 .hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.78rem}
 @media (max-width:30rem){body{font-size:15px}.tiles{grid-template-columns:1fr 1fr}.small-plots{grid-template-columns:1fr 1fr}.tiles b{font-size:1.25rem}.histograms{grid-template-columns:repeat(auto-fill,minmax(6.6rem,1fr))}}
-@media print{:root{color-scheme:light;${LIGHT}}body{max-width:none;padding:0;font-size:10.5pt}details{border:0;padding:0}details::details-content{content-visibility:visible;block-size:auto}tr,.tiles li,pre{break-inside:avoid}h2,h3,summary{break-after:avoid}.plots{grid-template-columns:1fr 1fr}.histograms{grid-template-columns:repeat(6,1fr)}.scroll{overflow:visible}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media print{:root{color-scheme:light;${LIGHT}}body{max-width:none;padding:0;font-size:10.5pt}details{border:0;padding:0}details::details-content{content-visibility:visible;block-size:auto}tr,.tiles li,pre{break-inside:avoid}h2,h3,summary,.legend,section>p{break-after:avoid}.plots{grid-template-columns:1fr 1fr}.histograms{grid-template-columns:repeat(6,1fr)}.scroll{overflow:visible}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;
 
 function series(colors: readonly string[]): string {

@@ -8,7 +8,7 @@
 import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import {
   Dataset,
   TargetScope,
@@ -22,8 +22,11 @@ import {
 } from '../../lib/index.js';
 import {loadBackend} from '../../lib/backend/load.js';
 import {formatTable, percent} from '../../lib/cli/table.js';
+import {allOf} from '../../lib/eval/held-out.js';
+import {divergenceLoss} from '../../lib/eval/loss.js';
 import {measureQuality} from '../../lib/eval/quality.js';
-import {loadLayersModel, openDataFile, readLabels} from '../../lib/node.js';
+import {loadLayersModel} from '../../lib/node.js';
+import {IMAGE_PIXELS, loadDigits, type LabelledImages} from '../../models/digits/data.js';
 import {
   ALLOCATION_SEQUENCES,
   LANGUAGE_CALIBRATION,
@@ -39,7 +42,7 @@ const HELP = `Usage: npm run bench -- allocation [--json] [--windows N|all] [--p
                                    [--method local|greedy] [--only lm|digits] [--setting N]
 
 Perplexity of SmolLM2-135M-Instruct on WikiText-2's test text: dense, and at several mean sparsities uniform and allocated;
-accuracy of the digits model on its test images.
+accuracy of the digits model on its 2,000 test images.
 --windows N takes the first N (4) windows of the text: token perplexity, 2,047 tokens each. --windows all takes the whole
 text: word perplexity, as lm-evaluation-harness cuts it, unless --protocol says otherwise; for a GPU (SPARSIFY_BACKEND=node-gpu).
 --setting N takes one row of the language model alone, from 1: a minute or two each on four windows.
@@ -47,7 +50,7 @@ text: word perplexity, as lm-evaluation-harness cuts it, unless --protocol says 
 Output of --json, one object:
   lm      [{layers, method, sparsity, actual, perplexity, wordPerplexity, seconds}]; perplexity is a token's; actual is
           weighted by weights; seconds of allocating and of calibrating
-  digits  [{method, sparsity, actual, accuracy}]`;
+  digits  [{method, sparsity, actual, accuracy, divergence}]; divergence from the dense outputs in nats an image`;
 
 interface LmRow {
   readonly layers: string;
@@ -64,11 +67,12 @@ interface DigitsRow {
   readonly sparsity: number;
   readonly actual: number;
   readonly accuracy: number;
+  /** Mean Kullback-Leibler divergence from the dense outputs, nats an image. */
+  readonly divergence: number;
 }
 
 const TEXTS = '../../models/llama/data/wikitext-2';
 const textOf = (part: string) => readFileSync(new URL(`${TEXTS}-${part}.txt`, import.meta.url), 'utf8');
-const digitsFile = (name: string) => fileURLToPath(new URL(`../../models/digits/${name}`, import.meta.url));
 
 const FFN = String.raw`.*mlp\.(gate|up|down)_proj$`;
 /** NNCF's example: gate and up 30 %, down 50 %. */
@@ -180,16 +184,20 @@ function allocated(
 }
 
 async function benchDigits(method: AllocationMethod): Promise<DigitsRow[]> {
-  const model = await loadLayersModel(digitsFile('model.json'));
-  const images = (name: string) =>
-    new Dataset(openDataFile(digitsFile(name), {batchSize: 100, scale: 1 / 255}), null, {disposeItems: true});
-  const labels = await readLabels(digitsFile('test-labels.npy'));
+  const model = await loadLayersModel(
+    fileURLToPath(new URL('../../models/digits/model.json', import.meta.url)),
+  );
+  const {calibration, test} = await loadDigits();
+  const labels = {kind: 'classes', values: test.labels, shape: [test.labels.length]} as const;
   const accuracyOf = async (sparse: tf.LayersModel) =>
-    (await measureQuality(sparse, images('test-images.npy'), labels)).value;
-  const rows: DigitsRow[] = [{method: 'dense', sparsity: 0, actual: 0, accuracy: await accuracyOf(model)}];
+    (await measureQuality(sparse, batchesOf(test), labels)).value;
+  const divergence = divergenceLoss(model, allOf(batchesOf(test)));
+  const rows: DigitsRow[] = [
+    {method: 'dense', sparsity: 0, actual: 0, accuracy: await accuracyOf(model), divergence: 0},
+  ];
   for (const sparsity of [0.7, 0.8]) {
     for (const kind of ['uniform', method] as const) {
-      const data = images('calibration-images.npy');
+      const data = batchesOf(calibration);
       const allocation = await allocateSparsity(model, data, {
         target: sparsity,
         method: kind,
@@ -199,12 +207,13 @@ async function benchDigits(method: AllocationMethod): Promise<DigitsRow[]> {
         targetSparsityByScope: allocation,
         calibration: 'sequential',
       });
-      const layers = await measureSparsity(sparse, images('test-images.npy'));
+      const layers = await measureSparsity(sparse, batchesOf(test));
       rows.push({
         method: kind,
         sparsity,
         actual: weightedMean(sparse, layers),
         accuracy: await accuracyOf(sparse),
+        divergence: (await divergence.measure(sparse)).loss,
       });
       sparse.dispose();
     }
@@ -212,6 +221,14 @@ async function benchDigits(method: AllocationMethod): Promise<DigitsRow[]> {
   model.dispose();
   if (!options.json) console.log(`${digitsTable(rows)}\n`);
   return rows;
+}
+
+/** Images in batches float32 [100, 784]. */
+function batchesOf({images, labels}: LabelledImages): Dataset {
+  const starts = Array.from({length: labels.length / 100}, (_, i) => 100 * i);
+  const batchAt = (start: number) =>
+    tf.tensor2d(images.subarray(IMAGE_PIXELS * start, IMAGE_PIXELS * (start + 100)), [100, IMAGE_PIXELS]);
+  return new Dataset(starts, batchAt, {disposeItems: true});
 }
 
 /** Mean actual sparsity, weighted by the weights of the layers. */
@@ -245,5 +262,6 @@ function digitsTable(rows: readonly DigitsRow[]): string {
     {title: 'mean', cell: ({sparsity}) => percent(sparsity, 0), align: 'right'},
     {title: 'actual', cell: ({actual}) => percent(actual, 2), align: 'right'},
     {title: 'accuracy', cell: ({accuracy}) => percent(accuracy, 2), align: 'right'},
+    {title: 'KL divergence', cell: ({divergence}) => divergence.toFixed(4), align: 'right'},
   ]);
 }

@@ -51,11 +51,11 @@ interface Row {
   readonly seconds: number;
 }
 
-const LM_LOSSES = [0.01, 0.02, 0.05, 0.1];
+const LM_LOSSES = [0.05, 0.02, 0.1, 0.01];
 const DIGITS_POINTS = [0.005, 0.01, 0.02];
 const DIGITS_DIVERGENCES = [0.01, 0.05, 0.2];
-const LM_SPEEDUPS = [1.1, 1.2, 1.4];
-const DIGITS_SPEEDUPS = [2.6, 2.8];
+const LM_SPEEDUPS = [1.2, 1.4];
+const DIGITS_SPEEDUPS = [2, 2.6];
 
 const CALIBRATION_TEXT = '../../models/llama/data/wikitext-2-calibration.txt';
 const TEST_TEXT = '../../models/llama/data/wikitext-2-test.txt';
