@@ -232,8 +232,8 @@ export class Dispatcher {
       counts.reduce((sum, rows) => sum + rows, 0),
     );
     try {
-      const inputs = joinRows(batch.map((entry) => entry.inputs));
-      const outputs = await worker.ask('predict', {key: version.key, inputs});
+      const tensors = joinRows(batch.map((entry) => entry.inputs));
+      const outputs = await worker.ask('predict', {key: version.key, tensors});
       const parts = splitRows(outputs, counts);
       batch.forEach((entry, i) => entry.resolve(parts[i]));
     } catch (error) {

@@ -1,8 +1,11 @@
-/** @file What front and worker process say to each other, over Node's channel with structured clones. */
+/** @file What front and worker process say to each other: JSON, but for tensors (frames.ts). */
 import type {ChatMessage} from '../../models/llama/tokenizer/chat.js';
 import type {Generation} from '../../models/llama/generate.js';
 import type {SentError} from './errors.js';
 import type {Signature, WireTensor} from './tensors.js';
+
+/** The stream between them, among a worker's files. */
+export const CHANNEL_FD = 3;
 
 /** What a worker knows from its start. */
 export interface WorkerSettings {
@@ -53,7 +56,7 @@ export interface Calls {
   readonly load: {readonly ask: {readonly key: string; readonly path: string}; readonly answer: LoadedInfo};
   readonly unload: {readonly ask: {readonly key: string}; readonly answer: null};
   readonly predict: {
-    readonly ask: {readonly key: string; readonly inputs: readonly WireTensor[]};
+    readonly ask: {readonly key: string; readonly tensors: readonly WireTensor[]};
     readonly answer: readonly WireTensor[];
   };
   readonly generate: {
@@ -80,6 +83,7 @@ export type ToWorker =
 export type FromWorker =
   | {readonly kind: 'started'}
   | {readonly kind: 'answer'; readonly id: number; readonly value: unknown}
+  | {readonly kind: 'tensors'; readonly id: number; readonly tensors: readonly WireTensor[]}
   | {readonly kind: 'error'; readonly id: number; readonly error: SentError}
   | {readonly kind: 'text'; readonly id: number; readonly text: string}
   | {readonly kind: 'sparsity'; readonly key: string; readonly sparsity: ActualSparsity};

@@ -2,21 +2,24 @@
  * @file The front's side of one worker process: questions and answers by number, pings that show a hang, and the end
  * of the process, which fails whatever it was asked. Does not restart it: worker-pool.ts does.
  */
-import {fork, type ChildProcess} from 'node:child_process';
+import {spawn, type ChildProcess} from 'node:child_process';
+import type {Socket} from 'node:net';
 import {fileURLToPath} from 'node:url';
 import {ServeError, receivedError} from './errors.js';
-import type {
-  ActualSparsity,
-  CallKind,
-  Calls,
-  FromWorker,
-  LoadedInfo,
-  ToWorker,
-  WorkerHealth,
-  WorkerSettings,
+import {FrameReader, writeFrame} from './frames.js';
+import {
+  CHANNEL_FD,
+  type ActualSparsity,
+  type CallKind,
+  type Calls,
+  type FromWorker,
+  type LoadedInfo,
+  type ToWorker,
+  type WorkerHealth,
+  type WorkerSettings,
 } from './messages.js';
 
-/** The entry is TypeScript where this file is: in a clone under tsx, whose loader a fork inherits. */
+/** The entry is TypeScript where this file is: in a clone under tsx, which `execArgv` loads. */
 const ENTRY = fileURLToPath(
   new URL(`./worker/main${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
 );
@@ -57,6 +60,7 @@ export class WorkerProcess {
   isAlive = true;
 
   private readonly child: ChildProcess;
+  private readonly channel: Socket;
   private readonly pending = new Map<number, Pending>();
   private readonly pings: NodeJS.Timeout;
   private lastSign = performance.now();
@@ -70,11 +74,13 @@ export class WorkerProcess {
     private readonly hangMs: number,
     private readonly events: WorkerEvents,
   ) {
-    this.child = fork(ENTRY, [JSON.stringify(settings)], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    this.child = spawn(process.execPath, [...process.execArgv, ENTRY, JSON.stringify(settings)], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });
-    this.child.on('message', (message: FromWorker) => this.receive(message));
+    this.channel = this.child.stdio[CHANNEL_FD] as Socket;
+    const reader = new FrameReader<FromWorker>((message) => this.receive(message));
+    this.channel.on('data', (bytes: Buffer) => reader.read(bytes));
+    this.channel.on('error', (error) => this.kill(error.message));
     this.child.on('error', (error) => this.end(error.message));
     this.child.on('exit', (code, signal) => this.end(this.endReason ?? signal ?? `exit code ${code}`));
     this.pings = setInterval(() => this.checkHealth(), PING_INTERVAL_MS);
@@ -140,10 +146,7 @@ export class WorkerProcess {
   }
 
   private send(message: ToWorker): void {
-    if (!this.child.connected) return;
-    this.child.send(message, (error) => {
-      if (error !== null) this.kill(error.message);
-    });
+    if (this.channel.writable) writeFrame(this.channel, message);
   }
 
   private receive(message: FromWorker): void {
@@ -161,6 +164,9 @@ export class WorkerProcess {
         return;
       case 'answer':
         this.pending.get(message.id)?.resolve(message.value);
+        break;
+      case 'tensors':
+        this.pending.get(message.id)?.resolve(message.tensors);
         break;
       case 'error':
         this.pending.get(message.id)?.reject(receivedError(message.error));

@@ -2,11 +2,21 @@
  * @file The worker process: loads models and computes with them, as the front asks over the channel. Started by
  * worker-process.ts with its settings as the only argument; ends when the channel does.
  */
+import {Socket, type OnReadOpts, type SocketConstructorOpts} from 'node:net';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../backend/load.js';
 import {SparsifyError} from '../../errors.js';
 import {sentError} from '../errors.js';
-import type {FromWorker, ToWorker, WorkerHealth, WorkerSettings} from '../messages.js';
+import {FrameReader, writeFrame} from '../frames.js';
+import {
+  CHANNEL_FD,
+  type Calls,
+  type FromWorker,
+  type ToWorker,
+  type WorkerHealth,
+  type WorkerSettings,
+} from '../messages.js';
+import type {WireTensor} from '../tensors.js';
 import {WorkerModel} from './worker-model.js';
 
 const settings = JSON.parse(process.argv[2]) as WorkerSettings;
@@ -15,8 +25,22 @@ const running = new Map<number, AbortController>();
 /** Generations by model, to be waited for before it is freed. */
 const generations = new Map<string, Set<Promise<unknown>>>();
 
+const reader = new FrameReader<ToWorker>(receive);
+/** `onread` is missing in the types of the constructor's options. */
+const channelOptions: SocketConstructorOpts & {readonly onread: OnReadOpts} = {
+  ...{fd: CHANNEL_FD, readable: true, writable: true},
+  onread: {
+    buffer: () => reader.nextBuffer(),
+    callback: (length, buffer) => {
+      reader.read(buffer.subarray(0, length));
+      return true;
+    },
+  },
+};
+const channel = new Socket(channelOptions);
+
 function send(message: FromWorker): void {
-  if (process.connected) process.send!(message);
+  if (channel.writable) writeFrame(channel, message);
 }
 
 function modelOf(key: string): WorkerModel {
@@ -25,7 +49,7 @@ function modelOf(key: string): WorkerModel {
   throw new SparsifyError('not-loaded', `the worker has not loaded ${key}`, {key});
 }
 
-async function answer(message: Exclude<ToWorker, {kind: 'cancel'}>): Promise<unknown> {
+async function answer(message: Exclude<ToWorker, {kind: 'cancel' | 'predict'}>): Promise<unknown> {
   switch (message.kind) {
     case 'load': {
       const model = await WorkerModel.load(message.path, settings);
@@ -38,8 +62,6 @@ async function answer(message: Exclude<ToWorker, {kind: 'cancel'}>): Promise<unk
       models.get(message.key)?.dispose();
       models.delete(message.key);
       return null;
-    case 'predict':
-      return modelOf(message.key).predict(message.inputs);
     case 'generate': {
       const {generation} = modelOf(message.key);
       if (generation === null) {
@@ -71,27 +93,36 @@ function health(): WorkerHealth {
 /** After the answer is out, so that nobody waits for it. */
 async function reportSparsity(message: ToWorker): Promise<void> {
   if (message.kind !== 'predict' && message.kind !== 'generate') return;
-  const inputs = message.kind === 'predict' ? message.inputs : null;
+  const inputs = message.kind === 'predict' ? message.tensors : null;
   const sparsity = await models.get(message.key)?.sparsity(inputs);
   if (sparsity !== null && sparsity !== undefined) send({kind: 'sparsity', key: message.key, sparsity});
 }
 
-process.on('message', (message: ToWorker) => {
+function receive(message: ToWorker): void {
   if (message.kind === 'cancel') {
     running.get(message.id)?.abort(new SparsifyError('cancelled', 'the request was cancelled'));
     return;
   }
-  answer(message)
-    .then(
-      (value) => send({kind: 'answer', id: message.id, value}),
-      (error: unknown) => send({kind: 'error', id: message.id, error: sentError(error)}),
-    )
+  const {id} = message;
+  const answered =
+    message.kind === 'predict'
+      ? predict(message).then((tensors) => send({kind: 'tensors', id, tensors}))
+      : answer(message).then((value) => send({kind: 'answer', id, value}));
+  answered
+    .catch((error: unknown) => send({kind: 'error', id, error: sentError(error)}))
     .then(() => reportSparsity(message))
     .catch((error: unknown) => console.error(error));
-});
+}
+
+async function predict({key, tensors}: Calls['predict']['ask']): Promise<readonly WireTensor[]> {
+  return modelOf(key).predict(tensors);
+}
+
 // Ctrl-C in a terminal reaches the whole process group: the front decides when its workers have nothing left to do.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
-process.on('disconnect', () => process.exit());
+// The front has gone, or closed it.
+channel.on('error', () => process.exit()).on('close', () => process.exit());
 
-await loadBackend({name: settings.backend ?? undefined});
+const {notice} = await loadBackend({name: settings.backend ?? undefined});
+if (notice !== undefined) console.error(notice);
 send({kind: 'started'});
