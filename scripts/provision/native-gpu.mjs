@@ -271,8 +271,10 @@ function sourceFiles() {
   const own = readdirSync(join(SOURCES, 'cuda')).filter((name) => /\.(cc|cu|h|cuh)$/.test(name));
   const shared = [
     'activation.h',
+    'decoder-addon-inl.h',
     'decoder-loops.h',
     'decoder-numbers.h',
+    'decoder-op-inl.h',
     'op-kernel.h',
     'tensorflow-api.cc',
     'tensorflow-api.h',

@@ -1,48 +1,25 @@
 #include "decoder-op.h"
 
-#include <map>
-#include <mutex>
+#include <vector>
 
+#include "decoder-op-inl.h"
 #include "large-pages.h"
-#include "op-kernel.h"
 
 namespace sparsify {
 namespace {
-
-std::mutex models_mutex;
-std::map<uint32_t, std::shared_ptr<DecoderModel>>& Models() {
-  static auto* models = new std::map<uint32_t, std::shared_ptr<DecoderModel>>;  // outlives every thread
-  return *models;
-}
-
-DecoderTensor TensorOf(TF_OpKernelContext* context, int index) {
-  auto tensor = std::make_shared<Tensor>(Input(context, index));
-  return {tensor->data(), tensor->shape(), tensor};
-}
 
 DecoderWords WordsOf(TF_OpKernelContext* context, int index) {
   auto tensor = std::make_shared<Tensor>(Input(context, index));
   return {reinterpret_cast<const int8_t*>(tensor->data()), tensor->shape(), tensor};
 }
 
-// The attribute N: how many of the inputs are weights.
-struct Counts {
-  int64_t weights = 0;
-};
-
-void* CreatePrepare(TF_OpKernelConstruction* construction) {
-  auto* counts = new Counts;
-  Guarded(construction, [&] { counts->weights = IntAttribute(construction, "N"); });
-  return counts;
-}
-
-void ComputePrepare(const Counts& counts, TF_OpKernelContext* context) {
-  const DecoderTensor numbers = TensorOf(context, 0);
+void Prepare(TF_OpKernelContext* context, int64_t count) {
+  const auto numbers = DecoderTensorOf<DecoderTensor>(context, 0);
   std::vector<DecoderTensor> weights;
   std::vector<DecoderWords> words;
   for (int i = 1; i < tensorflow.TF_NumInputs(context); i++) {
-    if (i <= counts.weights) {
-      weights.push_back(TensorOf(context, i));
+    if (i <= count) {
+      weights.push_back(DecoderTensorOf<DecoderTensor>(context, i));
     } else {
       words.push_back(WordsOf(context, i));
     }
@@ -50,42 +27,13 @@ void ComputePrepare(const Counts& counts, TF_OpKernelContext* context) {
   auto model = std::make_shared<DecoderModel>(numbers, weights, words);
   UseLargePages(model->InPlace(), model, model->mutex);
   const Tensor id = Output(context, 0, {}, 1);
-  const std::lock_guard<std::mutex> lock(models_mutex);
-  static uint32_t last = 0;
-  last = last % (1 << 24) + 1;  // exact as a float
-  Models()[last] = std::move(model);
-  *id.data() = static_cast<float>(last);
-}
-
-void Prepare(void* counts, TF_OpKernelContext* context) {
-  Guarded(context, [&] {
-    try {
-      ComputePrepare(*static_cast<const Counts*>(counts), context);
-    } catch (const DecoderProblem& error) {
-      throw InvalidArgument(error.what());
-    }
-  });
+  *id.data() = static_cast<float>(PreparedModels<DecoderModel>::All().Put(std::move(model)));
 }
 
 }  // namespace
 
-void RegisterDecoderOp() {
-  Register({"SparsifyDecoderPrepare",
-            {"numbers: float", "weights: N * float", "words: M * int32"},
-            "id: float",
-            {"N: int >= 1", "M: int >= 0"},
-            &CreatePrepare,
-            &Prepare,
-            [](void* counts) { delete static_cast<Counts*>(counts); }});
-}
+void RegisterDecoderOp() { RegisterPrepare<&Prepare>("words: M * int32", "CPU"); }
 
-std::shared_ptr<DecoderModel> TakeDecoderModel(uint32_t id) {
-  const std::lock_guard<std::mutex> lock(models_mutex);
-  const auto found = Models().find(id);
-  if (found == Models().end()) return nullptr;
-  std::shared_ptr<DecoderModel> model = std::move(found->second);
-  Models().erase(found);
-  return model;
-}
+std::shared_ptr<DecoderModel> TakeDecoderModel(uint32_t id) { return PreparedModels<DecoderModel>::All().Take(id); }
 
 }  // namespace sparsify

@@ -56,13 +56,13 @@ __device__ __forceinline__ void Multiply(const Args& args) {
 
 // Two kernels, since code for older chips must not name clusters: there the first is empty and never launched.
 template <class S>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<S>) ClusterKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) ClusterKernel(const __grid_constant__ Args args) {
 #if __CUDA_ARCH__ >= 900
   Multiply<S, true>(args);
 #endif
 }
 template <class S>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<S>) PartialKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) PartialKernel(const __grid_constant__ Args args) {
   Multiply<S, false>(args);
 }
 

@@ -162,8 +162,7 @@ struct Shape {
 
 // Blocks that a multiprocessor must have room for: SplitsFor makes up to 8/3 for each. Where registers leave room for two, a
 // token of Llama-2-7B's shape takes 6.8 ms in bfloat16 on an H100, for three 5.4.
-template <class S>
-constexpr int kBlocksAtOnce = S::kRows == 1 ? 3 : 1;
+constexpr int kBlocksAtOnce = 3;
 
 // Adds x * (row of the kernel) for kCount entries of the list from `at` on.
 template <class S, int kCount>
