@@ -3,7 +3,7 @@
  * asked for instead.
  */
 import type * as tf from '@tensorflow/tfjs';
-import {selectBounds, type AllocationScopes} from './allocation/bounds.js';
+import {selectBounds, type AllocationScopes, type SparsityBounds} from './allocation/bounds.js';
 import type {
   Allocation,
   AllocationMethod,
@@ -252,11 +252,18 @@ function lossOf(
   return {calibration: split.calibration, loss: measured(split.heldOut)};
 }
 
-/** The layers of the allocation that a model was sparsified with, and their bounds; undefined if there is none. */
+/** The layers of the allocation that a model was sparsified with, by their bounds; undefined if there is none. */
 function savedScopes(model: tf.LayersModel): AllocationScopes | undefined {
-  return allocationOf(model)?.layers.map(
-    ({path, minimum, maximum}) => [new TargetScope({names: [path]}), {minimum, maximum}] as const,
-  );
+  const saved = allocationOf(model);
+  if (saved === null) return undefined;
+  const groups = new Map<string, {readonly bounds: SparsityBounds; readonly names: string[]}>();
+  for (const {path, minimum, maximum} of saved.layers) {
+    const key = `${minimum} ${maximum}`;
+    const group = groups.get(key) ?? {bounds: {minimum, maximum}, names: []};
+    group.names.push(path);
+    groups.set(key, group);
+  }
+  return [...groups.values()].map(({bounds, names}) => [new TargetScope({names}), bounds] as const);
 }
 
 /** @throws {ModelError} `not-probed`. */

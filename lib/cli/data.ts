@@ -2,7 +2,7 @@
 import {readFile} from 'node:fs/promises';
 import {extname} from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
-import type {Command} from 'commander';
+import {InvalidArgumentError, type Command} from 'commander';
 import {isLanguageModel, languageModelOf} from '../../models/llama/index.js';
 import {Dataset, type Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
@@ -36,6 +36,7 @@ export function addDataOptions(command: Command, what: string): Command {
     .requiredOption(
       '-d, --data <FILE>',
       `${what}: .npy, .npz, .jsonl, or a .mjs that exports a data set; for a language model text, .txt or .md`,
+      onlyOne,
     )
     .addOption(
       countOption(
@@ -50,6 +51,13 @@ export function addDataOptions(command: Command, what: string): Command {
         'multiply the values of a .npy, .npz or .jsonl file by this, as 0.00392; a file of bytes needs it',
       ),
     );
+}
+
+function onlyOne(file: string, before: string | undefined): string {
+  if (before === undefined) return file;
+  throw new InvalidArgumentError(
+    `It is given twice, after ${before}: join texts in one file, or name a .mjs that exports a data set of them all.`,
+  );
 }
 
 /** Adds `--sequence-length` and `--sequences`. */
