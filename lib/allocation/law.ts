@@ -10,7 +10,10 @@
  * 0.8 up to 0.9. On the digits model, whose layers differ, the single probe is worse than uniform sparsity from 70 % on:
  * its divergence there is 0.12, of uniform 0.085, of levels 0.65 and 0.85 0.035, of four levels 0.043; at 80 % it is 0.74,
  * 0.20, 0.097 and 0.095, where the best of a scan is 0.098. At 90 % nothing there gains on uniform but for two levels,
- * 0.85 for 0.95. SmolLM2 was not measured at 30, 40 and 80 %, nor with an upper level of 0.85 on validation text.
+ * 0.85 for 0.95. On 6,141 tokens of validation text, FFN of SmolLM2 at 36.7 %: gate and up 30 %, down 50 % give a perplexity
+ * of 16.574, a least power of 1.5 gives 16.441, of 2 16.451. Levels 0.65 and 0.85, all projections at 65 % on 8,188 tokens:
+ * 37.30 (64.59 %), uniform 90.49 (63.80 %); from one calibration sequence of 2,047 tokens instead of eight of 256 38.20
+ * (64.82 %) and 92.43 (64.25 %). SmolLM2 was not measured at 30, 40 and 80 %.
  */
 import type {LayerProbe, ProbeErrors} from './contract.js';
 
