@@ -19,6 +19,7 @@ import {
   type Allocation,
   type AllocationMethod,
   type LayerSparsity,
+  type SparsifyOptions,
 } from '../../lib/index.js';
 import {loadBackend} from '../../lib/backend/load.js';
 import {formatTable, percent} from '../../lib/cli/table.js';
@@ -88,6 +89,11 @@ const SETTINGS = [
   {layers: 'FFN', pattern: FFN, sparsity: (0.3 + 0.3 + 0.5) / 3, byRole: BY_ROLE},
 ];
 
+type LayerTargets = SparsifyOptions['targetSparsityByScope'];
+
+/** Actual sparsities that differ by less count as one. */
+const MATCHED = 0.0005;
+
 const {values: options} = parseArgs({
   options: {
     json: {type: 'boolean', default: false},
@@ -132,33 +138,42 @@ async function benchLanguageModel(method: AllocationMethod): Promise<LmRow[]> {
   const chosen = options.setting === undefined ? SETTINGS : [SETTINGS[Number(options.setting) - 1]];
   for (const {layers, pattern, sparsity, byRole} of chosen) {
     const scopes = new TargetScope({patterns: [pattern]});
-    const uniform = byRole ?? [[scopes, sparsity] as const];
-    for (const kind of [byRole === undefined ? 'uniform' : 'by role', method] as const) {
+    const measure = async (
+      kind: LmRow['method'],
+      mean: number,
+      targetsOf: () => LayerTargets | Promise<LayerTargets>,
+    ): Promise<LmRow> => {
       const start = performance.now();
-      const targets = kind === method ? await allocated(lm, sparsity, scopes, method) : uniform;
+      const targetSparsityByScope = await targetsOf();
       const between = performance.now();
       const model = await sparsifyActivations(
         lm.model,
         lm.dataset(textOf('calibration'), ALLOCATION_SEQUENCES),
-        {
-          targetSparsityByScope: targets,
-          calibration: LANGUAGE_CALIBRATION,
-        },
+        {targetSparsityByScope, calibration: LANGUAGE_CALIBRATION},
       );
       const end = performance.now();
       const sparse = lm.withModel(model);
       const result = await sparse.perplexity(test, protocol);
-      add({
+      const actual = weightedMean(model, result.sparsity!.layers);
+      sparse.dispose();
+      return {
         layers,
         method: kind,
-        sparsity,
-        actual: weightedMean(model, result.sparsity!.layers),
+        sparsity: mean,
+        actual,
         perplexity: result.tokenPerplexity,
         wordPerplexity: result.wordPerplexity,
         seconds: [(between - start) / 1000, (end - between) / 1000],
-      });
-      sparse.dispose();
-    }
+      };
+    };
+    const even = byRole ?? [[scopes, sparsity] as const];
+    const plain = await measure(byRole === undefined ? 'uniform' : 'by role', sparsity, () => even);
+    add(plain);
+    const measureAllocated = (mean: number) =>
+      measure(method, mean, () => allocated(lm, mean, scopes, method));
+    const first = await measureAllocated(sparsity);
+    const off = plain.actual - first.actual;
+    add(Math.abs(off) < MATCHED ? first : await measureAllocated(sparsity + off));
   }
   lm.dispose();
   if (!options.json) console.log(`${lmTable(rows)}\n`);

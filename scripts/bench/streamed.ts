@@ -1,6 +1,6 @@
 /**
  * @file `npm run bench -- streamed`: a checkpoint is imported, compressed and sparsified with one block in memory at a
- * time, and loaded in another process; what memory and time each takes.
+ * time, and loaded and decoded in another process; what memory and time each takes.
  *
  * Usage: npm run bench -- streamed --model FOLDER --out FOLDER [--sequences 4] [--sequence-length 128] [--json]
  */
@@ -11,7 +11,14 @@ import {parseArgs} from 'node:util';
 import {loadBackend} from '../../lib/backend/load.js';
 import {inspectWeights} from '../../lib/compress.js';
 import type {Int8Mode} from '../../lib/quantization/int8.js';
-import {PROJECTIONS, loadLanguageModel, sparsifyStreamed} from '../../models/llama/index.js';
+import type {MaskedCount} from '../../models/llama/decoder.js';
+import {measureDecodeLatency} from '../../models/llama/decode-latency.js';
+import {
+  PROJECTIONS,
+  loadLanguageModel,
+  sparsifyStreamed,
+  type LanguageModel,
+} from '../../models/llama/index.js';
 import {peakBytes} from './measure/memory.js';
 
 const HELP = `Usage: npm run bench -- streamed --model FOLDER --out FOLDER [--sequences 4] [--sequence-length 128]
@@ -20,7 +27,8 @@ const HELP = `Usage: npm run bench -- streamed --model FOLDER --out FOLDER [--se
 FOLDER is a checkpoint, one of scripts/make-checkpoint.ts say. Calibrates on pseudo-random ids.
 
   peak    the most memory of the process, resident, as Linux counts it, with Node and libtensorflow
-  base    what it was before anything was read`;
+  base    what it was before anything was read
+  decoded tokens a second, one at a time, with the thresholds off and on; masked: the share of inputs that were`;
 
 const {values: options} = parseArgs({
   options: {
@@ -41,9 +49,23 @@ interface Cost {
   readonly seconds: number;
   readonly base: number;
   readonly peak: number;
-  /** Of the weights on disk and in memory. */
-  readonly weights?: number;
 }
+
+interface Decoded {
+  readonly denseTokensPerSecond: number;
+  readonly sparseTokensPerSecond: number;
+  readonly masked: number;
+  /** Of the process, the decoding in it, gigabytes. */
+  readonly decodingPeak: number;
+}
+
+interface Loaded extends Cost, Decoded {
+  /** Of the weights on disk and in memory, gigabytes. */
+  readonly weights: number;
+}
+
+const DECODING = {tokens: 24, seconds: 60};
+const COUNTED_IDS = Array.from({length: 16}, (_, i) => 3 + ((i * i * 7919) % 30011));
 
 const {model, out} = options;
 if (options.help) console.log(HELP);
@@ -85,24 +107,42 @@ function vocabularyOf(folder: string): number {
   return (JSON.parse(readFileSync(`${folder}/config.json`, 'utf8')) as {vocab_size: number}).vocab_size;
 }
 
-async function load(from: string): Promise<Cost> {
+async function load(from: string): Promise<Loaded> {
   await loadBackend();
-  let weights = 0;
+  let lm: LanguageModel | undefined;
   const cost = await measured(async () => {
-    const lm = await loadLanguageModel(from);
-    weights = inspectWeights(lm.model).reduce((sum, {bytes}) => sum + bytes, 0) / 1e9;
+    lm = await loadLanguageModel(from);
   });
-  return {...cost, weights};
+  const weights = inspectWeights(lm!.model).reduce((sum, {bytes}) => sum + bytes, 0) / 1e9;
+  return {...cost, weights, ...(await decode(lm!))};
 }
 
-function loadElsewhere(from: string): Cost {
+async function decode(lm: LanguageModel): Promise<Decoded> {
+  const [dense, sparse] = await measureDecodeLatency(
+    [true, false].map((dense) => ({lm, dense})),
+    DECODING,
+  );
+  const decoder = lm.decoder();
+  for (const id of COUNTED_IDS) await decoder.append([id % lm.config.vocabularySize]);
+  const counts = [...decoder.counts().values()];
+  decoder.dispose();
+  const sum = (of: (count: MaskedCount) => number) => counts.reduce((total, count) => total + of(count), 0);
+  return {
+    denseTokensPerSecond: 1000 / dense,
+    sparseTokensPerSecond: 1000 / sparse,
+    masked: sum(({masked}) => masked) / sum(({total}) => total),
+    decodingPeak: peakBytes() / 1e9,
+  };
+}
+
+function loadElsewhere(from: string): Loaded {
   const args = [fileURLToPath(import.meta.url), '--load', '--out', from];
   const {status, stdout} = spawnSync(process.execPath, [...process.execArgv, ...args], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   if (status !== 0) throw new Error(`the process that should load ended with ${status}`);
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Cost;
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Loaded;
 }
 
 async function measured(work: () => Promise<void>): Promise<Cost> {
