@@ -1,5 +1,5 @@
 /**
- * @file One weight at a time between its stored bytes and its tensor, in pieces of 16 MiB, so that even a weight of
+ * @file One weight at a time between its stored bytes and its tensor, in pieces of 2 MiB, so that even a weight of
  * gigabytes costs its own memory and little more. Quantized weights are dequantized as TensorFlow.js does.
  */
 
@@ -10,7 +10,8 @@ import type {GroupReader} from './group-reader.js';
 import {weightsSize} from './model-json.js';
 import {liesInJavaScript, tensorflowBackend, TensorflowTensor} from './tensorflow-memory.js';
 
-const PIECE_BYTES = 16 * 1024 ** 2;
+/** Small: a piece's memory comes back between weights, and what is left of it no weight fits into. */
+const PIECE_BYTES = 2 * 1024 ** 2;
 /** Smaller weights are not worth three ops. */
 const MIN_EMPTY_BYTES = 64 * 1024;
 
@@ -97,7 +98,7 @@ function valuesOf(dtype: string, buffer: ArrayBuffer, length: number): tf.TypedA
  * The bytes of a tensor as they are stored.
  *
  * @param tensor float32, int32 or bool.
- * @returns Its bytes in pieces: of 16 MiB where the tensor lies in TensorFlow's memory, else the whole, uncopied.
+ * @returns Its bytes in pieces: of 2 MiB where the tensor lies in TensorFlow's memory, else the whole, uncopied.
  */
 export async function* tensorBytes(tensor: tf.Tensor): AsyncGenerator<Uint8Array> {
   const backend = tensorflowBackend();
