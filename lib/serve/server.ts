@@ -15,6 +15,7 @@ import {keyCheck} from './access.js';
 import {readBodies} from './bodies.js';
 import {Dispatcher} from './dispatcher.js';
 import {ServeError} from './errors.js';
+import {listen, type ListenOptions} from './listen.js';
 import type {ActualSparsity} from './messages.js';
 import {Metrics} from './metrics.js';
 import {
@@ -40,13 +41,6 @@ const REQUEST_TIMEOUT_MS = 60_000;
 const TIMEOUT_CHECK_MS = 1000;
 const DRAIN_POLL_MS = 20;
 
-export interface ListenOptions {
-  /** 0 for any that is free. Default 8501, TensorFlow Serving's. */
-  readonly port?: number;
-  /** Default 127.0.0.1: this machine only. */
-  readonly host?: string;
-}
-
 export interface Server {
   /** The fastify instance, for further routes and `inject`. */
   readonly fastify: FastifyInstance;
@@ -56,6 +50,7 @@ export interface Server {
    * Starts to listen; models may still be loading, which `/v2/health/ready` tells.
    *
    * @returns The address, as `http://127.0.0.1:8501`.
+   * @throws {SparsifyError} `cannot-listen`.
    */
   listen(options?: ListenOptions): Promise<string>;
   /**
@@ -158,7 +153,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     get workerPids() {
       return [...pool.workers].flatMap(({pid}) => pid ?? []);
     },
-    listen: ({port = 8501, host = '127.0.0.1'} = {}) => fastify.listen({port, host}),
+    listen: (options) => listen(fastify, options),
     ready: () => repository.ready(),
     close: () => (closing ??= close()),
   };

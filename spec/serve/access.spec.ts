@@ -2,9 +2,21 @@ import {request} from 'node:http';
 import {connect} from 'node:net';
 import {join} from 'node:path';
 import {expect} from 'chai';
+import Fastify from 'fastify';
+import {listen} from '../../lib/serve/listen.js';
 import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
 
 const MIB = 1024 ** 2;
+
+/** Tries to listen at a port too. */
+async function listenBeside(port: number): Promise<string> {
+  const fastify = Fastify();
+  try {
+    return await listen(fastify, {port});
+  } finally {
+    await fastify.close();
+  }
+}
 
 /** Sends 100 MB until the answer comes, and gives its status. */
 function pour(url: string, headers: Readonly<Record<string, string>>): Promise<number | undefined> {
@@ -52,6 +64,15 @@ describe('access to the server', () => {
     {authorization: 'bearer second'},
     {'x-api-key': 'second'},
   ];
+  it('is not promised where something else listens', async () => {
+    const port = Number(new URL(served.url).port);
+    const second = await listenBeside(port).catch((error: unknown) => error);
+    expect(second)
+      .to.include({code: 'cannot-listen'})
+      .and.have.property('message')
+      .that.includes('another port');
+  });
+
   for (const headers of accepted) {
     it(`is given to ${JSON.stringify(headers)}`, async () => {
       expect((await predict(headers)).status).to.equal(200);
