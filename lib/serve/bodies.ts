@@ -43,7 +43,8 @@ export function readBodies(fastify: FastifyInstance, limit: number): void {
     request.bodyMemory = memory;
     fill(payload, memory.subarray(start, start + length), done);
   });
-  // By then no worker reads it: what goes to one is a copy.
+  // Frames to a worker hold the body itself, but only while its request waits; of one that was given up, nobody takes what
+  // comes back.
   fastify.addHook('onResponse', (request, _reply, done) => {
     if (request.bodyMemory !== null && kept.length < MAX_KEPT) kept.push(request.bodyMemory);
     request.bodyMemory = null;

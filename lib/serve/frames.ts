@@ -7,14 +7,12 @@
  * ends are one machine, so byte order is its own.
  */
 import type {Writable} from 'node:stream';
-import type {TensorValues, WireTensor} from './tensors.js';
+import {VALUE_ARRAYS, type TensorValues, type WireTensor} from './tensors.js';
 
 const SIZES_BYTES = 16;
 const ALIGNMENT = 8;
 /** What is read at once while it is not known what comes. */
 const SCRATCH_BYTES = 64 * 1024;
-
-const ARRAYS = {float32: Float32Array, int32: Int32Array, bool: Uint8Array};
 
 type TensorHead = Pick<WireTensor, 'dtype' | 'shape'>;
 
@@ -105,7 +103,7 @@ function tensorsIn(bytes: ArrayBuffer, heads: readonly TensorHead[]): WireTensor
   let place = 0;
   return heads.map(({dtype, shape}) => {
     const size = shape.reduce((product, dimension) => product * dimension, 1);
-    const values = new ARRAYS[dtype](bytes, place, size);
+    const values = new VALUE_ARRAYS[dtype](bytes, place, size);
     place += padded(values.byteLength);
     return {dtype, shape, values};
   });

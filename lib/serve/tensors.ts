@@ -31,10 +31,22 @@ export interface Signature {
 /** Values of one request; far above what a body can hold. */
 const MAX_VALUES = 2 ** 28;
 
+interface ValueArray {
+  readonly BYTES_PER_ELEMENT: number;
+  new (size: number): TensorValues;
+  new (buffer: ArrayBufferLike, byteOffset: number, size: number): TensorValues;
+}
+
+/** What holds the values of a dtype. */
+export const VALUE_ARRAYS: Readonly<Record<TensorType, ValueArray>> = {
+  float32: Float32Array,
+  int32: Int32Array,
+  bool: Uint8Array,
+};
+
 /** The array for values of a dtype, zeros. */
 export function emptyValues(dtype: TensorType, size: number): TensorValues {
-  if (dtype === 'float32') return new Float32Array(size);
-  return dtype === 'int32' ? new Int32Array(size) : new Uint8Array(size);
+  return new VALUE_ARRAYS[dtype](size);
 }
 
 /**

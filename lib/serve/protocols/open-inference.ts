@@ -10,6 +10,7 @@ import {flatJson, shapedTensor} from '../json-tensors.js';
 import type {VersionChoice} from '../repository.js';
 import {checker, clientSignal, errorHandler, parseJson, plainError, type Services} from '../request.js';
 import {
+  VALUE_ARRAYS,
   emptyValues,
   orderedInputs,
   sizeOf,
@@ -201,9 +202,8 @@ function binaryTensor(input: Static<typeof Input>, bytes: Buffer): WireTensor {
 /** The values in bytes, little-endian as the protocol and the machines that run Node are; where they lie, if aligned. */
 function valuesIn(dtype: TensorType, bytes: Uint8Array): TensorValues {
   const {buffer, byteOffset, length} = bytes.byteOffset % 4 === 0 ? bytes : Uint8Array.from(bytes);
-  if (dtype === 'float32') return new Float32Array(buffer, byteOffset, length / 4);
-  if (dtype === 'int32') return new Int32Array(buffer, byteOffset, length / 4);
-  return new Uint8Array(buffer, byteOffset, length);
+  const Values = VALUE_ARRAYS[dtype];
+  return new Values(buffer, byteOffset, length / Values.BYTES_PER_ELEMENT);
 }
 
 interface Wanted {
