@@ -16,11 +16,17 @@ import {build, check, coverage, docs, runScript, test, testNodes} from './set-up
  * @property {string} summary
  * @property {readonly ('packages' | 'backend' | 'gpu' | 'dist' | 'smollm2')[]} needs
  * @property {(args: readonly string[]) => number | Promise<number>} run Returns the exit code.
+ * @property {string} [usage] What --help prints before the summary; without it the task prints its own help.
  */
 
 /** @type {Readonly<Record<string, Task>>} */
 const TASKS = {
-  test: {summary: 'the specs', needs: ['packages', 'backend', 'dist', 'smollm2'], run: test},
+  test: {
+    summary: 'the specs',
+    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    run: test,
+    usage: 'npm test [-- spec/NAME.spec.ts ... OPTIONS OF MOCHA]',
+  },
   demo: {
     summary: 'sparsify a real language model',
     needs: ['packages', 'backend', 'smollm2'],
@@ -47,6 +53,7 @@ const TASKS = {
     summary: 'the specs on Node 22 and 24',
     needs: ['packages', 'backend', 'dist', 'smollm2'],
     run: testNodes,
+    usage: 'npm run test:nodes [-- OPTIONS OF MOCHA]',
   },
   'test-load': {
     summary: 'the server under load, over loopback',
@@ -62,15 +69,17 @@ const TASKS = {
     summary: 'the CUDA kernels on an NVIDIA GPU, with tfjs-node-gpu',
     needs: ['packages', 'gpu'],
     run: (args) => runScript('test-gpu', args),
+    usage: 'npm run test:gpu',
   },
-  build: {summary: 'dist/', needs: ['packages'], run: build},
-  check: {summary: 'types, lint, format', needs: ['packages'], run: check},
+  build: {summary: 'dist/', needs: ['packages'], run: build, usage: 'npm run build'},
+  check: {summary: 'types, lint, format', needs: ['packages'], run: check, usage: 'npm run check'},
   coverage: {
     summary: 'the specs with line coverage',
     needs: ['packages', 'backend', 'dist', 'smollm2'],
     run: coverage,
+    usage: 'npm run coverage [-- spec/NAME.spec.ts ... OPTIONS OF MOCHA]',
   },
-  docs: {summary: 'API documentation in docs/', needs: ['packages'], run: docs},
+  docs: {summary: 'API documentation in docs/', needs: ['packages'], run: docs, usage: 'npm run docs'},
 };
 
 const ENSURE = {
@@ -102,14 +111,20 @@ async function main(name, args) {
     console.error(`there is no task "${name}"; there are ${Object.keys(TASKS).join(', ')}`);
     return 2;
   }
+  const {needs, run, usage, summary} = TASKS[name];
+  const asksForHelp = args.some((arg) => arg === '--help' || arg === '-h');
+  if (asksForHelp && usage !== undefined) {
+    console.log(`Usage: ${usage}\n\n${summary}`);
+    return 0;
+  }
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < MIN_NODE[0] || (major === MIN_NODE[0] && minor < MIN_NODE[1])) {
     console.error(`this is Node ${process.versions.node}; Node ${MIN_NODE.join('.')} or newer is needed`);
     return 1;
   }
   try {
-    for (const need of TASKS[name].needs) await ENSURE[need]();
-    return await TASKS[name].run(args);
+    for (const need of needs) if (!asksForHelp || need === 'packages') await ENSURE[need]();
+    return await run(args);
   } catch (error) {
     console.error(`tfjs-sparsify: ${/** @type {Error} */ (error).message}`);
     return 1;

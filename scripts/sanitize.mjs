@@ -11,6 +11,7 @@ import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
+import {parseArgs} from 'node:util';
 
 const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kernels', 'native');
 const PRODUCTS = ['sparsified-matmul.cc', 'loops.cc', 'int8-loops.cc', 'decoder-loops.cc', 'pool.cc'];
@@ -55,30 +56,42 @@ const RUNS = [
     : []),
 ];
 
-const folder = mkdtempSync(join(tmpdir(), 'sanitize-'));
-try {
-  for (const [i, {name, units, flags}] of RUNS.entries()) {
-    console.log(`-- ${name}`);
-    const program = join(folder, `test-${i}`);
-    run(process.env.CXX ?? 'g++', [
-      ...[
-        '-std=c++17',
-        '-g1',
-        '-pthread',
-        '-I',
-        SOURCES,
-        '-I',
-        join(SOURCES, 'third_party', 'highway'),
-        ...flags,
-      ],
-      ...units.map((unit) => join(SOURCES, unit)),
-      ...['-o', program],
-    ]);
-    run(program, []);
+const HELP = `Usage: npm run sanitize
+
+Builds the tests of the native kernels with CXX (g++ by default) and runs them one after another, a few minutes in all:
+${RUNS.map(({name}) => `  ${name}`).join('\n')}`;
+
+const {values: options} = parseArgs({options: {help: {type: 'boolean', short: 'h', default: false}}});
+if (options.help) console.log(HELP);
+else sanitize();
+
+/** Ends this process with 1 at the first run that fails. */
+function sanitize() {
+  const folder = mkdtempSync(join(tmpdir(), 'sanitize-'));
+  try {
+    for (const [i, {name, units, flags}] of RUNS.entries()) {
+      console.log(`-- ${name}`);
+      const program = join(folder, `test-${i}`);
+      run(process.env.CXX ?? 'g++', [
+        ...[
+          '-std=c++17',
+          '-g1',
+          '-pthread',
+          '-I',
+          SOURCES,
+          '-I',
+          join(SOURCES, 'third_party', 'highway'),
+          ...flags,
+        ],
+        ...units.map((unit) => join(SOURCES, unit)),
+        ...['-o', program],
+      ]);
+      run(program, []);
+    }
+    console.log('all hold');
+  } finally {
+    rmSync(folder, {recursive: true, force: true});
   }
-  console.log('all hold');
-} finally {
-  rmSync(folder, {recursive: true, force: true});
 }
 
 /**

@@ -13,7 +13,7 @@ import {retarget, sparsifyActivations, type SparsifyOptions} from '../lib/sparsi
 import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
 import {normals} from './normals.js';
 import {TOPOLOGIES} from './model/topologies.js';
-import {residualMlp} from '../scripts/bench/models.js';
+import {residualMlp} from '../scripts/bench/measure/models.js';
 
 const HALF = {targetSparsityByScope: {'.*': 0.5}};
 

@@ -13,7 +13,7 @@ import {median} from '../../lib/eval/latency.js';
 import {Dataset, retarget, sparsifyActivations} from '../../lib/index.js';
 import {loadLayersModel} from '../../lib/io/model-files.js';
 import {peakMemoryOf, printPeakMemory} from './measure/memory.js';
-import {normalValues, residualMlp} from './models.js';
+import {normalValues, residualMlp} from './measure/models.js';
 
 const HELP = `Usage: npm run bench -- calibration [--json] [--rounds N]
 

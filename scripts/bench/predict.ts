@@ -13,7 +13,7 @@ import {median} from '../../lib/eval/latency.js';
 import {measureSparsity, sparsifyActivations} from '../../lib/index.js';
 import {loadLayersModel} from '../../lib/io/model-files.js';
 import {peakMemoryOf, printPeakMemory} from './measure/memory.js';
-import {mlp, normalValues} from './models.js';
+import {mlp, normalValues} from './measure/models.js';
 
 const HELP = `Usage: npm run bench -- predict [--json] [--seconds S] [--only times|memory]
 

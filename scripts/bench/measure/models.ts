@@ -1,6 +1,6 @@
 /** @file Models and data with seeded random values, for benchmarks. */
 import * as tf from '@tensorflow/tfjs';
-import {tensorflowNormal} from './measure/tensorflow-ops.js';
+import {tensorflowNormal} from './tensorflow-ops.js';
 
 export interface ResidualMlpOptions {
   readonly blocks: number;
