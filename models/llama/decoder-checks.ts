@@ -48,8 +48,16 @@ export type DecoderState = 'idle' | 'busy' | 'disposed';
 
 /** @throws {SparsifyError} `decoder-busy`, `decoder-disposed`. */
 export function checkIdle(state: DecoderState): void {
+  checkNotDisposed(state);
   if (state === 'idle') return;
-  throw state === 'busy'
-    ? new SparsifyError('decoder-busy', 'the decoder is still computing; await its last call before the next')
-    : new SparsifyError('decoder-disposed', 'the decoder is disposed; make a new one for the model');
+  throw new SparsifyError(
+    'decoder-busy',
+    'the decoder is still computing; await its last call before the next',
+  );
+}
+
+/** @throws {SparsifyError} `decoder-disposed`. */
+export function checkNotDisposed(state: DecoderState): void {
+  if (state !== 'disposed') return;
+  throw new SparsifyError('decoder-disposed', 'the decoder is disposed; make a new one for the model');
 }

@@ -31,6 +31,7 @@ export interface Step extends AppendOptions {
  */
 export type JointStep = (steps: readonly Step[]) => Promise<Float32Array[]>;
 
+/** Every call of a disposed one fails with {SparsifyError} `decoder-disposed`, but for `length` and `dispose`. */
 export interface Decoder {
   /** Tokens in the cache. */
   readonly length: number;

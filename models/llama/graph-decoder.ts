@@ -6,7 +6,14 @@ import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../../lib/errors.js';
 import {asContainer, belongsTo, callsOf, type Layer} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
-import {checkedIds, checkIdle, checkTargets, checkTruncation, type DecoderState} from './decoder-checks.js';
+import {
+  checkedIds,
+  checkIdle,
+  checkNotDisposed,
+  checkTargets,
+  checkTruncation,
+  type DecoderState,
+} from './decoder-checks.js';
 import type {AppendOptions, Decoder, MaskedCount} from './decoder.js';
 import {FINAL_NORM_NAME} from './graph.js';
 import {KeyValueCache} from './key-value-cache.js';
@@ -123,10 +130,12 @@ class GraphDecoder implements Decoder {
   }
 
   counts(): ReadonlyMap<string, MaskedCount> {
+    checkNotDisposed(this.state);
     return this.maskedInputs.counts();
   }
 
   resetCounts(): void {
+    checkNotDisposed(this.state);
     this.maskedInputs.reset();
   }
 
@@ -153,7 +162,7 @@ class GraphDecoder implements Decoder {
     try {
       for (let start = 0; start < ids.length; start += TOKENS_A_PASS) {
         if (start > 0) await new Promise((resolve) => setTimeout(resolve));
-        if (this.state === 'disposed') checkIdle(this.state);
+        checkNotDisposed(this.state);
         const part = ids.slice(start, start + TOKENS_A_PASS);
         const wanted = this.cache.extendBy(part.length, (pass) => {
           const input = tf.tensor2d(part, [1, part.length], 'int32');

@@ -14,7 +14,14 @@ import {isSparsifying} from '../../lib/layers/sparsifying-dense.js';
 import {isSparsified} from '../../lib/model/dense-layers.js';
 import {rawValue, type LayerVariable} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
-import {checkedIds, checkIdle, checkTargets, checkTruncation, type DecoderState} from './decoder-checks.js';
+import {
+  checkedIds,
+  checkIdle,
+  checkNotDisposed,
+  checkTargets,
+  checkTruncation,
+  type DecoderState,
+} from './decoder-checks.js';
 import type {AppendOptions, Decoder, JointStep, MaskedCount, Step} from './decoder.js';
 import {nativeLayout, type NativeLayout} from './native-layout.js';
 
@@ -160,7 +167,7 @@ class NativeDecoder implements Decoder {
     {dense = false}: AppendOptions,
   ): Promise<void> {
     for (const decoder of decoders) {
-      checkIdle(decoder.isDisposed() ? 'disposed' : 'idle');
+      checkNotDisposed(decoder.state);
       decoder.update();
     }
     const [{decoding, thresholds}] = decoders;
@@ -181,7 +188,7 @@ class NativeDecoder implements Decoder {
   }
 
   counts(): ReadonlyMap<string, MaskedCount> {
-    if (this.isDisposed()) checkIdle('disposed');
+    checkNotDisposed(this.state);
     const counts = this.decoding.native.decoderCounts(this.session);
     return new Map(
       this.counted.map((i) => [
@@ -192,7 +199,7 @@ class NativeDecoder implements Decoder {
   }
 
   resetCounts(): void {
-    if (this.isDisposed()) checkIdle('disposed');
+    checkNotDisposed(this.state);
     this.decoding.native.decoderResetCounts(this.session);
   }
 
@@ -239,7 +246,7 @@ class NativeDecoder implements Decoder {
     result: Float32Array,
     targets: Int32Array | undefined,
   ): Promise<void> {
-    if (this.isDisposed()) checkIdle('disposed');
+    checkNotDisposed(this.state);
     this.update();
     const thresholds = dense ? undefined : this.thresholds.slice();
     await this.decoding.native.decoderAppend(this.session, ids, output, result, targets, thresholds);

@@ -14,9 +14,9 @@ import type {Decoder} from '../../models/llama/decoder.js';
 import {buildModel} from '../../models/llama/graph.js';
 import {createGraphDecoder} from '../../models/llama/graph-decoder.js';
 import {loadLanguageModel, type LanguageModel} from '../../models/llama/index.js';
-import {loadWeights} from '../../models/llama/load-weights.js';
 import {createNativeDecoder, type NativeDecoderOptions} from '../../models/llama/native-decoder.js';
-import {checkpointOf, randomIds, randomWeights, smallConfigs} from '../models/llama/random-checkpoint.js';
+import {randomModel} from '../models/llama/loaded-models.js';
+import {randomIds, smallConfigs} from '../models/llama/random-checkpoint.js';
 import {smollm2, smollm2Fixture} from '../models/llama/smollm2.js';
 import {argmax, relativeError} from '../models/llama/tiny-checkpoints.js';
 
@@ -69,8 +69,7 @@ describe('the decoder on a GPU', function () {
     }
 
     it(`computes ${title} as the layers do: dense, masked, in bfloat16, in INT8`, async () => {
-      const model = buildModel(config);
-      await loadWeights(model, checkpointOf(config, randomWeights(config, 3)));
+      const model = await randomModel(config);
       const ids = randomIds(16, config.vocabularySize, 5);
       const dense = await decoded(createGraphDecoder(model, config), ids);
       expect(relativeError(await decoded(native(model, config), ids), dense), 'dense').to.be.below(TOLERANCE);

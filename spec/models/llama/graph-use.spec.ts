@@ -11,17 +11,11 @@ import {loadLayersModel, saveLayersModel} from '../../../lib/io/model-files.js';
 import type {LlamaConfig} from '../../../models/llama/config.js';
 import {buildModel} from '../../../models/llama/graph.js';
 import {registerLlamaLayers} from '../../../models/llama/layers/registry.js';
-import {loadWeights} from '../../../models/llama/load-weights.js';
 import {PROJECTIONS} from '../../../models/llama/projections.js';
 import {disposeModels, onEveryBackend} from '../../backends.js';
-import {checkpointOf, randomIds, randomWeights, smallConfigs} from './random-checkpoint.js';
+import {randomModel} from './loaded-models.js';
+import {randomIds, smallConfigs} from './random-checkpoint.js';
 import {relativeError} from './tiny-checkpoints.js';
-
-async function randomModel(config: LlamaConfig): Promise<tf.LayersModel> {
-  const model = buildModel(config);
-  await loadWeights(model, checkpointOf(config, randomWeights(config, 11)));
-  return model;
-}
 
 /** Token batches as nested arrays. */
 function batches(config: LlamaConfig, count: number, tokens: number): number[][][] {
@@ -48,7 +42,7 @@ describe('a language model as a LayersModel', () => {
     for (const [title, config] of smallConfigs()) {
       it(`${title}: sparsified, saved and loaded it computes the same`, async () => {
         const folder = await mkdtemp(join(tmpdir(), 'llama-'));
-        const model = await randomModel(config);
+        const model = await randomModel(config, 11);
         const ids = batches(config, 1, 12)[0];
         const dense = logitsOf(model, ids);
         const sparse = await sparsifyActivations(model, new Dataset(batches(config, 3, 16)), {
@@ -84,7 +78,7 @@ describe('a language model as a LayersModel', () => {
 
     it('a copy has its own thresholds and frees what is its own', async () => {
       const config = smallConfigs().get('mixtral')!;
-      const model = await randomModel(config);
+      const model = await randomModel(config, 11);
       const ids = batches(config, 1, 9)[0];
       const before = logitsOf(model, ids);
       const copy = cloneModel(model);
@@ -96,7 +90,7 @@ describe('a language model as a LayersModel', () => {
 
     it('experts are sparsified and measured each by itself', async () => {
       const config = smallConfigs().get('mixtral')!;
-      const model = await randomModel(config);
+      const model = await randomModel(config, 11);
       const data = batches(config, 4, 24);
       const sparse = await sparsifyActivations(model, new Dataset(data), {targetSparsityByScope: TARGETS});
       const measured = await measureSparsity(sparse, new Dataset(data));
@@ -113,7 +107,7 @@ describe('a language model as a LayersModel', () => {
 
     it('an expert that no token reaches while calibrating masks nothing', async () => {
       const config = smallConfigs().get('mixtral')!;
-      const model = await randomModel(config);
+      const model = await randomModel(config, 11);
       const sparse = await sparsifyActivations(
         model,
         new Dataset([[randomIds(1, config.vocabularySize, 1)]]),
@@ -134,7 +128,7 @@ describe('a language model as a LayersModel', () => {
 
     it('predicts batches that are cut into several', async () => {
       const config = smallConfigs().get('qwen3')!;
-      const model = await randomModel(config);
+      const model = await randomModel(config, 11);
       const ids = Array.from({length: 35}, (_, i) => randomIds(4, config.vocabularySize, 40 + i));
       const all = logitsOf(model, ids);
       const last = logitsOf(model, ids.slice(-1));

@@ -3,12 +3,12 @@ import * as tf from '@tensorflow/tfjs';
 import {walkModel} from '../../../lib/model/walk.js';
 import {asContainer, onlyTensor} from '../../../lib/tfjs.js';
 import {buildModel} from '../../../models/llama/graph.js';
-import {openHuggingFaceFolder} from '../../../models/llama/import/huggingface-folder.js';
 import {loadWeights} from '../../../models/llama/load-weights.js';
 import {disposeModels, onEveryBackend} from '../../backends.js';
+import {tinyModel} from './loaded-models.js';
 import {checkpointOf, randomIds, randomWeights, smallConfigs} from './random-checkpoint.js';
 import {referenceForward} from './reference-forward.js';
-import {expectedOf, relativeError, TINY_CHECKPOINTS, tinyFolder} from './tiny-checkpoints.js';
+import {expectedOf, relativeError, TINY_CHECKPOINTS} from './tiny-checkpoints.js';
 
 /** Of the largest logit; the issue's bound for float32. Both sides round over these depths. */
 const LOGITS_TOLERANCE = 2e-5;
@@ -56,10 +56,7 @@ describe('buildModel', () => {
   onEveryBackend(() => {
     for (const name of TINY_CHECKPOINTS) {
       it(`computes ${name} as the reference does, layer by layer`, async () => {
-        const checkpoint = await openHuggingFaceFolder(tinyFolder(name));
-        const model = buildModel(checkpoint.config);
-        await loadWeights(model, checkpoint);
-        await checkpoint.close();
+        const {model, config} = await tinyModel(name);
         const expected = expectedOf(name);
         const {logits, absSum, squareSum, rows} = runWatched(model, expected.input_ids);
         const values = logits.dataSync() as Float32Array;
@@ -75,7 +72,7 @@ describe('buildModel', () => {
         const sum = values.reduce((total, value) => total + value, 0);
         expect(Math.abs(sum - expected.logits_sum)).to.be.below(SUMS_TOLERANCE * expected.logits_abs_sum);
 
-        const {layers} = checkpoint.config;
+        const {layers} = config;
         const states = [
           ...Array.from({length: layers}, (_, i) => `model.layers.${i}.input_layernorm`),
           'model.norm',

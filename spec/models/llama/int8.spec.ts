@@ -2,12 +2,10 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {compressWeights, decompressWeights, inspectWeights} from '../../../lib/compress.js';
-import {buildModel} from '../../../models/llama/graph.js';
-import {openHuggingFaceFolder} from '../../../models/llama/import/huggingface-folder.js';
 import {registerLlamaLayers} from '../../../models/llama/layers/registry.js';
-import {loadWeights} from '../../../models/llama/load-weights.js';
 import {disposeModels, onEveryBackend} from '../../backends.js';
-import {expectedOf, relativeError, TINY_CHECKPOINTS, tinyFolder} from './tiny-checkpoints.js';
+import {tinyModel} from './loaded-models.js';
+import {expectedOf, relativeError, TINY_CHECKPOINTS} from './tiny-checkpoints.js';
 
 /** Of the largest logit, between INT8 layers and the same weights as float32: sums in another order. */
 const TOLERANCE = 2e-5;
@@ -20,10 +18,7 @@ describe('compressWeights on language models', () => {
   onEveryBackend(() => {
     for (const name of TINY_CHECKPOINTS) {
       it(`computes ${name} as its dequantized weights do, saved and loaded too`, async () => {
-        const checkpoint = await openHuggingFaceFolder(tinyFolder(name));
-        const model = buildModel(checkpoint.config);
-        await loadWeights(model, checkpoint);
-        await checkpoint.close();
+        const {model} = await tinyModel(name);
         const [{input_ids: ids}] = [expectedOf(name)];
         const input = tf.tensor2d(ids, undefined, 'int32');
         const compressed = await compressWeights(model);

@@ -2,26 +2,24 @@ import {expect} from 'chai';
 import type * as tf from '@tensorflow/tfjs';
 import type {Decoder} from '../../../models/llama/decoder.js';
 import {DecoderSession} from '../../../models/llama/decoder-session.js';
-import {buildModel} from '../../../models/llama/graph.js';
 import {createGraphDecoder} from '../../../models/llama/graph-decoder.js';
-import {loadWeights} from '../../../models/llama/load-weights.js';
 import {stepTogether} from '../../../models/llama/step-together.js';
 import {disposeModels, withoutLeaks} from '../../backends.js';
-import {checkpointOf, randomIds, randomWeights, smallConfigs} from './random-checkpoint.js';
+import {randomModel} from './loaded-models.js';
+import {randomIds, smallConfigs} from './random-checkpoint.js';
 import {rejection} from './rejection.js';
 
 const CONFIG = smallConfigs().get('llama with llama3 scaling')!;
 const IDS = randomIds(30, CONFIG.vocabularySize, 3);
 
-// Of decoders that cannot go together, on whichever backend there is; those that can are in native-decoder.spec.ts.
+// Of decoders that cannot go together, on whichever backend there is; those that can are in native-decoder-together.spec.ts.
 describe('stepTogether', () => {
   withoutLeaks(() => {
     let model: tf.LayersModel;
     let decoders: Decoder[];
 
     beforeEach(async () => {
-      model = buildModel(CONFIG);
-      await loadWeights(model, checkpointOf(CONFIG, randomWeights(CONFIG, 3)));
+      model = await randomModel(CONFIG);
       decoders = [0, 1, 2].map(() => createGraphDecoder(model, CONFIG));
       for (const [i, decoder] of decoders.entries()) await decoder.append(IDS.slice(0, 4 + i));
     });
