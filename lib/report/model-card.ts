@@ -127,7 +127,9 @@ function description({parameters, measured: {layers}, unit}: ReportContents): st
         : `${sparsified} of them sparsified by tfjs-sparsify: inputs of small magnitude count as 0.`),
   ];
   if (target !== null) {
-    lines.push(`Mean target ${percent(target)}${actual === null ? '' : `, actual ${percent(actual)}`}.`);
+    lines.push(
+      `Mean target ${percent(target)}${actual === null ? '' : `, actual ${percent(actual)}`}, weighted by weights.`,
+    );
   }
   if (bytes !== null && bytes.sparse < bytes.dense) {
     lines.push(

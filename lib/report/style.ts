@@ -52,12 +52,13 @@ figure{margin:0;min-width:0;break-inside:avoid;max-width:27rem}
 figcaption{font-size:.9rem;color:var(--muted);margin-top:.3rem}
 .plot{display:block;width:100%;height:auto;overflow:visible;color:var(--ink);font-size:10.5px}
 .plot text{white-space:pre}
-.scroll{overflow-x:auto;margin:.4rem 0 1rem;max-width:100%}
+.scroll{overflow-x:auto;margin:.4rem 0 1rem;max-width:100%;background:linear-gradient(90deg,var(--paper) 40%,transparent) 0 0/2rem 100% no-repeat local,linear-gradient(270deg,var(--paper) 40%,transparent) 100% 0/2rem 100% no-repeat local,linear-gradient(90deg,var(--masked),transparent) 0 0/.5rem 100% no-repeat scroll,linear-gradient(270deg,var(--masked),transparent) 100% 0/.5rem 100% no-repeat scroll}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92rem}
 th,td{padding:.28rem .8rem .28rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);overflow-wrap:normal}
 th{font-weight:600;vertical-align:bottom}
-th.n,td.n{text-align:right;white-space:nowrap}
-tbody th{font-weight:400}
+th.n,td.n{text-align:right}
+td.n{white-space:nowrap}
+tbody th{font-weight:400;vertical-align:top}
 td.path,th.path{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.82rem;overflow-wrap:anywhere;min-width:9rem}
 thead th.path{font:inherit;font-weight:600}
 tr.best td,tr.best th{font-weight:600}
@@ -76,9 +77,9 @@ summary .note{font-weight:400}
 .legend i.dashed{border-top-style:dashed}
 .legend i.ring{background:none;border:2px solid var(--c);border-radius:50%}
 pre{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem;white-space:pre-wrap;font-size:.85rem;margin:.3rem 0 .6rem}
-.hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.78rem}
-@media (max-width:30rem){body{font-size:15px}.tiles{grid-template-columns:1fr 1fr}.small-plots{grid-template-columns:1fr 1fr}.tiles b{font-size:1.25rem}.histograms{grid-template-columns:repeat(auto-fill,minmax(6.6rem,1fr))}}
-@media print{:root{color-scheme:light;${LIGHT}}body{max-width:none;padding:0;font-size:10.5pt}details{border:0;padding:0}details::details-content{content-visibility:visible;block-size:auto}tr,.tiles li,pre{break-inside:avoid}h2,h3,summary,.legend,section>p{break-after:avoid}.plots{grid-template-columns:1fr 1fr}.histograms{grid-template-columns:repeat(6,1fr)}.scroll{overflow:visible}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+.hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.78rem;display:block;min-width:9.5rem;overflow-wrap:anywhere}
+@media (max-width:30rem){body{font-size:15px}th,td{padding-right:.55rem}.tiles{grid-template-columns:1fr 1fr}.small-plots{grid-template-columns:1fr 1fr}.tiles b{font-size:1.25rem}.histograms{grid-template-columns:repeat(auto-fill,minmax(6.6rem,1fr))}}
+@media print{:root{color-scheme:light;${LIGHT}}table{font-size:.8rem}td.path,th.path{min-width:14rem}body{max-width:none;padding:0;font-size:10.5pt}details{border:0;padding:0}details::details-content{content-visibility:visible;block-size:auto}tr,.tiles li,pre{break-inside:avoid}h2,h3,summary,.legend,section>p{break-after:avoid}.plots{grid-template-columns:1fr 1fr}.histograms{grid-template-columns:repeat(6,1fr)}.scroll{overflow:visible;background:none}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;
 
 function series(colors: readonly string[]): string {

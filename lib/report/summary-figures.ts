@@ -1,12 +1,11 @@
 /** @file What several layers come to together: the figures that the head of a report and a model card have in common. */
 import type {ReportLayer} from './contents.js';
-import {meanOf} from './figures.js';
 
 /** The layers that are sparsified, taken together. */
 export interface SparsitySummary {
   readonly sparsified: number;
   readonly dense: number;
-  /** Mean over the sparsified layers, in [0, 1], each counted once; null where a layer's is unknown. */
+  /** Mean over the sparsified layers, weighted by the weights of their kernels, in [0, 1]; null where a layer's is unknown. */
   readonly target: number | null;
   readonly actual: number | null;
 }
@@ -17,8 +16,8 @@ export function sparsitySummary(layers: readonly ReportLayer[]): SparsitySummary
   return {
     sparsified: sparsified.length,
     dense: layers.length - sparsified.length,
-    target: meanIfAll(sparsified.map(({target}) => target)),
-    actual: meanIfAll(sparsified.map(({actual}) => actual)),
+    target: weightedMean(sparsified, ({target}) => target),
+    actual: weightedMean(sparsified, ({actual}) => actual),
   };
 }
 
@@ -46,7 +45,18 @@ export function formatsOf(layers: readonly {readonly format: string}[]): string 
   return [...new Set(layers.map(({format}) => format))].join(', ');
 }
 
-function meanIfAll(values: readonly (number | null)[]): number | null {
-  const known = values.flatMap((value) => value ?? []);
-  return known.length < values.length ? null : meanOf(known);
+/** As an allocation spends it; so it is the share of the weights that need not be read, too. */
+function weightedMean(
+  layers: readonly ReportLayer[],
+  pick: (layer: ReportLayer) => number | null,
+): number | null {
+  let [sum, weights] = [0, 0];
+  for (const layer of layers) {
+    const value = pick(layer);
+    if (value === null) return null;
+    const own = layer.inputSize * layer.units;
+    sum += own * value;
+    weights += own;
+  }
+  return weights === 0 ? null : sum / weights;
 }

@@ -54,7 +54,7 @@ describe('tfjs-sparsify report', function () {
       };
     };
     expect(contents.quality.on).to.equal('test-images.npy, 128 items');
-    expect(contents.quality.rows.map(({name}) => name)).to.deep.equal(['thresholds off', 'sparse']);
+    expect(contents.quality.rows.map(({name}) => name)).to.deep.equal(['dense (thresholds off)', 'sparse']);
     expect(contents.latency.rows.map(({isDense}) => isDense)).to.deep.equal([true, false]);
     const page = readFileSync(at('report.html'), 'utf8');
     for (const {values} of contents.quality.rows)

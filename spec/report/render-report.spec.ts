@@ -91,6 +91,70 @@ describe('a report', () => {
       expect(isMasked ? to <= threshold! : from >= threshold!).to.be.true;
   });
 
+  it('has an axis at each histogram', async () => {
+    const page = await renderReport(contents(['a', 'b']));
+    for (const path of ['a', 'b']) {
+      const drawn = new RegExp(`aria-label="\\|x\\| at ${path}"(.*?)</svg>`, 's').exec(page)![1];
+      expect([...drawn.matchAll(/>([\d.]+)<\/text>/g)].map(([, tick]) => Number(tick)))
+        .to.have.length.above(1)
+        .and.include(0);
+    }
+  });
+
+  it('means each layer by its weights, as an allocation does', async () => {
+    const {measured, ...known} = contents(['a', 'b']);
+    const [a, b] = measured.layers;
+    const layers = [
+      {...a, inputSize: 100, units: 30, target: 0.8, actual: 0.7},
+      {...b, inputSize: 100, units: 10, target: 0.4, actual: 0.3},
+    ];
+    const page = await renderReport({...known, measured: {...measured, layers}});
+    // (3 * 0.7 + 0.3) / 4 and (3 * 0.8 + 0.4) / 4
+    expect(page)
+      .to.match(/<b>60\.0 %<\/b>\s*<span>\s*of the inputs/)
+      .and.match(/<b>70\.0 %<\/b>\s*<span>\s*mean target/);
+  });
+
+  it('tells the points of the trade-off curve as figures too', async () => {
+    const {allocation, ...known} = contents(['a', 'b']);
+    const curve = [
+      {sparsity: 0.2, loss: 0.01, lossError: 0.004, latencyMs: 2, speedup: 1.5},
+      {sparsity: 0.6, loss: 0.05, lossError: null, latencyMs: 1, speedup: 3},
+    ].map((point, i) => ({...point, predictedError: null, latencyMeasured: i === 1}));
+    const page = await renderReport({...known, allocation: {...allocation!, curve, chosen: 1}});
+    const table = /Figures of the curve(.*?)<\/details>/s.exec(page)![1];
+    const rows = [...table.matchAll(/<tr class="(\w*)">(.*?)<\/tr>/gs)].map(([, style, row]) => [
+      style,
+      ...[...row.matchAll(/<td[^>]*>\s*(.*?)\s*<\/td>/gs)].map(([, cell]) => cell),
+    ]);
+    expect(rows).to.deep.equal([
+      ['', '20.0 %', '1.00 points of accuracy, standard error 0.40', '2 ms, computed', '1.50x', ''],
+      ['best', '60.0 %', '5.00 points of accuracy', '1 ms', '3.00x', 'chosen'],
+    ]);
+  });
+
+  it('draws what was computed where a single loss was measured, and no ring where nothing is masked', async () => {
+    const {allocation, ...known} = contents(['a', 'b']);
+    const curve = allocation!.curve.map((point, i) => ({
+      ...point,
+      ...(i === 0 ? {sparsity: 0, predictedError: 0, loss: 0} : {loss: null}),
+    }));
+    const more = {...curve[1], sparsity: 0.7, predictedError: 0.2};
+    const chosen = {...allocation!, sparsity: 0, chosen: 0, curve: [...curve, more]};
+    const page = await renderReport({...known, allocation: chosen});
+    expect(page).to.include('predicted error').and.include('computed from the probes');
+    expect(page).to.not.include('The ring is');
+  });
+
+  it('says what it does not hold and which command measures it', async () => {
+    const whole = contents(['a', 'b']);
+    const without = await renderReport({...whole, quality: null, bench: null});
+    expect(without).to.match(
+      /Not in this report: quality; from which [^.]*\. Measured by\s*<code>tfjs-sparsify report MODEL --data FILE --labels FILE --bench<\/code>/,
+    );
+    expect(await renderReport(whole)).to.not.include('Not in this report');
+  });
+
   it('leaves out what is not known', async () => {
     const page = await renderReport({
       ...contents(['a', 'b']),

@@ -89,7 +89,12 @@ async function run(path: string, options: ReportCommandOptions, signal: AbortSig
     if (data !== undefined && baseline.length === 0 && sparsifyingLayers(own).size > 0) {
       opened.push(denseCopy(own));
       const [copy] = opened.slice(-1);
-      models.unshift({name: 'thresholds off', weights: formatsOf(inspect(own)), model: copy, isDense: true});
+      models.unshift({
+        name: 'dense (thresholds off)',
+        weights: formatsOf(inspect(own)),
+        model: copy,
+        isDense: true,
+      });
     } else if (models.length > 1) {
       models[0] = {...models[0], isDense: true};
     }

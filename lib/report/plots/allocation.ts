@@ -1,6 +1,6 @@
 /** @file What an allocation was chosen from, and what each layer got for what masking it costs. */
 import type {Allocation, LossMetric, TradeOffPoint} from '../../allocation/contract.js';
-import {placeOf, type Arrangement} from '../arrangement.js';
+import {placeOf, shortName, type Arrangement} from '../arrangement.js';
 import {percent, significant, times} from '../figures.js';
 import type {Html} from '../html.js';
 import {logTicks} from '../log-ticks.js';
@@ -11,15 +11,29 @@ import {seriesColor} from '../series.js';
 /** Of each axis, about. */
 const TICKS = 5;
 
-/** The trade-off curve: loss by sparsity, or the law's error where no loss was measured; null if neither is known. */
+/** So few layers have room for their names. */
+const NAMED = 8;
+
+/** How far above its dot a name stands, in pixels: neighbours take turns. */
+const NAME_LEVELS = [9, 20];
+
+/** Whether the curve is one of measured losses; one loss alone makes none. */
+export function showsLoss(curve: readonly TradeOffPoint[]): boolean {
+  return curve.filter(({loss}) => loss !== null).length > 1;
+}
+
+/** The trade-off curve: loss by sparsity, or the law's error where no losses were measured; null if neither is known. */
 export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Html | null {
-  const measured = curve.some(({loss}) => loss !== null);
+  const measured = showsLoss(curve);
   const valueOf = (point: TradeOffPoint) => (measured ? point.loss : point.predictedError);
   const points = curve.flatMap((point, i) => {
     const value = valueOf(point);
-    return value === null ? [] : [{...point, value, isChosen: i === chosen}];
+    // What was computed spans powers of ten, and is 0 only where nothing is masked.
+    return value === null || (!measured && value <= 0) ? [] : [{...point, value, isChosen: i === chosen}];
   });
   if (points.length < 2) return null;
+  const values = points.map(({value}) => value);
+  const domain: [number, number] = [Math.min(...values) / 1.3, Math.max(...values) * 1.3];
   const {plot} = pen;
   const titleOf = ({sparsity, value, speedup}: (typeof points)[number]) =>
     `${percent(sparsity)}: ${measured ? describeLoss(value, metric) : significant(value)}` +
@@ -38,18 +52,12 @@ export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Htm
       ),
     },
     y: {
-      ...{
-        label: `↑ ${measured ? (metric ?? 'loss') : 'predicted error'}`,
-        grid: true,
-        nice: true,
-        ticks: TICKS,
-      },
-      tickFormat: inPerCent
-        ? percentTicks([0, ...points.map(({value}) => value)], TICKS)
-        : (value: number) => significant(value, 2),
+      ...{label: `↑ ${measured ? lossTitle(metric) : 'predicted error'}`, grid: true},
+      ...(measured ? {nice: true, ticks: TICKS} : {type: 'log', domain, ticks: logTicks(domain)}),
+      tickFormat: inPerCent ? percentTicks([0, ...values], TICKS) : (value: number) => significant(value, 2),
     },
     marks: [
-      plot.ruleY([0], {stroke: 'var(--line)'}),
+      ...(measured ? [plot.ruleY([0], {stroke: 'var(--line)'})] : []),
       plot.lineY(points, {x: 'sparsity', y: 'value', stroke: 'var(--accent)', strokeWidth: 2}),
       plot.ruleX(bars, {x: 'sparsity', y1: 'low', y2: 'high', stroke: 'var(--accent)'}),
       plot.dot(points, {x: 'sparsity', y: 'value', r: 3, fill: 'var(--accent)', title: titleOf}),
@@ -64,18 +72,37 @@ export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Htm
   });
 }
 
-/** A loss in the words of its metric. */
-export function describeLoss(loss: number, metric: LossMetric | null): string {
+function lossTitle(metric: LossMetric | null): string {
   switch (metric) {
     case 'relative perplexity':
-      return `${percent(loss)} more perplexity`;
+      return 'more perplexity than dense';
     case 'accuracy points':
-      return `${(100 * loss).toFixed(2)} points of accuracy`;
-    case 'KL divergence':
-      return `${significant(loss)} nats`;
+      return 'accuracy lost';
     default:
-      return percent(loss, 2);
+      return metric ?? 'loss';
   }
+}
+
+/** A loss in the words of its metric. */
+export function describeLoss(loss: number, metric: LossMetric | null): string {
+  const amount = describeAmount(loss, metric);
+  switch (metric) {
+    case 'relative perplexity':
+      return `${amount} more perplexity`;
+    case 'accuracy points':
+      return `${amount} points of accuracy`;
+    case 'KL divergence':
+      return `${amount} nats`;
+    default:
+      return amount;
+  }
+}
+
+/** The number of a loss, or of its error, alone. */
+export function describeAmount(loss: number, metric: LossMetric | null): string {
+  if (metric === 'accuracy points') return (100 * loss).toFixed(2);
+  if (metric === 'KL divergence') return significant(loss);
+  return percent(loss, metric === 'relative perplexity' ? 1 : 2);
 }
 
 /** Each layer's target against the error of its probe, coloured by kind; null without probes. */
@@ -97,6 +124,7 @@ export function drawProbesAndTargets(
   const errorsShown = points.map(({error}) => error);
   const domain: [number, number] = [Math.min(...errorsShown) / 1.2, Math.max(...errorsShown) * 1.2];
   const ticks = logTicks(domain);
+  const named = points.length <= NAMED ? [...points].sort((a, b) => a.error - b.error) : [];
   return pen.draw('Target of each layer by the error of its probe', {
     ...{height: 240, marginLeft: 42, marginRight: 20, marginBottom: 36, marginTop: 24},
     x: {
@@ -113,6 +141,15 @@ export function drawProbesAndTargets(
         title: ({path, target, error}: (typeof points)[number]) =>
           `${path}: error ${significant(error)}, target ${percent(target)}`,
       }),
+      ...NAME_LEVELS.map((height, level) =>
+        plot.text(
+          named.filter((_, i) => i % NAME_LEVELS.length === level),
+          {
+            ...{x: 'error', y: 'target', dy: -height},
+            text: ({path}: (typeof points)[number]) => shortName(path),
+          },
+        ),
+      ),
     ],
     color: {type: 'identity'},
   });

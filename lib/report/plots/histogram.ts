@@ -1,10 +1,12 @@
 /** @file The histogram of one layer's |x|, small: what its threshold masks in one colour, what it keeps in another. */
+import {significant} from '../figures.js';
 import type {Html} from '../html.js';
 import type {HistogramBins} from '../histogram-bins.js';
 import type {Pen} from '../pen.js';
 
-const WIDTH = 160;
-const HEIGHT = 64;
+/** Natural sizes, in CSS pixels: of one among many, and of one among few. */
+const SMALL = {width: 160, height: 78, ticks: 2, fontSize: 9.5};
+const LARGE = {width: 300, height: 120, ticks: 4, fontSize: 10.5};
 
 /** Draws the density of the values that are not zero; null if all are. */
 export function drawHistogram(
@@ -12,9 +14,11 @@ export function drawHistogram(
   label: string,
   {bins}: HistogramBins,
   threshold: number | null,
+  isLarge: boolean,
 ): Html | null {
   if (bins.length === 0) return null;
   const {plot} = pen;
+  const {width, height, ticks, fontSize} = isLarge ? LARGE : SMALL;
   const end = bins[bins.length - 1].to;
   const outline = (isMasked: boolean) => {
     const own = bins.filter((bin) => bin.isMasked === isMasked);
@@ -29,13 +33,17 @@ export function drawHistogram(
   const outlined = {x: 'x', y1: 0, y2: 'density'}; // with y alone, points at one x would be stacked
   const isShown = threshold !== null && threshold >= 0 && threshold <= end;
   return pen.draw(label, {
-    ...{width: WIDTH, height: HEIGHT, marginTop: 3, marginLeft: 2, marginRight: 2, marginBottom: 2},
+    ...{width, height, marginTop: 3, marginLeft: 4, marginRight: 14, marginBottom: 17},
     x: {domain: [0, end], axis: null},
     y: {axis: null, zero: true},
     marks: [
       plot.areaY(outline(true), {...outlined, fill: 'var(--masked)'}),
       plot.areaY(outline(false), {...outlined, fill: 'var(--accent)', fillOpacity: 0.75}),
       plot.ruleY([0], {stroke: 'var(--line)'}),
+      plot.axisX({
+        ...{ticks, fontSize, tickSize: 3, tickPadding: 2, label: null, stroke: 'var(--muted)'},
+        tickFormat: (x: number) => significant(x, 2),
+      }),
       ...(isShown ? [plot.ruleX([threshold], {stroke: 'var(--ink)', strokeWidth: 1.5})] : []),
     ],
   });

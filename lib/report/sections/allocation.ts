@@ -1,18 +1,26 @@
 /** @file How the sparsity was spread over the layers: what was asked for, what it was chosen from, what each layer got. */
-import type {Allocation, AllocationTarget} from '../../allocation/contract.js';
+import type {Allocation, AllocationTarget, TradeOffPoint} from '../../allocation/contract.js';
 import type {Arrangement} from '../arrangement.js';
-import {describeMs, percent, times} from '../figures.js';
+import {describeMs, percent, significant, times} from '../figures.js';
 import {html, type Html} from '../html.js';
 import type {Pen} from '../pen.js';
-import {describeLoss, drawProbesAndTargets, drawTradeOff} from '../plots/allocation.js';
+import {
+  describeAmount,
+  describeLoss,
+  drawProbesAndTargets,
+  drawTradeOff,
+  showsLoss,
+} from '../plots/allocation.js';
 import {drawLayerValues} from '../plots/layer-values.js';
 import {seriesColor} from '../series.js';
+import {table, type ReportColumn} from '../table.js';
 
 const METHODS: Readonly<Record<Allocation['method'], string>> = {
   local:
-    'local: two probes a layer, where its branch joins again, and the law of the odds between and beyond them',
-  uniform: 'uniform: every layer the same',
-  greedy: 'greedy, block by block, as TEAL does',
+    'Method local: each layer was masked alone, at two shares of its inputs, and the error taken where its branch joins ' +
+    'the others again, as at the end of its block; sparsity goes where that error grows least',
+  uniform: 'Method uniform: every layer the same',
+  greedy: 'Method greedy: step by step, block by block, as TEAL does',
 };
 
 /** Null without an allocation. */
@@ -38,7 +46,7 @@ export function allocationSection(
     <h2>Allocation</h2>
     <p>
       ${METHODS[method]}. Asked for:
-      ${askedFor(target, metric)}${met ? '' : ', which no allocation within the bounds meets: this one comes nearest'}.
+      ${askedFor(target, metric)}${met ? ', which is met' : ', which no allocation within the bounds meets: this one comes nearest'}.
       Mean sparsity ${percent(sparsity)}, weighted by
       ${weighting === 'weights' ? 'weight count' : 'the layers’ time'}.
     </p>
@@ -47,7 +55,11 @@ export function allocationSection(
         curve !== null &&
         html`<figure>
           ${curve}
-          <figcaption>What was chosen from; the ring is what was chosen.</figcaption>
+          <figcaption>
+            What was chosen from,
+            ${showsLoss(allocation.curve) ? 'measured on data that calibration did not see' : 'computed from the probes'}.
+            ${sparsity > 0 && 'The ring is what was chosen.'}
+          </figcaption>
         </figure>`
       }
       ${
@@ -69,7 +81,50 @@ export function allocationSection(
         </figure>`
       }
     </div>
+    ${curveTable(allocation)}
   </section>`;
+}
+
+/** The points of the curve as figures: paper and phones have no tooltips. */
+function curveTable({curve, chosen, metric}: Allocation): Html | null {
+  if (curve.length < 2) return null;
+  const column = (
+    title: string,
+    pick: (point: TradeOffPoint) => number | null,
+    write: (value: number, point: TradeOffPoint) => string,
+  ): ReportColumn<TradeOffPoint>[] =>
+    curve.some((point) => pick(point) !== null)
+      ? [{title, cell: (point) => (pick(point) === null ? '–' : write(pick(point)!, point))}]
+      : [];
+  return html`<details>
+    <summary>Figures of the curve <span class="note">${curve.length} points</span></summary>
+    ${table(
+      curve,
+      [
+        {title: 'mean sparsity', cell: ({sparsity}) => percent(sparsity)},
+        ...column(
+          'predicted error',
+          ({predictedError}) => predictedError,
+          (error) => significant(error),
+        ),
+        ...column(
+          'loss',
+          ({loss}) => loss,
+          (loss, {lossError}) =>
+            describeLoss(loss, metric) +
+            (lossError === null ? '' : `, standard error ${describeAmount(lossError, metric)}`),
+        ),
+        ...column(
+          'latency',
+          ({latencyMs}) => latencyMs,
+          (ms, {latencyMeasured}) => `${describeMs(ms)}${latencyMeasured ? '' : ', computed'}`,
+        ),
+        ...column('against dense', ({speedup}) => speedup, times),
+        {title: '', kind: 'text', cell: (point) => (point === curve[chosen] ? 'chosen' : '')},
+      ],
+      (point) => point === curve[chosen],
+    )}
+  </details>`;
 }
 
 function kindLegend({kinds}: Arrangement): Html {

@@ -3,6 +3,7 @@ import type {ReportContents} from '../contents.js';
 import {describeBytes, describeMs, percent, describeCount, times} from '../figures.js';
 import {html, type Html, type HtmlValue} from '../html.js';
 import {bytesRead, formatsOf, sparsitySummary} from '../summary-figures.js';
+import {missing} from './missing.js';
 import {writeMetric} from './quality.js';
 
 /** Name and tiles. */
@@ -22,7 +23,8 @@ export function head(contents: ReportContents): Html {
     </header>
     <ul class="tiles">
       ${tilesOf(contents)}
-    </ul>`;
+    </ul>
+    ${missing(contents)}`;
 }
 
 function tilesOf({measured: {layers, actualOn}, quality, latency, bench, unit}: ReportContents): HtmlValue {
@@ -31,8 +33,11 @@ function tilesOf({measured: {layers, actualOn}, quality, latency, bench, unit}: 
   const tiles: (Html | null)[] = [
     actual === null
       ? null
-      : tile(percent(actual), `of the inputs masked, mean of the sparsified layers (${actualOn})`),
-    target === null ? null : tile(percent(target), 'mean target'),
+      : tile(
+          percent(actual),
+          `of the inputs masked, mean of the sparsified layers by their weights (${actualOn})`,
+        ),
+    target === null ? null : tile(percent(target), 'mean target, by weights'),
   ];
   for (const [i, metric] of (quality?.metrics ?? []).slice(0, 1).entries()) {
     const last = quality!.rows[quality!.rows.length - 1];

@@ -65,13 +65,15 @@ function blockOf({path}: ReportLayer): string {
 }
 
 function grid(pen: Pen, layers: readonly ReportLayer[], nameOf: (layer: ReportLayer) => string): Html {
-  const size = layers.length <= 6 ? 'histograms few' : 'histograms';
-  return html`<div class="${size}">${layers.map((layer) => one(pen, layer, nameOf(layer)))}</div>`;
+  const areFew = layers.length <= 6;
+  return html`<div class="${areFew ? 'histograms few' : 'histograms'}">
+    ${layers.map((layer) => one(pen, layer, nameOf(layer), areFew))}
+  </div>`;
 }
 
-function one(pen: Pen, {path, histogram, threshold}: ReportLayer, name: string): Html {
+function one(pen: Pen, {path, histogram, threshold}: ReportLayer, name: string, isLarge: boolean): Html {
   const {bins, zeros} = histogram!;
-  const drawn = drawHistogram(pen, `|x| at ${path}`, histogram!, threshold);
+  const drawn = drawHistogram(pen, `|x| at ${path}`, histogram!, threshold, isLarge);
   const masked = bins.filter(({isMasked}) => isMasked).reduce((sum, {share}) => sum + share, 0);
   const isMasking = threshold !== null && threshold >= 0;
   const facts = [

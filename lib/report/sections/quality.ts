@@ -22,7 +22,10 @@ export function qualitySection(quality: QualityTable | null): Html | null {
             },
           ]
         : []),
-      {title: 'actual sparsity', cell: ({sparsity}) => (sparsity === null ? '–' : percent(sparsity))},
+      {
+        title: 'actual sparsity, mean of layers',
+        cell: ({sparsity}) => (sparsity === null ? '–' : percent(sparsity)),
+      },
       ...metrics.map((metric, i) => ({
         title: `${metric.title} ${metric.better === 'lower' ? '↓' : '↑'}`,
         cell: ({values}: {readonly values: readonly (number | null)[]}) =>
