@@ -15,6 +15,7 @@ import {ALLOCATION_METHODS} from '../allocation/options.js';
 import type {CalibrationMethod, CalibrationOptions} from '../calibration/calibrate.js';
 import {SparsifyError} from '../errors.js';
 import {readLabels} from '../io/labels.js';
+import {askedFor} from '../report/sections/allocation.js';
 import {TargetScope} from '../scope/target-scope.js';
 import {isTextFile, openData, readText, type DataOptions} from './data.js';
 import {ignoredScopeOf, numberOption, parseShare, shareOption, type TargetOption} from './options.js';
@@ -153,7 +154,8 @@ export function describeAllocation(allocation: Allocation): string {
   const {method, target, met, sparsity, curve, chosen, metric} = allocation;
   const head = `allocated by method ${method}: ${percent(sparsity)} on average, weighted by weights`;
   const measured = curve.filter(({loss, latencyMs}) => loss !== null || latencyMs !== null);
-  if (measured.length === 0) return head;
+  const asked = `${askedFor(target, metric)}: ${met ? 'met' : 'NOT MET; this comes nearest'}`;
+  if (measured.length === 0) return met ? head : `${head}\n${asked}`;
   const lossTitle = metric === null ? [] : [metric];
   const table = formatTable(measured, [
     {title: 'mean sparsity', cell: ({sparsity}) => percent(sparsity), align: 'right'},
@@ -173,8 +175,7 @@ export function describeAllocation(allocation: Allocation): string {
     },
     {title: '', cell: (point) => (point === curve[chosen] ? 'chosen' : '')},
   ]);
-  const asked = Object.entries(target).map(([part, value]) => `${part} ${String(value)}`);
-  return `${head}\n${asked.join(', ')}: ${met ? 'met' : 'NOT MET; this comes nearest'}\n\n${table}`;
+  return `${head}\n${asked}\n\n${table}`;
 }
 
 function describeLoss({loss, lossError}: TradeOffPoint, metric: LossMetric): string {
@@ -191,7 +192,7 @@ function describeStage({stage, sparsity}: AllocationProgress): string {
 }
 
 function unitOf({stage}: AllocationProgress, isText: boolean): string {
-  if (stage === 'probing layers') return 'layers';
+  if (stage === 'probing layers') return 'probes'; // several of a layer, where the data has several batches
   if (stage === 'measuring the loss') return isText ? 'windows' : 'batches';
   return stage === 'calibrating' ? 'steps' : 'rounds';
 }

@@ -45,6 +45,9 @@ Output of --json, one object:
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
+/** Of so many layers the names are given. */
+const NAMED = 8;
+
 interface BenchOptions extends BackendOptions, BenchInputOptions, ReportOptions {
   readonly json?: boolean;
 }
@@ -106,7 +109,7 @@ function describe(bench: ModelBench, backend: string, rows: number): string {
   const lines = [
     formatTable(layers, layerColumns(layers)),
     '',
-    ...layers.map(({path, breakEven}) => `${path}: ${describeBreakEven(breakEven)}`),
+    ...describeBreakEvens(layers),
     '',
     formatTable(models, [
       {title: 'model', cell: ({name}) => name},
@@ -138,8 +141,21 @@ function layerColumns([first]: readonly LayerTimes[]): Column<LayerTimes>[] {
   ];
 }
 
+/** One line a layer, or one for all of which the same is to be said. */
+export function describeBreakEvens(layers: readonly LayerTimes[]): string[] {
+  const paths = new Map<string, string[]>();
+  for (const {path, breakEven} of layers) {
+    const said = describeBreakEven(breakEven);
+    paths.set(said, [...(paths.get(said) ?? []), path]);
+  }
+  return [...paths].map(([said, paths]) => {
+    const who = paths.length <= NAMED ? paths.join(', ') : `${paths.length} layers`;
+    return `${who}: ${said}`;
+  });
+}
+
 function describeBreakEven(breakEven: number | null): string {
   if (breakEven === null) return 'faster dense at every sparsity';
   if (breakEven === 0) return 'faster sparsified, even with nothing masked';
-  return `below ${percent(breakEven, 0)} this layer is faster dense`;
+  return `faster dense below ${percent(breakEven, 0)}`;
 }

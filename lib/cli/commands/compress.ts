@@ -4,12 +4,12 @@ import {compressWeights, inspectWeights} from '../../compress.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {INT8_MODES, type Int8Mode} from '../../quantization/int8.js';
 import {interruptible} from '../interrupt.js';
+import {summarizeWeights} from '../layer-summary.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {describeSaved, stepsFrom} from '../model-card.js';
 import {ignoreOption, ignoredScopeOf, int8ModeOption, jsonOption} from '../options.js';
 import {withProgress} from '../progress.js';
 import {knownOf} from '../report-option.js';
-import {describeWeights} from '../report.js';
 
 const HELP = `
 Example:
@@ -64,5 +64,5 @@ async function run(path: string, options: CompressCommandOptions, signal: AbortS
   const weights = inspectWeights(model);
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, weights}, null, 2));
-  else console.log(`${describeWeights(weights)}\n\nsaved to ${out}`);
+  else console.log(`${summarizeWeights(weights)}\n\nsaved to ${out}`);
 }

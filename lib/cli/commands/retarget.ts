@@ -4,7 +4,9 @@ import {allocateSparsity} from '../../allocate.js';
 import {SparsifyError} from '../../errors.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {retarget} from '../../sparsify.js';
+import {describeAllocation} from '../allocation.js';
 import {interruptible} from '../interrupt.js';
+import {summarizeLayers} from '../layer-summary.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {describeSaved, stepsFrom} from '../model-card.js';
 import {
@@ -16,7 +18,7 @@ import {
   type TargetOption,
 } from '../options.js';
 import {checkReportPath, knownOf, reportOption, type ReportOptions} from '../report-option.js';
-import {describeLayers, layersJson} from '../report.js';
+import {layersJson} from '../report.js';
 
 const HELP = `
 Example:
@@ -68,14 +70,16 @@ async function run(path: string, options: RetargetCommandOptions, signal: AbortS
   await checkReportPath(options);
   const model = await openModel(path, {...options, signal});
   const ignoredScope = ignoredScopeOf(ignore);
-  const layers =
-    target === undefined
-      ? retarget(model, await allocateSparsity(model, null, {target: sparsity!, ignoredScope}))
-      : retarget(model, {targetSparsityByScope: target, ignoredScope});
+  const allocation =
+    target === undefined ? await allocateSparsity(model, null, {target: sparsity!, ignoredScope}) : null;
+  const layers = retarget(model, allocation ?? {targetSparsityByScope: target!, ignoredScope});
   const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
   await describeSaved(knownOf(model), out, {steps}, options);
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
-  else console.log(`${describeLayers(layers)}\n\nsaved to ${out}`);
+  else {
+    const spread = allocation === null ? [] : [describeAllocation(allocation)];
+    console.log([summarizeLayers(layers, out), ...spread, `saved to ${out}`].join('\n\n'));
+  }
 }

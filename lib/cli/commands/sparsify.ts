@@ -36,6 +36,7 @@ import {
 import {startBackend} from '../backend.js';
 import {interruptible} from '../interrupt.js';
 import {describeSaved, stepsFrom} from '../model-card.js';
+import {summarizeLayers} from '../layer-summary.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {
   ignoreOption,
@@ -46,7 +47,7 @@ import {
   type TargetOption,
 } from '../options.js';
 import {withProgress} from '../progress.js';
-import {describeLayers, layersJson} from '../report.js';
+import {layersJson} from '../report.js';
 import {
   checkReportPath,
   knownOf,
@@ -144,7 +145,10 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
   const {layers} = known;
   if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers), allocation}, null, 2));
   else {
-    const texts = [describeLayers(layers), ...(allocation === null ? [] : [describeAllocation(allocation)])];
+    const texts = [
+      summarizeLayers(layers, out),
+      ...(allocation === null ? [] : [describeAllocation(allocation)]),
+    ];
     console.log([...texts, `saved to ${out}`].join('\n\n'));
   }
 }
