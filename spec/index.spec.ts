@@ -1,8 +1,8 @@
 /** @file The package's doors: what they export after a build, and that the main one suits a browser. */
 import {spawnSync} from 'node:child_process';
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
+import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {builtinModules} from 'node:module';
-import {join} from 'node:path';
+import {join, resolve} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
 import {build} from 'esbuild';
@@ -36,6 +36,15 @@ describe("import 'tfjs-sparsify'", () => {
     } finally {
       rmSync(folder, {recursive: true});
     }
+  });
+
+  it('has source maps that name the sources', () => {
+    const map = JSON.parse(readFileSync(join(ROOT, 'dist', 'lib', 'index.js.map'), 'utf8')) as {
+      sources: string[];
+    };
+    expect(map.sources.map((source) => resolve(ROOT, 'dist', 'lib', source))).to.deep.equal([
+      join(ROOT, 'lib', 'index.ts'),
+    ]);
   });
 
   it('pulls no module of Node into a browser bundle, and nothing in at all that is not used', async () => {

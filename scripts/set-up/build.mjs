@@ -22,7 +22,8 @@ export async function ensureBuilt() {
  */
 export async function buildDist() {
   const stamp = sourcesStamp();
-  const partial = inRoot('node_modules', '.cache', `tfjs-sparsify-dist-${process.pid}`);
+  // As deep as dist/, since source maps name the sources by the way from there.
+  const partial = inRoot(`dist-${process.pid}`);
   const old = `${partial}-old`;
   rmSync(partial, {recursive: true, force: true});
   mkdirSync(partial, {recursive: true});
