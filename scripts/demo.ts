@@ -130,7 +130,7 @@ function printTable({modes, sparsity, tokens}: Comparison, speeds: number[]): vo
     `\nthe first ${tokens.toLocaleString('en')} tokens of WikiText-2's test split; KL divergence from dense ` +
       `${divergence.toPrecision(3)} nats a token, the same likeliest token for ${percent(agreement)}\n`,
   );
-  console.log(describeGroups(sparsity));
+  console.log(describeGroups(sparsity!)); // the model is sparsified
 }
 
 async function chat(lm: LanguageModel): Promise<void> {

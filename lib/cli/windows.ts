@@ -52,7 +52,8 @@ export function describeComparison({modes, sparsity, tokens, words}: Comparison)
     {title: 'same likeliest token', cell: ({agreement}) => percent(agreement), align: 'right'},
   ]);
   const unit = 'KL divergence from the first line, in nats a token';
-  return `${table}\n\n${unit}; ${describeAmount(tokens, words)}\n\n${describeGroups(sparsity)}`;
+  const groups = sparsity === null ? [] : [describeGroups(sparsity)];
+  return [table, `${unit}; ${describeAmount(tokens, words)}`, ...groups].join('\n\n');
 }
 
 /** How much text a perplexity is of. */

@@ -21,7 +21,7 @@ export interface CompareOptions extends Omit<PerplexityOptions, 'dense'> {
 export interface ModeResult {
   /** `fp32`, `int8_asym`, `int8_sym`, `sparse_activation`, or two of them: `int8_asym + sparse_activation`. */
   readonly mode: string;
-  /** Mean over the sparsified layers, in [0, 1]; 0 for the dense model. */
+  /** Mean over the sparsified layers, in [0, 1]; 0 for a model without any. */
   readonly sparsity: number;
   readonly wordPerplexity: number;
   readonly tokenPerplexity: number;
@@ -34,8 +34,8 @@ export interface ModeResult {
 export interface Comparison {
   /** The dense model, then the others in the order given. */
   readonly modes: readonly ModeResult[];
-  /** Of the last model. */
-  readonly sparsity: SparsityReport;
+  /** Of the last model; null if it is not sparsified. */
+  readonly sparsity: SparsityReport | null;
   readonly tokens: number;
   readonly words: number;
 }
@@ -44,9 +44,9 @@ export interface Comparison {
 const MAX_LOGITS_BYTES = 32 * 1024 ** 2;
 
 /**
- * Runs a text through sparsified models and a dense baseline.
+ * Runs a text through models and a dense baseline.
  *
- * @param models One or several, of one tokenizer.
+ * @param models One or several, of one tokenizer: sparsified, INT8, or both; without a baseline the first is sparsified.
  * @param text Held out from calibration; as for `LanguageModel.perplexity`.
  * @throws {ModelError} `not-sparsified`, `different-models`; as `LanguageModel.perplexity`.
  * @example
@@ -61,6 +61,7 @@ export async function compareWithDense(
   const lms = models instanceof Array ? models : [models];
   const reference = baseline ?? lms[0];
   const thresholdsOff = baseline === undefined;
+  if (thresholdsOff) checkSparsified(reference);
   for (const lm of lms) checkComparable(lm, reference);
   const windows = reference.windows(text, windowOptions);
   const dense = reference.decoder();
@@ -81,7 +82,7 @@ export async function compareWithDense(
       words += window.words;
       onProgress?.({done: i + 1, total: windows.length});
     }
-    const reports = lms.map(({model}, i) => sparsityReport(model, compared[i].decoder.counts())!);
+    const reports = lms.map(({model}, i) => sparsityReport(model, compared[i].decoder.counts()));
     const ofBaseline = thresholdsOff ? null : sparsityReport(reference.model, dense.counts());
     return {
       modes: [
@@ -91,8 +92,8 @@ export async function compareWithDense(
           ...denseTotal.result(tokens, words),
         },
         ...lms.map((lm, i) => ({
-          mode: modeOf(lm, true),
-          sparsity: reports[i].mean,
+          mode: modeOf(lm, reports[i] !== null),
+          sparsity: reports[i]?.mean ?? 0,
           ...compared[i].total.result(tokens, words),
         })),
       ],
@@ -206,13 +207,16 @@ function modeOf({model}: LanguageModel, sparse: boolean): string {
   return parts.length === 0 ? 'fp32' : parts.join(' + ');
 }
 
+function checkSparsified({model}: LanguageModel): void {
+  if (sparsifyingLayers(model).size > 0) return;
+  throw new ModelError(
+    'not-sparsified',
+    'the model has no sparsified layer and there is no baseline, so there is nothing to compare: sparsify it first with ' +
+      'sparsifyActivations, or give another model as the baseline',
+  );
+}
+
 function checkComparable(lm: LanguageModel, baseline: LanguageModel): void {
-  if (sparsifyingLayers(lm.model).size === 0) {
-    throw new ModelError(
-      'not-sparsified',
-      'the model has no sparsified layer, so there is nothing to compare: sparsify it first with sparsifyActivations',
-    );
-  }
   const sizes = [baseline.config.vocabularySize, lm.config.vocabularySize];
   if (sizes[0] === sizes[1]) return;
   throw new ModelError(

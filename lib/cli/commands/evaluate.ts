@@ -57,7 +57,7 @@ and on text:
   modes       [{mode, sparsity, wordPerplexity, tokenPerplexity, divergence, agreement}], the dense one first; mode is one
               of fp32, int8_asym, int8_sym, sparse_activation, or two joined by ' + '; divergence is the mean KL
               divergence from the first, in nats a token, agreement the share of tokens with the same likeliest one
-  sparsity    of the last: {mean, groups: [{group, layers, actual}], layers: [{path, target, actual}]}
+  sparsity    of the last, null if it is dense: {mean, groups: [{group, layers, actual}], layers: [{path, target, actual}]}
   tokens, words
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;

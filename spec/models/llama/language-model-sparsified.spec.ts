@@ -132,6 +132,23 @@ describe('a sparsified language model', () => {
     int8.dispose();
   });
 
+  it('is put beside INT8 alone too, which masks nothing', async () => {
+    const options = {contextLength: 48, protocol: 'token'} as const;
+    const passage = printableText(47, 7);
+    const int8 = lm.withModel(await compressWeights(lm.model));
+    const {tokenPerplexity} = await int8.perplexity(passage, options);
+    for (const models of [[int8, sparse], [int8]]) {
+      const {modes, sparsity} = await compareWithDense(models, passage, {...options, baseline: lm});
+      expect(modes.map(({mode}) => mode)).to.deep.equal(
+        ['fp32', 'int8_asym', 'sparse_activation'].slice(0, 1 + models.length),
+      );
+      expect(modes[1].sparsity).to.equal(0);
+      expect(modes[1].tokenPerplexity / tokenPerplexity).to.be.closeTo(1, 1e-4);
+      expect(sparsity === null).to.equal(models.length === 1);
+    }
+    int8.dispose();
+  });
+
   it('computes the prompt dense, or, on request, sparse but for its first tokens', async () => {
     const prompt = printableIds(40, 9);
     const first = async (model: LanguageModel, prefill?: 'sparse' | 'dense' | number) => {
