@@ -92,7 +92,7 @@ async function chooseRequested(
  * @param name The backend in use.
  * @param passed The faster ones, which are of no use as they are.
  */
-export function fasterThan(name: BackendName, passed: readonly BackendCheck[]): Faster | undefined {
+function fasterThan(name: BackendName, passed: readonly BackendCheck[]): Faster | undefined {
   const gpu = passed.find((check) => check.name === 'node-gpu');
   if (gpu !== undefined && hasNvidiaGpu()) {
     return {what: 'tfjs-node-gpu, on the NVIDIA GPU of this machine', command: commandFor('node-gpu', gpu)};

@@ -9,7 +9,7 @@ import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInpu
 /** Rows of the kernel added in one pass over the output: fewer passes, and few enough values to stay in registers. */
 const ROWS_PER_PASS = 8;
 
-export interface CpuKernelArgs {
+interface CpuKernelArgs {
   /** [rows, K]. */
   readonly x: Float32Array;
   /** [K, N]. */
@@ -24,7 +24,7 @@ export interface CpuKernelArgs {
 }
 
 /** @returns [rows, N]. */
-export function sparsifiedMatMulCpu(args: CpuKernelArgs): Float32Array {
+function sparsifiedMatMulCpu(args: CpuKernelArgs): Float32Array {
   const {x, kernel, threshold, bias, activation, inputSize, units} = args;
   const rows = inputSize === 0 ? 0 : x.length / inputSize;
   const output = new Float32Array(rows * units);

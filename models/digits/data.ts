@@ -20,7 +20,7 @@ export const IMAGE_PIXELS = IMAGE_SIDE * IMAGE_SIDE;
 export const CLASS_COUNT = 10;
 
 /** The split that the committed model was trained with; another seed would test on images it has seen. */
-export const SPLIT_SEED = 20240607;
+const SPLIT_SEED = 20240607;
 /** Images held back from training for calibration. */
 export const CALIBRATION_COUNT = 1000;
 /** Images held back from training and calibration for testing. */

@@ -7,9 +7,9 @@ import {encodeNpy} from '../../lib/io/npy.js';
 import {IMAGE_PIXELS, toBytes, type DigitsSplit, type LabelledImages} from './data.js';
 
 /** Calibration images in the sample. */
-export const CALIBRATION_SAMPLE_COUNT = 500;
+const CALIBRATION_SAMPLE_COUNT = 500;
 /** Test images in the sample; with the calibration images 1.2 MB. */
-export const TEST_SAMPLE_COUNT = 1000;
+const TEST_SAMPLE_COUNT = 1000;
 
 /**
  * Writes `calibration-images.npy`, `calibration-labels.npy`, `test-images.npy` and `test-labels.npy`: uint8

@@ -6,6 +6,7 @@ export {
   loadLanguageModel,
   type LoadLanguageModelOptions,
 } from './load-language-model.js';
-export {MODEL_NAMES, fetchModel, type FetchOptions, type FetchProgress} from './import/fetch.js';
+export {MODEL_NAMES, fetchModel} from './import/fetch.js';
+export type {FetchOptions, FetchProgress} from './import/fetch-options.js';
 export {openCheckpoint} from './import/open-checkpoint.js';
 export {sparsifyStreamed, type SparsifyStreamedOptions} from './sparsify-streamed.js';

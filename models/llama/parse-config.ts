@@ -104,7 +104,7 @@ export function parseConfig(json: unknown, {contextLength}: ParseConfigOptions =
  * @returns The same configuration.
  * @throws {ModelError} `invalid-config`.
  */
-export function checkConfig(config: LlamaConfig): LlamaConfig {
+function checkConfig(config: LlamaConfig): LlamaConfig {
   const {hiddenSize, heads, keyHeads, headSize, vocabularySize, intermediateSize} = config;
   const fail = (what: string): never => {
     throw new ModelError('invalid-config', `the model's configuration is contradictory: ${what}`, {config});

@@ -75,7 +75,7 @@ export async function explainNoGpu(packageFolder) {
  *
  * @param {string} packageFolder
  */
-export async function missingLibraries(packageFolder) {
+async function missingLibraries(packageFolder) {
   const names = [DRIVER_LIBRARY, ...CUDA_LIBRARIES];
   const found = await findLibraries(names, packagedFolders(packageFolder));
   return found.filter(({path}) => path === null).map(({name}) => name);

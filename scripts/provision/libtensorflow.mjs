@@ -24,7 +24,7 @@ import {downloadWheel, verifyChecksum} from './wheel.mjs';
  *
  * @type {Readonly<Record<string, Wheel>>}
  */
-export const WHEELS = {
+const WHEELS = {
   'linux-x64': {
     project: 'tensorflow-cpu',
     version: '2.21.0',

@@ -73,7 +73,7 @@ const CAPABILITIES = ['8.0', '9.0'];
  * @param {string} tensorflow Version of the libtensorflow for which it finds the stream.
  * @param {readonly string[]} capabilities
  */
-export function gpuAddonPath(cache, tensorflow, capabilities) {
+function gpuAddonPath(cache, tensorflow, capabilities) {
   const hash = createHash('sha256');
   for (const name of sourceFiles()) hash.update(`${name}\0`).update(readFileSync(join(SOURCES, name)));
   hash.update([...FLAGS, ...LINK_FLAGS, tensorflow, ...capabilities].join(' '));
@@ -151,7 +151,7 @@ export function findNvcc() {
  * @param {(line: string) => void} options.log
  * @throws {ProvisionError} If there is no nvcc, or it fails.
  */
-export async function buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}) {
+async function buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}) {
   const nvcc = findNvcc();
   if (nvcc === undefined) {
     throw new ProvisionError(

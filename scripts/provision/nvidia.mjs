@@ -7,7 +7,7 @@ import {delimiter, join} from 'node:path';
 import {findProgram, runCommand} from './command.mjs';
 
 /** The first driver for CUDA 12 (NVIDIA's CUDA compatibility table: 525.60.13 on Linux). */
-export const MIN_DRIVER = 525;
+const MIN_DRIVER = 525;
 
 /** TensorFlow's builds hold code for compute capability 6.0 and newer. */
 const MIN_CAPABILITY = 6;

@@ -125,7 +125,7 @@ export function openAi(fastify: FastifyInstance, services: Services): void {
 }
 
 /** Errors as OpenAI's clients read them. */
-export function openAiError({message, code, status}: ServeError): object {
+function openAiError({message, code, status}: ServeError): object {
   const types: Readonly<Record<number, string>> = {401: 'authentication_error', 429: 'rate_limit_error'};
   const type = types[status] ?? (status < 500 ? 'invalid_request_error' : 'server_error');
   return {error: {message, type, param: null, code: code.replaceAll('-', '_')}};

@@ -14,7 +14,7 @@ export interface RequestFigures {
 }
 
 /** How far back figures look. */
-export const WINDOW_SECONDS = 10;
+const WINDOW_SECONDS = 10;
 
 /** Latencies are counted in buckets, each this much wider than the one before. */
 const RATIO = 1.1;

@@ -1,25 +1,8 @@
 /** @file Published models by name, fetched once into the per-user cache. */
 import {cacheFolder, fetchSmollm2, findSmollm2, SMOLLM2} from '#provision';
 import {FileError, nearest} from '../../../lib/errors.js';
+import type {FetchOptions} from './fetch-options.js';
 import {fetchFromHub, parseHubName} from './hub.js';
-
-/** How far a download is. */
-export interface FetchProgress {
-  /** The file that is on its way. */
-  readonly file: string;
-  /** Of all files together. */
-  readonly receivedBytes: number;
-  readonly totalBytes: number;
-}
-
-export interface FetchOptions {
-  /** Is told as bytes come. */
-  readonly onProgress?: (progress: FetchProgress) => void;
-  /** Stops the download; what came of a file from the Hub is kept for the next time. */
-  readonly signal?: AbortSignal;
-  /** Where it goes; the per-user cache by default (`XDG_CACHE_HOME` moves it). */
-  readonly cache?: string;
-}
 
 /** Models that have a name of their own. */
 export const MODEL_NAMES: readonly string[] = ['smollm2-135m-instruct'];

@@ -11,7 +11,7 @@ import type * as HubModule from '@huggingface/hub';
 import {cacheFolder, withLock} from '#provision';
 import {FileError} from '../../../lib/errors.js';
 import {downloadFile} from './download.js';
-import type {FetchOptions} from './fetch.js';
+import type {FetchOptions} from './fetch-options.js';
 import {readOptionalJsonFile} from './json-file.js';
 import {publishJson} from './publish-json.js';
 

@@ -9,7 +9,7 @@ import {Scale} from './scale.js';
 import {TiedEmbedding} from './tied-embedding.js';
 
 /** The layer classes of Llama-family models; `withLayers` takes them. */
-export const LLAMA_LAYERS: readonly SerializableClass[] = [
+const LLAMA_LAYERS: readonly SerializableClass[] = [
   RMSNorm,
   RotaryAttention,
   GatedActivation,

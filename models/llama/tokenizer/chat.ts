@@ -32,7 +32,8 @@ const parsed = new WeakMap<TokenizerSource, Map<string, Template>>();
  * @param source What the tokenizer was made of; its config has the template and the special tokens.
  * @param messages The chat so far, at least one.
  * @returns The text; encode it without adding special tokens, the template has written them.
- * @throws {ModelError} `no-chat-template` if the model has none; `chat-template` if the template refuses the messages.
+ * @throws {ModelError} `no-chat-template` if the model has none; `chat-template` if the template is too long or refuses the
+ *   messages.
  * @example
  * applyChatTemplate(tokenizer.source, [{role: 'user', content: 'Hello'}]);
  * // '<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n'
@@ -67,11 +68,6 @@ export function applyChatTemplate(
   }
 }
 
-/** Whether a model has a template at all. */
-export function hasChatTemplate({config}: TokenizerSource): boolean {
-  return templates(config['chat_template']).size > 0;
-}
-
 function compiled(source: TokenizerSource, name: string): Template {
   const known = parsed.get(source) ?? new Map<string, Template>();
   parsed.set(source, known);
@@ -79,7 +75,8 @@ function compiled(source: TokenizerSource, name: string): Template {
   if (template === undefined) {
     const texts = templates(source.config['chat_template']);
     const text = texts.get(name);
-    if (text === undefined || text.length > MAX_TEMPLATE_LENGTH) throw noTemplate(name, [...texts.keys()]);
+    if (text === undefined) throw noTemplate(name, [...texts.keys()]);
+    if (text.length > MAX_TEMPLATE_LENGTH) throw tooLong(name, text.length);
     template = new Template(text);
     known.set(name, template);
   }
@@ -106,5 +103,14 @@ function noTemplate(name: string, known: readonly string[]): ModelError {
           'use an instruction-tuned checkpoint'
       : `this model has no chat template "${name}"; it has ${known.join(', ')}`,
     {name, known},
+  );
+}
+
+function tooLong(name: string, length: number): ModelError {
+  return new ModelError(
+    'chat-template',
+    `the chat template "${name}" of this model has ${length} characters; at most ${MAX_TEMPLATE_LENGTH} are parsed: give the ` +
+      'prompt as one text, or replace chat_template in its tokenizer_config.json',
+    {name, length},
   );
 }

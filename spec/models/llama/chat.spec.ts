@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {openGguf} from '../../../models/llama/import/gguf.js';
-import {applyChatTemplate, hasChatTemplate} from '../../../models/llama/tokenizer/chat.js';
+import {applyChatTemplate} from '../../../models/llama/tokenizer/chat.js';
 import type {TokenizerSource} from '../../../models/llama/tokenizer/source.js';
 import {rejection} from './rejection.js';
 import {smollm2} from './smollm2.js';
@@ -50,8 +50,17 @@ describe('chat template', () => {
   });
 
   it('says that a model has none', async () => {
-    expect(hasChatTemplate(source({}))).to.equal(false);
-    await rejection(() => applyChatTemplate(source({}), [{role: 'user', content: 'a'}]), 'no-chat-template');
+    for (const config of [{}, {chat_template: []}, {chat_template: 7}]) {
+      const messages = [{role: 'user', content: 'a'}];
+      await rejection(() => applyChatTemplate(source(config), messages), 'no-chat-template');
+    }
+  });
+
+  it('parses no template of more than a megabyte', async () => {
+    const config = {chat_template: '{{ messages }}'.padEnd(2 ** 20 + 1)};
+    const messages = [{role: 'user', content: 'a'}];
+    const error = await rejection(() => applyChatTemplate(source(config), messages), 'chat-template');
+    expect(error.message).to.contain('1048577 characters').and.contain('tokenizer_config.json');
   });
 
   it('says why a template refuses the messages', async () => {
