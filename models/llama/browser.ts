@@ -15,20 +15,14 @@ export type {PrefillPolicy} from './decoder-session.js';
 export {compareWithDense, type CompareOptions, type Comparison, type ModeResult} from './evaluate.js';
 export type {GenerateOptions, GeneratedToken, Generation} from './generate.js';
 export {buildModel} from './graph.js';
-export {
-  LanguageModel,
-  type LanguageModelOptions,
-  type Perplexity,
-  type PerplexityOptions,
-  type Prompt,
-  type SaveModel,
-} from './language-model.js';
+export {LanguageModel, type LanguageModelOptions, type SaveModel} from './language-model.js';
 export {measureDecodeLatency, type DecodeContestant, type DecodeLatencyOptions} from './decode-latency.js';
 export {registerLlamaLayers} from './layers/registry.js';
 export {loadWeights, type LoadWeightsOptions} from './load-weights.js';
 export type {NativeDecoderOptions, Storage} from './native-decoder.js';
 export {parseConfig} from './parse-config.js';
-export type {PerplexityProtocol, TextWindow} from './perplexity.js';
+export type {Perplexity, PerplexityOptions, PerplexityProtocol, TextWindow} from './perplexity.js';
+export type {Prompt} from './prompt.js';
 export {PROJECTIONS} from './projections.js';
 export {createSampler, type Sampler, type SamplingOptions} from './sampler.js';
 export {attachMetadata, isLanguageModel, metadataOf, type LanguageModelMetadata} from './saved-metadata.js';

@@ -8,8 +8,8 @@ import {inspectWeights} from '../../lib/compress.js';
 import {ModelError} from '../../lib/errors.js';
 import {sparsifyingLayers} from '../../lib/model/dense-layers.js';
 import type {Decoder} from './decoder.js';
-import type {LanguageModel, PerplexityOptions} from './language-model.js';
-import {perplexitiesOf, type TextWindow} from './perplexity.js';
+import type {LanguageModel} from './language-model.js';
+import {perplexitiesOf, type PerplexityOptions, type TextWindow} from './perplexity.js';
 import {sparsityReport, type SparsityReport} from './sparsity-report.js';
 
 export interface CompareOptions extends Omit<PerplexityOptions, 'dense'> {

@@ -3,7 +3,6 @@
  * backend, in browsers too; loading checkpoints and saving to folders is in load-language-model.ts.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type {Progress} from '../../lib/calibration/run.js';
 import type {Batches} from '../../lib/dataset.js';
 import {ModelError, SparsifyError} from '../../lib/errors.js';
 import type {LlamaConfig} from './config.js';
@@ -15,46 +14,18 @@ import {
   perplexitiesOf,
   scoreWindows,
   windowsOf,
-  type PerplexityProtocol,
+  type Perplexity,
+  type PerplexityOptions,
   type TextWindow,
 } from './perplexity.js';
 import type {NativeDecoderOptions} from './native-decoder.js';
 import {metadataOf} from './saved-metadata.js';
-import {sparsityReport, type SparsityReport} from './sparsity-report.js';
+import {sparsityReport} from './sparsity-report.js';
 import type {TokenDecoder} from './text-stream.js';
 import {textDataset, type TextDatasetOptions} from './text-dataset.js';
-import {applyChatTemplate, type ChatMessage} from './tokenizer/chat.js';
+import {PromptEncoder, type Prompt} from './prompt.js';
 import {createTokenizer, type LlamaTokenizer} from './tokenizer/tokenizer.js';
-import {detokenize, documentsOf, isWikiText} from './wikitext.js';
-
-/** Text, a conversation, or token ids as the model takes them. */
-export type Prompt = string | readonly ChatMessage[] | readonly number[];
-
-export interface PerplexityOptions {
-  /** `word` by default. */
-  readonly protocol?: PerplexityProtocol;
-  /** Tokens of a window; 2048 by default, or the model's own context if that is shorter. */
-  readonly contextLength?: number;
-  /** No more than the first so many windows; by default all. */
-  readonly windows?: number;
-  /** Compute with the thresholds off, as the dense model does. False by default. */
-  readonly dense?: boolean;
-  /** Called after every window. */
-  readonly onProgress?: (progress: Progress) => void;
-  /** Stops within a window: the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
-
-export interface Perplexity {
-  readonly wordPerplexity: number;
-  readonly tokenPerplexity: number;
-  /** Tokens that were scored. */
-  readonly tokens: number;
-  /** Words of the text that they make; where a document is not scored whole, by the share of its tokens. */
-  readonly words: number;
-  /** Actual sparsity over the tokens that were computed; null if no layer is sparsified, or with `dense`. */
-  readonly sparsity: SparsityReport | null;
-}
+import {documentsOf} from './wikitext.js';
 
 /** Writes a model somewhere. */
 export type SaveModel = (
@@ -63,6 +34,7 @@ export type SaveModel = (
   options?: {readonly signal?: AbortSignal},
 ) => Promise<unknown>;
 
+/** How a language model saves and decodes. */
 export interface LanguageModelOptions {
   /** What `save` does; by default `model.save`. */
   readonly saveModel?: SaveModel;
@@ -87,6 +59,7 @@ export class LanguageModel {
   readonly config: LlamaConfig;
   /** Null if the checkpoint had none: prompts are token ids then. */
   readonly tokenizer: LlamaTokenizer | null;
+  private readonly encoder: PromptEncoder;
   private isDisposed = false;
   private idle: {readonly session: DecoderSession; readonly weights: readonly object[]} | null = null;
 
@@ -102,6 +75,7 @@ export class LanguageModel {
     const {config, tokenizer} = metadataOf(model);
     this.config = config;
     this.tokenizer = tokenizer === null ? null : createTokenizer(tokenizer);
+    this.encoder = new PromptEncoder(config, this.tokenizer);
   }
 
   /**
@@ -209,7 +183,7 @@ export class LanguageModel {
     if (windows !== undefined && !(Number.isInteger(windows) && windows >= 1)) {
       throw badOption('windows', windows, 'a whole number of 1 or more');
     }
-    const tokenizer = this.needTokenizer('perplexity of text');
+    const tokenizer = this.encoder.needTokenizer('perplexity of text');
     const encode = (part: string) => tokenizer.encode(part);
     return windowsOf(documentsOf(text), encode, this.prefixToken(), {
       protocol,
@@ -232,7 +206,7 @@ export class LanguageModel {
         `${ids.length} ids were given to score; the first only opens: give 2 or more`,
       );
     }
-    this.checkIds(ids, this.config.contextLength);
+    this.encoder.checkIds(ids, this.config.contextLength);
     const decoder = this.decoder();
     try {
       return Float32Array.from(await decoder.score(ids.slice(0, -1), ids.slice(1)));
@@ -258,13 +232,7 @@ export class LanguageModel {
    * @throws {SparsifyError} `no-tokenizer`, `bad-token`.
    */
   idsOf(text: string | readonly string[] | readonly number[]): (readonly number[])[] {
-    if (typeof text !== 'string' && isIds(text)) {
-      this.checkIds(text, Infinity);
-      return [text];
-    }
-    const tokenizer = this.needTokenizer('calibration on text');
-    const texts = typeof text === 'string' ? [text] : text;
-    return texts.map((one) => tokenizer.encode(isWikiText(one) ? detokenize(one) : one));
+    return this.encoder.idsOf(text);
   }
 
   /** A decoder of the model as it is now: native where there is one. The caller disposes it. */
@@ -297,50 +265,7 @@ export class LanguageModel {
    * @throws {SparsifyError} as `generate`.
    */
   encodePrompt(prompt: Prompt): readonly number[] {
-    const ids = this.toIds(prompt);
-    if (ids.length === 0) {
-      throw new SparsifyError(
-        'empty-prompt',
-        'the prompt has no tokens: give text, or at least one token id',
-      );
-    }
-    this.checkIds(ids, this.config.contextLength - 1);
-    return ids;
-  }
-
-  private toIds(prompt: Prompt): readonly number[] {
-    if (typeof prompt === 'string')
-      return this.needTokenizer('a prompt of text').encode(prompt, {addSpecialTokens: true});
-    if (isIds(prompt)) return prompt;
-    const tokenizer = this.needTokenizer('a conversation');
-    return tokenizer.encode(applyChatTemplate(tokenizer.source, prompt));
-  }
-
-  private checkIds(ids: readonly number[], most: number): void {
-    const {vocabularySize} = this.config;
-    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
-    if (bad !== undefined) {
-      throw new SparsifyError(
-        'bad-token',
-        `${bad} is no token id of this model; ids are whole numbers from 0 to ${vocabularySize - 1}`,
-        {got: bad, vocabularySize},
-      );
-    }
-    if (ids.length <= most) return;
-    throw new SparsifyError(
-      'prompt-too-long',
-      `the prompt has ${ids.length} tokens; the model's context holds ${this.config.contextLength}, one of them for the ` +
-        'answer: shorten it, or leave out the earliest messages of the conversation',
-      {tokens: ids.length, contextLength: this.config.contextLength},
-    );
-  }
-
-  private needTokenizer(what: string): LlamaTokenizer {
-    if (this.tokenizer !== null) return this.tokenizer;
-    throw new SparsifyError(
-      'no-tokenizer',
-      `${what} needs a tokenizer, and the checkpoint had none: give token ids, or load a folder with tokenizer.json`,
-    );
+    return this.encoder.encodePrompt(prompt);
   }
 
   /**
@@ -380,10 +305,6 @@ function withoutSpecialTokens(tokenizer: LlamaTokenizer): TokenDecoder {
 /** What identifies the weights' present values: a variable gets other data when it is written. */
 function weightData(model: tf.LayersModel): object[] {
   return model.weights.map((weight) => weight.read().dataId);
-}
-
-function isIds(prompt: readonly (ChatMessage | string)[] | readonly number[]): prompt is readonly number[] {
-  return prompt.every((entry) => typeof entry === 'number');
 }
 
 function badOption(option: string, got: unknown, allowed: string): SparsifyError {

@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import {DatasetError} from '../../lib/errors.js';
 import type {Progress} from '../../lib/calibration/run.js';
 import type {Decoder} from './decoder.js';
+import type {SparsityReport} from './sparsity-report.js';
 import type {TextDocument} from './wikitext.js';
 import {rollingWindows, tokenChunks, type Window} from './windows.js';
 
@@ -15,6 +16,34 @@ import {rollingWindows, tokenChunks, type Window} from './windows.js';
  * does. `token`: all documents in a row, in pieces without overlap.
  */
 export type PerplexityProtocol = 'word' | 'token';
+
+/** How a text is scored. */
+export interface PerplexityOptions {
+  /** `word` by default. */
+  readonly protocol?: PerplexityProtocol;
+  /** Tokens of a window; 2048 by default, or the model's own context if that is shorter. */
+  readonly contextLength?: number;
+  /** No more than the first so many windows; by default all. */
+  readonly windows?: number;
+  /** Compute with the thresholds off, as the dense model does. False by default. */
+  readonly dense?: boolean;
+  /** Called after every window. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Stops within a window: the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** How well a model predicts a text. */
+export interface Perplexity {
+  readonly wordPerplexity: number;
+  readonly tokenPerplexity: number;
+  /** Tokens that were scored. */
+  readonly tokens: number;
+  /** Words of the text that they make; where a document is not scored whole, by the share of its tokens. */
+  readonly words: number;
+  /** Actual sparsity over the tokens that were computed; null if no layer is sparsified, or with `dense`. */
+  readonly sparsity: SparsityReport | null;
+}
 
 export interface WindowOptions {
   readonly protocol: PerplexityProtocol;

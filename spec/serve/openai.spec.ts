@@ -3,7 +3,7 @@ import {expect} from 'chai';
 import {attachMetadata} from '../../models/llama/saved-metadata.js';
 import {loadLanguageModel} from '../../models/llama/load-language-model.js';
 import type {Generation} from '../../models/llama/generate.js';
-import type {Prompt} from '../../models/llama/language-model.js';
+import type {Prompt} from '../../models/llama/prompt.js';
 import {fileURLToPath} from 'node:url';
 import '../backends.js';
 import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
