@@ -328,6 +328,7 @@ describe('sparsifyActivations', () => {
         expect((await sparsify({}, ['text'])).code).to.equal('bad-item');
         expect((await sparsify({}, [[batch, batch]])).code).to.equal('wrong-inputs');
         expect((await sparsify({}, [{y: batch}])).code).to.equal('wrong-inputs');
+        expect((await sparsify({}, [{}])).message).to.include('lacks the input');
       });
 
       it('options that are missing or misspelt', async () => {

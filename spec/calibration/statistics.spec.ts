@@ -39,6 +39,7 @@ describe('CalibrationStatistics', () => {
     {version: 1, histograms: [], layers: null},
     {version: 1, histograms: {}, layers: {}},
     {version: 1, histograms: [], layers: {a: 0}},
+    {version: 1, histograms: [], layers: {}, allocation: 'greedy'},
   ]) {
     it(`refuse ${JSON.stringify(json)}`, async () => {
       expect((await failure(() => CalibrationStatistics.fromJSON(json))).code).to.equal(

@@ -3,6 +3,7 @@ import {expect} from 'chai';
 import {measureOutputErrors} from '../../lib/eval/output-error.js';
 import {sparsifyActivations} from '../../lib/sparsify.js';
 import {onEveryBackend} from '../backends.js';
+import {failure} from '../io/files.js';
 
 describe('errors of outputs', () => {
   onEveryBackend(() => {
@@ -21,6 +22,12 @@ describe('errors of outputs', () => {
       expect({path, rows}).to.deep.equal({path: 'a', rows: 1});
       // 1 and 2 are masked: both units give 7 for 10. Small whole numbers, exact but for the division in float64.
       expect(error).to.be.closeTo(18 / 200, 1e-15);
+      model.dispose();
+    });
+
+    it('are none of a model that masks nothing: it says so', async () => {
+      const model = tf.sequential({layers: [tf.layers.dense({units: 2, inputShape: [2]})]});
+      expect((await failure(measureOutputErrors(model, [[[1, 2]]]))).code).to.equal('not-sparsified');
       model.dispose();
     });
 
