@@ -81,9 +81,16 @@ describe('predictedError', () => {
     errors.slice(1).forEach((error, i) => expect(error).to.be.at.least(errors[i]));
   });
 
-  it('grows with the odds to the power 1.5 below a level where it hardly grows above, and takes a fall for noise', () => {
+  it('falls with the cube of the share towards 0, where values lie evenly about it', () => {
+    const probe = {error: 0.01, upperError: 0.08};
+    const [small, half] = [0.02, 0.01].map((share) => predictedError(probe, PROBE_LEVELS, share));
+    expect(small / half).to.be.within(8, 8.3);
+  });
+
+  it('takes a fall between the levels for noise, and still has a wall beyond', () => {
     const flat = {error: 0.01, upperError: 0.009};
-    expect(predictedError(flat, PROBE_LEVELS, 0.5)).to.be.closeTo(0.01 * (0.35 / 0.65) ** 1.5, 1e-9);
+    expect(predictedError(flat, PROBE_LEVELS, 0.75)).to.be.closeTo(0.01, 1e-12);
     expect(predictedError(flat, PROBE_LEVELS, upperLevel)).to.be.closeTo(0.01, 1e-12);
+    expect(predictedError(flat, PROBE_LEVELS, 0.99)).to.be.above(0.02);
   });
 });
