@@ -8,7 +8,7 @@ type Data = Readonly<Record<string, unknown>>;
 
 /** By code: the text, or undefined where the library's own serves. Each reads the fields that its error documents. */
 const TEXTS: Readonly<Record<string, (data: Data, error: SparsifyError) => string | undefined>> = {
-  'unmatched-rule': (data) => unmatched('--target', data),
+  'unmatched-rule': (data) => unmatched('--target or --bounds', data),
   'unmatched-ignored-rule': (data) => unmatched('--ignore', data),
   'invalid-pattern': ({pattern}, {cause}) =>
     `pattern ${JSON.stringify(pattern)} is not a regular expression (${(cause as Error).message}): escape special ` +

@@ -1,8 +1,9 @@
 /** @file Loading and saving LayersModels by path or URL, on every backend, with errors that say what to do. */
 
+import {randomBytes} from 'node:crypto';
 import {constants} from 'node:fs';
-import {access, readFile, stat} from 'node:fs/promises';
-import {dirname} from 'node:path';
+import {access, readFile, rmdir, stat} from 'node:fs/promises';
+import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
@@ -11,6 +12,7 @@ import {FileError, ModelError, SparsifyError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
 import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
+import {makeFolder} from './make-folder.js';
 import {writeModel} from './model-writer.js';
 import {streamedModel} from './streamed-model.js';
 import {tensorBytes} from './weight-tensors.js';
@@ -65,13 +67,20 @@ export async function checkSavePath(path: string): Promise<void> {
         });
       }
       await access(folder, constants.W_OK);
-      return;
+      break;
     } catch (cause) {
       if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) {
         throw fileFailure(folder, cause);
       }
       folder = dirname(folder); // it would be made in this one
     }
+  }
+  const probe = join(folder, `.${process.pid}-${randomBytes(4).toString('hex')}`);
+  try {
+    await makeFolder(probe); // some file systems take none, whatever the permissions say
+    await rmdir(probe);
+  } catch (cause) {
+    throw fileFailure(folder, cause);
   }
 }
 

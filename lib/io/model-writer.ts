@@ -20,6 +20,7 @@ import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
+import {makeFolder} from './make-folder.js';
 import {parseModelJson, weightsSize} from './model-json.js';
 import {MAX_SHARD_BYTES, writeShards} from './shard-writer.js';
 
@@ -60,7 +61,7 @@ export async function writeModel(
   };
   let isNew = false;
   try {
-    isNew = (await mkdir(folder, {recursive: true})) !== undefined;
+    isNew = await makeFolder(folder);
     await removeAbandonedStaging(folder, stem);
     await mkdir(staging);
     process.once('exit', removeStaging); // process.exit during a save, as after Ctrl-C, leaves nothing behind

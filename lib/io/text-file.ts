@@ -1,6 +1,6 @@
 /** @file A text file written in one step. */
 import {randomBytes} from 'node:crypto';
-import {rename, rm, stat, writeFile} from 'node:fs/promises';
+import {access, constants, rename, rm, stat, writeFile} from 'node:fs/promises';
 import {dirname} from 'node:path';
 import {FileError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
@@ -24,13 +24,14 @@ export async function writeTextFile(path: string, text: string): Promise<void> {
 /**
  * Checks that a file could be put at a path, for use before long work whose result goes there.
  *
- * @throws {FileError} `missing-file`, `not-a-folder`, `not-a-file`.
+ * @throws {FileError} `missing-file`, `not-a-folder`, `not-a-file`, `no-permission`.
  */
 export async function checkFilePath(path: string): Promise<void> {
   const folder = dirname(path);
   try {
     if (!(await stat(folder)).isDirectory())
       throw new FileError('not-a-folder', `${folder} is a file: name a folder for ${path}`, {path});
+    await access(folder, constants.W_OK);
   } catch (cause) {
     throw fileFailure(folder, cause);
   }

@@ -146,7 +146,7 @@ function qualityTable({metrics, rows, on}: QualityTable): string {
     sparsity === null ? '–' : percent(sparsity),
     ...metrics.map((metric, i) => (values[i] === null ? '–' : writeMetric(metric, values[i]))),
   ]);
-  const titles = ['model', 'weights', 'actual sparsity', ...metrics.map(({title}) => title)];
+  const titles = ['model', 'weights', 'actual sparsity, mean of layers', ...metrics.map(({title}) => title)];
   return `${markdownTable(titles, lines, 2)}\n\nOn ${inline(on)}.`;
 }
 

@@ -235,7 +235,7 @@ describe('the command line', () => {
 
     it('of patterns, formats and backends', async () => {
       const misspelt = await sparsify('--data', at('data.jsonl'), '--target', 'hiden=0.5');
-      fails(misspelt, 2, '--target: pattern "hiden"', '"hidden"', 'tfjs-sparsify inspect');
+      fails(misspelt, 2, '--target or --bounds: pattern "hiden"', '"hidden"', 'tfjs-sparsify inspect');
       expect(misspelt.stderr).to.not.include('validate');
       fails(await sparsify('--data', 'x.csv', '--target', '.*=0.5'), 2, '.jsonl');
       fails(await sparsify('--data', at('data.mjs'), '--scale', '2', '--target', '.*=0.5'), 2, '--scale');

@@ -36,7 +36,7 @@ describe('explain', () => {
 
   it('names --target and layers that can be sparsified, not fields of a scope', () => {
     const text = explained(() => retarget(model, [target('nothing')]));
-    expect(text).to.match(/^--target: pattern "nothing"/);
+    expect(text).to.match(/^--target or --bounds: pattern "nothing"/);
     expect(text).to.include('"first"').and.not.include('drop').and.not.include('validate');
   });
 

@@ -9,7 +9,7 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 
 import {fileSystem} from '../../lib/io/file-system.js';
-import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
+import {checkSavePath, loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
 import {checkForLeaks, onEveryBackend} from '../backends.js';
 import {failure, temporaryFolder, write} from './files.js';
 
@@ -45,6 +45,26 @@ function weightBytes(model: tf.LayersModel): number[][] {
 describe('saveLayersModel and loadLayersModel', () => {
   const at = temporaryFolder();
   checkForLeaks();
+
+  it('make the folders above, and leave nothing of the check for them behind', async () => {
+    await checkSavePath(at('new/deep/model'));
+    expect(readdirSync(at('.'))).to.deep.equal([]);
+    const model = smallModel();
+    await saveLayersModel(model, at('new/deep/model'));
+    expect(readdirSync(at('new/deep/model'))).to.include('model.json');
+    model.dispose();
+  });
+
+  it('refuse a folder where the file system takes none, instead of trying for ever', async function () {
+    if (process.platform !== 'linux') return; // /proc is Linux's
+    const model = smallModel();
+    for (const attempt of [checkSavePath, (path: string) => saveLayersModel(model, path)]) {
+      const error: unknown = await attempt('/proc/a/b').catch((e: unknown) => e);
+      expect(error).to.have.property('code', 'no-permission');
+      expect(error).to.have.property('message').that.includes('choose another place');
+    }
+    model.dispose();
+  });
 
   it('refuse to replace a file that holds no model', async () => {
     const model = smallModel();
