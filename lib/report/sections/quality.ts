@@ -27,7 +27,7 @@ export function qualitySection(quality: QualityTable | null): Html | null {
         cell: ({sparsity}) => (sparsity === null ? '–' : percent(sparsity)),
       },
       ...metrics.map((metric, i) => ({
-        title: `${metric.title} ${metric.better === 'lower' ? '↓' : '↑'}`,
+        title: `${metric.title}\u00a0${metric.better === 'lower' ? '↓' : '↑'}`,
         cell: ({values}: {readonly values: readonly (number | null)[]}) =>
           values[i] === null ? '–' : writeMetric(metric, values[i]),
       })),
