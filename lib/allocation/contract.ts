@@ -78,9 +78,12 @@ export interface TradeOffPoint {
   readonly loss: number | null;
   /** Standard error of `loss`; null where it was not measured or is unknown. */
   readonly lossError: number | null;
-  /** Milliseconds of one prediction (one token of a language model); null where no speed was asked for. */
+  /**
+   * Milliseconds of one prediction (one token of a language model); null where no speed was asked for. Where a ratio was
+   * asked for, as if the dense model had taken `Allocation.denseMs` beside it.
+   */
   readonly latencyMs: number | null;
-  /** Latency of the dense model over `latencyMs`; null where no speed was asked for. */
+  /** Latency of the dense model, `Allocation.denseMs`, over `latencyMs`; null where no speed was asked for. */
   readonly speedup: number | null;
   /** Whether `latencyMs` was measured on a model with this allocation, not computed from the times of its layers. */
   readonly latencyMeasured: boolean;

@@ -8,6 +8,7 @@ import type {
   ProbeErrors,
   TradeOffPoint,
 } from './contract.js';
+import type {MeasuredSpeed} from './measures.js';
 import type {Candidate, Found, SearchRange} from './search.js';
 import {meanOf, predictedErrors, type SharingLayer, type Spread} from './spread.js';
 
@@ -48,7 +49,8 @@ export class AllocationPlan {
   chosen({sparsity, met, candidates}: Found, metric: LossMetric | null): Allocation {
     const shares = this.spread(sparsity);
     const errors = predictedErrors(this.layers, this.options.probes, shares);
-    const points = this.curve(sparsity, candidates);
+    const denseMs = candidates.find(({speed}) => speed !== null)?.speed?.denseMs ?? null;
+    const points = this.curve(sparsity, candidates, denseMs);
     return {
       version: 1,
       ...this.options,
@@ -65,12 +67,16 @@ export class AllocationPlan {
       curve: points.map(({point}) => point),
       chosen: points.findIndex((point) => point.mean === sparsity),
       metric: candidates.some(({loss}) => loss !== null) ? metric : null,
-      denseMs: candidates.find(({speed}) => speed !== null)?.speed?.denseMs ?? null,
+      denseMs,
     };
   }
 
   /** The candidates, the chosen one, and steps between the bounds, by rising mean. */
-  private curve(chosen: number, candidates: readonly Candidate[]): {mean: number; point: TradeOffPoint}[] {
+  private curve(
+    chosen: number,
+    candidates: readonly Candidate[],
+    denseMs: number | null,
+  ): {mean: number; point: TradeOffPoint}[] {
     const {least, most} = this.range;
     const steps = Array.from({length: Math.round(1 / CURVE_STEP) + 1}, (_, i) =>
       Number((i * CURVE_STEP).toFixed(9)),
@@ -87,14 +93,16 @@ export class AllocationPlan {
         point: this.point(
           mean,
           candidates.find(({sparsity}) => sparsity === mean),
+          denseMs,
         ),
       }));
   }
 
-  private point(mean: number, candidate: Candidate | undefined): TradeOffPoint {
+  private point(mean: number, candidate: Candidate | undefined, denseMs: number | null): TradeOffPoint {
     const shares = this.spread(mean);
     const errors = predictedErrors(this.layers, this.options.probes, shares);
     const speed = candidate?.speed ?? null;
+    const latencyMs = speed === null ? null : this.latencyOf(speed, denseMs!);
     return {
       sparsity: meanOf(this.layers, shares, 'weights'),
       predictedError: errors.every((error) => error !== null)
@@ -102,9 +110,17 @@ export class AllocationPlan {
         : null,
       loss: candidate?.loss?.loss ?? null,
       lossError: candidate?.loss?.error ?? null,
-      latencyMs: speed?.ms ?? null,
-      speedup: speed === null ? null : speed.denseMs / speed.ms,
+      latencyMs,
+      speedup: latencyMs === null ? null : denseMs! / latencyMs,
       latencyMeasured: speed !== null,
     };
+  }
+
+  /**
+   * Each candidate was timed in turns with the dense model, which takes longer at one time than at another: their ratio is
+   * what was measured, unless milliseconds were asked for.
+   */
+  private latencyOf(speed: MeasuredSpeed, denseMs: number): number {
+    return this.options.target.latencyMs === undefined ? (speed.ms / speed.denseMs) * denseMs : speed.ms;
   }
 }

@@ -110,7 +110,11 @@ export function requestedTarget(
   return isEmpty ? {maxLoss: DEFAULT_MAX_LOSS} : searched;
 }
 
-/** Allocates on the data of the command line, with its progress. */
+/**
+ * Allocates on the data of the command line, with its progress.
+ *
+ * @throws {SparsifyError} `target-not-met`, unless what comes nearest keeps the loss that was asked for; as `allocateSparsity`.
+ */
 export async function allocateForCommand(
   model: tf.LayersModel,
   target: AllocationTarget,
@@ -134,7 +138,7 @@ export async function allocateForCommand(
   const read = labels === undefined ? undefined : await readLabels(labels);
   const dataset = isText ? null : await openData(model, options);
   const text = isText ? await readText(data) : '';
-  return withStages((onProgress) => {
+  const allocation = await withStages((onProgress) => {
     const staged: AllocateOptions = {
       ...shared,
       onProgress: (progress) => onProgress(describeStage(progress), unitOf(progress, isText), progress),
@@ -147,6 +151,24 @@ export async function allocateForCommand(
         })
       : allocateSparsity(model, dataset, {...staged, labels: read});
   });
+  checkUsable(allocation);
+  return allocation;
+}
+
+/** A model that is neither as good nor as fast as asked is of no use; one that is only slower than asked may be. */
+function checkUsable({met, target, metric, curve, chosen}: Allocation): void {
+  const {loss, speedup, latencyMs, sparsity} = curve[chosen];
+  const {maxLoss} = target;
+  if (met || (maxLoss !== undefined && loss !== null && loss <= maxLoss)) return;
+  const got =
+    maxLoss === undefined
+      ? `the fastest within the bounds is ${speedup!.toFixed(2)}x, ${latencyMs!.toFixed(3)} ms`
+      : `the least loss within the bounds is ${describeLoss(curve[chosen], metric!)}`;
+  throw new SparsifyError(
+    'target-not-met',
+    `${askedFor(target, metric)}: cannot be met; ${got}, at a mean sparsity of ${percent(sparsity)}; ask for less, or for ` +
+      `that with --sparsity ${percent(sparsity)}; nothing was saved`,
+  );
 }
 
 /** What was allocated, the layers' own shares apart: the target, whether it is met, the curve that it was chosen from. */

@@ -1,6 +1,12 @@
+import {fileURLToPath} from 'node:url';
+import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {requestedTarget} from '../../lib/cli/allocation.js';
+import type {Allocation, AllocationTarget} from '../../lib/allocation/contract.js';
+import {allocateForCommand, requestedTarget, type AllocationOptions} from '../../lib/cli/allocation.js';
 import {SparsifyError} from '../../lib/errors.js';
+import {TargetScope} from '../../lib/scope/target-scope.js';
+import {withoutLeaks} from '../backends.js';
+import {rejection} from '../models/llama/rejection.js';
 
 describe('what a command line asks for', () => {
   it('is a mean sparsity, a loss, a speed, or a loss of 1 % for --auto alone', () => {
@@ -21,3 +27,48 @@ describe('what a command line asks for', () => {
     });
   }
 });
+
+describe('allocateForCommand', () => {
+  withoutLeaks(() => {
+    it('refuses a speed that cannot be had, and says which can', async () => {
+      const error = await rejection(() => allocate({speedup: 1000}), 'target-not-met');
+      expect(error.message).to.match(
+        /fastest within the bounds is [\d.]+x, [\d.]+ ms, at a mean sparsity of 95/,
+      );
+    });
+
+    it('refuses a loss that the least sparsity does not keep', async () => {
+      const bounds = [[new TargetScope({patterns: ['.*']}), {minimum: 0.9, maximum: 0.95}]] as const;
+      const error = await rejection(() => allocate({maxLoss: 1e-6}, {bounds}), 'target-not-met');
+      expect(error.message).to.match(/least loss within the bounds is .* at a mean sparsity of 90/);
+    });
+
+    it('gives what keeps a loss, though it is not as fast as asked', async () => {
+      const {met, sparsity} = await allocate({maxLoss: 0.01, speedup: 1000});
+      expect(met).to.equal(false);
+      expect(sparsity).to.be.above(0);
+    });
+  });
+});
+
+/** On images of digits, for a model of two layers. */
+async function allocate(target: AllocationTarget, options: AllocationOptions = {}): Promise<Allocation> {
+  const data = fileURLToPath(new URL('../../models/digits/calibration-images.npy', import.meta.url));
+  const model = mlp();
+  try {
+    const given = {...options, data, scale: 1 / 255, batchSize: 100};
+    return await allocateForCommand(model, target, 'pooled', given, new AbortController().signal);
+  } finally {
+    model.dispose();
+  }
+}
+
+/** 784 pixels to 10 classes, through 32 units. */
+function mlp(): tf.LayersModel {
+  const dense = (units: number, activation: 'relu' | 'softmax', inputSize: number) =>
+    tf.layers.dense({
+      ...{units, activation, inputShape: [inputSize]},
+      kernelInitializer: tf.initializers.glorotNormal({seed: units}),
+    });
+  return tf.sequential({layers: [dense(32, 'relu', 784), dense(10, 'softmax', 32)]});
+}
