@@ -50,7 +50,7 @@ export class CalibrationStatistics {
     };
   }
 
-  /** @throws {ModelError} `malformed-statistics`. */
+  /** @throws {ModelError} `malformed-statistics`; {SparsifyError} `invalid-histogram`. */
   static fromJSON(json: unknown): CalibrationStatistics {
     const malformed = (what: string) =>
       new ModelError(
@@ -147,7 +147,7 @@ export function statisticsOf(model: tf.LayersModel): CalibrationStatistics {
 /**
  * The statistics in a model's user-defined metadata, as a `model.json` holds them; null if there are none.
  *
- * @throws {ModelError} `malformed-statistics`.
+ * @throws {ModelError} `malformed-statistics`; {SparsifyError} `invalid-histogram`.
  */
 export function savedStatistics(metadata: object | undefined): CalibrationStatistics | null {
   const ours = (metadata ?? {}) as Record<string, {statistics?: unknown} | undefined>;
