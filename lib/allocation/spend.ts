@@ -67,7 +67,8 @@ function lowerHull(points: readonly Point[]): Point[] {
   const hull: Point[] = [];
   for (const point of points) {
     while (hull.length > 1) {
-      const [before, last] = hull.slice(-2);
+      const before = hull[hull.length - 2];
+      const last = hull[hull.length - 1];
       const isBelow = (last.y - before.y) * (point.x - before.x) < (point.y - before.y) * (last.x - before.x);
       if (isBelow) break;
       hull.pop();

@@ -52,13 +52,8 @@ export class CalibrationStatistics {
 
   /** @throws {ModelError} `malformed-statistics`; {SparsifyError} `invalid-histogram`. */
   static fromJSON(json: unknown): CalibrationStatistics {
-    const malformed = (what: string) =>
-      new ModelError(
-        'malformed-statistics',
-        `the model's calibration statistics are malformed: ${what}; calibrate it anew with sparsifyActivations`,
-      );
-    const {version, histograms, layers, allocation} = (json ?? {}) as Partial<CalibrationStatisticsJson>;
-    if (version !== 1) throw malformed(`version is ${String(version)}, this release reads version 1`);
+    const allocation = allocationFrom(json);
+    const {histograms, layers} = json as Partial<CalibrationStatisticsJson>;
     if (!Array.isArray(histograms) || typeof layers !== 'object' || layers === null) {
       throw malformed('histograms or layers are missing');
     }
@@ -69,11 +64,24 @@ export class CalibrationStatistics {
         throw malformed(`no histogram for "${path}"`);
       byPath.set(path, read[index]);
     }
-    if (allocation !== undefined && !isAllocation(allocation)) {
-      throw malformed('the allocation is none that this release reads');
-    }
-    return new CalibrationStatistics(byPath, allocation ?? null);
+    return new CalibrationStatistics(byPath, allocation);
   }
+}
+
+/** The allocation in saved statistics, whose histograms need not be read for it; null if there is none. */
+function allocationFrom(json: unknown): Allocation | null {
+  const {version, allocation} = (json ?? {}) as Partial<CalibrationStatisticsJson>;
+  if (version !== 1) throw malformed(`version is ${String(version)}, this release reads version 1`);
+  if (allocation === undefined) return null;
+  if (!isAllocation(allocation)) throw malformed('the allocation is none that this release reads');
+  return allocation;
+}
+
+function malformed(what: string): ModelError {
+  return new ModelError(
+    'malformed-statistics',
+    `the model's calibration statistics are malformed: ${what}; calibrate it anew with sparsifyActivations`,
+  );
 }
 
 /** The key in a model's user-defined metadata, which `model.save` writes and loading restores. */
@@ -110,12 +118,10 @@ export function attachAllocation(model: tf.LayersModel, allocation: Allocation):
  * @throws {ModelError} `malformed-statistics`.
  */
 export function allocationOf(model: tf.LayersModel): Allocation | null {
-  try {
-    return statisticsOf(model).allocation;
-  } catch (error) {
-    if (error instanceof ModelError && error.code === 'no-statistics') return null;
-    throw error;
-  }
+  const inMemory = attached.get(model);
+  if (inMemory !== undefined) return inMemory.allocation;
+  const saved = savedJson(model.getUserDefinedMetadata());
+  return saved === undefined ? null : allocationFrom(saved);
 }
 
 /** Gives a copy of a model the statistics that its original holds in memory. */
@@ -150,7 +156,11 @@ export function statisticsOf(model: tf.LayersModel): CalibrationStatistics {
  * @throws {ModelError} `malformed-statistics`; {SparsifyError} `invalid-histogram`.
  */
 export function savedStatistics(metadata: object | undefined): CalibrationStatistics | null {
-  const ours = (metadata ?? {}) as Record<string, {statistics?: unknown} | undefined>;
-  const saved = ours[METADATA_KEY]?.statistics;
+  const saved = savedJson(metadata);
   return saved === undefined ? null : CalibrationStatistics.fromJSON(saved);
+}
+
+function savedJson(metadata: object | undefined): unknown {
+  const ours = (metadata ?? {}) as Record<string, {statistics?: unknown} | undefined>;
+  return ours[METADATA_KEY]?.statistics;
 }
