@@ -176,8 +176,8 @@ export function describeAllocation(allocation: Allocation): string {
   const {method, target, met, sparsity, curve, chosen, metric} = allocation;
   const head = `allocated by method ${method}: ${percent(sparsity)} on average, weighted by weights`;
   const measured = curve.filter(({loss, latencyMs}) => loss !== null || latencyMs !== null);
+  if (measured.length === 0) return head; // a mean sparsity is given, or refused
   const asked = `${askedFor(target, metric)}: ${met ? 'met' : 'NOT MET; this comes nearest'}`;
-  if (measured.length === 0) return met ? head : `${head}\n${asked}`;
   const lossTitle = metric === null ? [] : [metric];
   const table = formatTable(measured, [
     {title: 'mean sparsity', cell: ({sparsity}) => percent(sparsity), align: 'right'},

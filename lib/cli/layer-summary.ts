@@ -3,7 +3,7 @@ import type {WeightReport} from '../model/compressible.js';
 import type {DenseReport} from '../model/inspect.js';
 import {arrange, placeOf} from '../report/arrangement.js';
 import {describeBytes, meanOf} from '../report/figures.js';
-import {describeLayers, describeWeights} from './report.js';
+import {describeLayers, describeTotal, describeWeights} from './report.js';
 import {formatTable, percent} from './table.js';
 
 /** So many lines are still read. */
@@ -39,7 +39,6 @@ export function summarizeLayers(layers: readonly DenseReport[], out: string): st
 export function summarizeWeights(weights: readonly WeightReport[]): string {
   const groups = groupsOf(weights, ({path}) => path);
   if (groups === null) return describeWeights(weights);
-  const total = describeWeights(weights).split('\n').at(-1)!;
   const table = formatTable(groups, [
     {title: 'layers', cell: ({name}) => name},
     {title: 'count', cell: ({members}) => String(members.length), align: 'right'},
@@ -47,7 +46,7 @@ export function summarizeWeights(weights: readonly WeightReport[]): string {
     {title: 'format', cell: ({members}) => [...new Set(members.map(({format}) => format))].join(', ')},
     {title: 'size', cell: ({members}) => describeBytes(sizeOf(members)), align: 'right'},
   ]);
-  return `${table}\n\n${total}`;
+  return `${table}\n\n${describeTotal(weights)}`;
 }
 
 /** Null if each has room for a line of its own, or they do not repeat. */

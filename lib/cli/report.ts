@@ -29,9 +29,14 @@ export function describeWeights(weights: readonly WeightReport[]): string {
     {title: 'format', cell: ({format}) => format},
     {title: 'size', cell: ({bytes}) => describeBytes(bytes), align: 'right'},
   ]);
+  return `${table}\n\n${describeTotal(weights)}`;
+}
+
+/** The size of weights in all, beside what they would take as float32. */
+export function describeTotal(weights: readonly WeightReport[]): string {
   const stored = weights.reduce((sum, {bytes}) => sum + bytes, 0);
   const float = weights.reduce((sum, {shape}) => sum + 4 * shape.reduce((size, n) => size * n, 1), 0);
-  return `${table}\n\n${describeBytes(stored)} in all, ${describeBytes(float)} as float32`;
+  return `${describeBytes(stored)} in all, ${describeBytes(float)} as float32`;
 }
 
 /** The table of `measureSparsity`. */
