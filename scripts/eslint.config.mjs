@@ -52,7 +52,7 @@ const directions = LAYERS.flatMap((layer, index) => {
 
 export default defineConfig(
   {basePath: ROOT},
-  globalIgnores(['dist/', 'dist-*/', 'coverage/', 'docs/', 'node_modules/', 'spec/fixtures/']),
+  globalIgnores(['dist/', 'dist-*/', 'coverage/', 'docs/', 'mutants/', 'node_modules/', 'spec/fixtures/']),
   {
     files: ['**/*.ts'],
     extends: [js.configs.recommended, tseslint.configs.recommendedTypeChecked],

@@ -9,6 +9,7 @@ import {ensureBuilt} from './set-up/build.mjs';
 import {ensurePackages} from './set-up/packages.mjs';
 import {ensureBackend, ensureGpu} from './set-up/backend.mjs';
 import {ensureSmollm2} from './set-up/smollm2.mjs';
+import {mutants} from './mutants/index.mjs';
 import {build, check, coverage, docs, runScript, test, testNodes} from './set-up/tasks.mjs';
 
 /**
@@ -78,6 +79,11 @@ const TASKS = {
     needs: ['packages', 'backend', 'dist', 'smollm2'],
     run: coverage,
     usage: 'npm run coverage [-- spec/NAME.spec.ts ... OPTIONS OF MOCHA]',
+  },
+  mutants: {
+    summary: 'which small changes of the sources no spec notices',
+    needs: ['packages', 'backend', 'smollm2'],
+    run: mutants,
   },
   docs: {summary: 'API documentation in docs/', needs: ['packages'], run: docs, usage: 'npm run docs'},
 };

@@ -11,7 +11,7 @@ const ALONE: ExecFileSyncOptionsWithStringEncoding = {
 
 describe('--help of the npm scripts', () => {
   // The others print theirs with the packages' code, which takes seconds each.
-  for (const task of ['test', 'test-nodes', 'test-gpu', 'build', 'check', 'coverage', 'docs']) {
+  for (const task of ['test', 'test-nodes', 'test-gpu', 'build', 'check', 'coverage', 'docs', 'mutants']) {
     it(`says what ${task} is for, and does nothing`, () => {
       const text = execFileSync(process.execPath, ['scripts/run.mjs', task, '--help'], ALONE);
       expect(text).to.match(new RegExp(`^Usage: npm (run )?${task.replace('-', ':')}\\b.*\\n\\n\\w`));
