@@ -5,6 +5,7 @@
 import {createHash} from 'node:crypto';
 import {existsSync, mkdirSync} from 'node:fs';
 import {createRequire} from 'node:module';
+import {availableParallelism} from 'node:os';
 import {dirname, join} from 'node:path';
 import {removePartials, readJson, writeJson} from './cache.mjs';
 import {errorLine, runCommand} from './command.mjs';
@@ -45,16 +46,44 @@ export async function provenAddon({path, missing, cache, kind, packageFolder, fi
  *
  * @param {string} path Where it is to be, in a folder of its own.
  * @param {string} lock Path of the lock file.
+ * @param {(line: string) => void} log
  * @param {() => Promise<void>} build
  */
-export async function buildAddonOnce(path, lock, build) {
+export async function buildAddonOnce(path, lock, log, build) {
   if (existsSync(path)) return;
   const folder = dirname(dirname(path));
   mkdirSync(folder, {recursive: true});
-  await withLock(lock, async () => {
+  const buildHere = async () => {
     removePartials(folder);
     if (!existsSync(path)) await build();
-  });
+  };
+  await withLock(lock, buildHere, {what: 'another build of the kernels', log});
+}
+
+/**
+ * Runs a compiler for each unit, as many at a time as there are cores. When one fails the others are ended, and have
+ * ended when this rejects: nobody writes any more.
+ *
+ * @param {readonly string[]} units In the order in which they are begun.
+ * @param {(unit: string, signal: AbortSignal) => Promise<void>} compile `signal` ends the compiler.
+ * @param {number} [most] At a time.
+ * @throws What the first failing one throws.
+ */
+export async function compileAll(units, compile, most = Infinity) {
+  const stop = new AbortController();
+  const left = [...units];
+  const lane = async () => {
+    for (let unit = left.shift(); unit !== undefined; unit = left.shift()) {
+      try {
+        await compile(unit, stop.signal);
+      } catch (error) {
+        left.length = 0;
+        stop.abort(error); // a second one changes nothing
+      }
+    }
+  };
+  await Promise.all(Array.from({length: Math.min(most, availableParallelism())}, lane));
+  stop.signal.throwIfAborted();
 }
 
 /**

@@ -69,7 +69,8 @@ async function provisionPackage(packageFolder, cache, log, force) {
   if (!force && failure !== undefined) return unavailable(failure.reason, failure.help);
   try {
     return await withLock(join(cache, 'provision.lock'), () => install(packageFolder, cache, log), {
-      onWait: ({pid}) => log(`waiting for another set-up (process ${pid})`),
+      what: 'another set-up',
+      log,
     });
   } catch (error) {
     const {message, help = 'check that the cache folder can be written (XDG_CACHE_HOME moves it)'} =

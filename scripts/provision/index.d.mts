@@ -97,4 +97,14 @@ export const SMOLLM2: {readonly bytes: number; readonly sha256: string};
 export function findSmollm2(cache?: string): string | undefined;
 /** Puts it there unless it is there. @throws An error with `code` and `help`. */
 export function fetchSmollm2(options?: Smollm2Options): Promise<string>;
-export function withLock<T>(path: string, body: () => Promise<T>): Promise<T>;
+export interface LockOptions {
+  /** What holds the lock, for `log`. */
+  readonly what?: string;
+  /** Is told that this process waits, and for whom: at once, then every 15 s. */
+  readonly log?: (line: string) => void;
+  /** Ends the wait, not the body. */
+  readonly signal?: AbortSignal;
+}
+
+/** Runs `body` while no other process runs one under the same lock. */
+export function withLock<T>(path: string, body: () => Promise<T>, options?: LockOptions): Promise<T>;

@@ -91,7 +91,8 @@ async function provisionPackage(packageFolder, cache, log, force) {
   if (!force && failure !== undefined) return unavailable(failure.reason, failure.help);
   try {
     return await withLock(join(cache, 'provision.lock'), () => install(packageFolder, cache, log), {
-      onWait: ({pid}) => log(`waiting for another set-up (process ${pid})`),
+      what: 'another set-up',
+      log,
     });
   } catch (error) {
     const {reason, help} = explain(error);

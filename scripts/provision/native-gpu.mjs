@@ -6,10 +6,9 @@
  */
 import {createHash} from 'node:crypto';
 import {existsSync, readFileSync, readdirSync, rmSync, statSync} from 'node:fs';
-import {availableParallelism} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {buildAddonOnce, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {buildAddonOnce, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
 import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
@@ -119,7 +118,7 @@ export async function provisionGpuNative({packageFolder, cache = cacheFolder(), 
     if (!existsSync(path) && process.env.TFJS_SPARSIFY_PROVISION === 'off') {
       return {reason: 'TFJS_SPARSIFY_PROVISION=off'};
     }
-    await buildAddonOnce(path, join(cache, 'native-gpu.lock'), () =>
+    await buildAddonOnce(path, join(cache, 'native-gpu.lock'), log, () =>
       buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}),
     );
     return await findGpuNative({packageFolder, cache});
@@ -165,8 +164,14 @@ async function buildGpuNative(path, {packageFolder, tensorflow, capabilities, lo
   const [include, libraries] = [join(deps, 'include'), join(deps, 'lib')];
   await publishFolder(dirname(path), async (partial) => {
     const object = (/** @type {string} */ unit) => join(partial, `${unit.replaceAll('/', '-')}.o`);
-    const compile = (/** @type {string} */ unit, /** @type {readonly string[]} */ flags) =>
-      run(nvcc, [...FLAGS, '-I', nodeApiHeaders(), ...flags, '-c', join(SOURCES, unit), '-o', object(unit)]);
+    const compile = (
+      /** @type {string} */ unit,
+      /** @type {readonly string[]} */ flags,
+      /** @type {AbortSignal | undefined} */ signal = undefined,
+    ) => {
+      const files = ['-c', join(SOURCES, unit), '-o', object(unit)];
+      return run(nvcc, [...FLAGS, '-I', nodeApiHeaders(), ...flags, ...files], signal);
+    };
     /** Against TensorFlow's headers; without them, or if they are not as known, every call waits for the device. */
     const compileStream = async () => {
       const known = existsSync(join(include, 'tensorflow', 'core', 'framework', 'op_kernel.h'));
@@ -182,16 +187,15 @@ async function buildGpuNative(path, {packageFolder, tensorflow, capabilities, lo
       return false;
     };
     const hasStream = await compileStream();
-    // As many at a time as there are cores; the longest, CUDA's, come first.
-    const waiting = UNITS.filter((unit) => unit !== STREAM).sort(
+    // The longest, CUDA's, come first.
+    const units = UNITS.filter((unit) => unit !== STREAM).sort(
       (a, b) => Number(b.endsWith('.cu')) - Number(a.endsWith('.cu')),
     );
-    const lane = async () => {
-      for (let unit = waiting.shift(); unit !== undefined; unit = waiting.shift()) {
-        await compile(unit, unit.endsWith('.cu') ? architectures(capabilities) : []);
-      }
-    };
-    await Promise.all(Array.from({length: Math.min(MAX_COMPILERS, availableParallelism())}, lane));
+    await compileAll(
+      units,
+      (unit, signal) => compile(unit, unit.endsWith('.cu') ? architectures(capabilities) : [], signal),
+      MAX_COMPILERS,
+    );
     const tensorflowLibraries = [
       '-L',
       libraries,
@@ -238,9 +242,10 @@ async function addonFor(packageFolder, cache) {
 /**
  * @param {string} nvcc
  * @param {readonly string[]} args
+ * @param {AbortSignal} [signal]
  */
-async function run(nvcc, args) {
-  const result = await runCommand(nvcc, args, {timeoutMs: COMPILE_TIMEOUT_MS});
+async function run(nvcc, args, signal) {
+  const result = await runCommand(nvcc, args, {timeoutMs: COMPILE_TIMEOUT_MS, signal});
   if (result.code === 0) return;
   const error =
     result.stderr.split('\n').find((line) => /\b(error|fatal)\b/i.test(line)) ?? lastLines(result, 1);

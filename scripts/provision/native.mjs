@@ -6,10 +6,10 @@
  */
 import {createHash} from 'node:crypto';
 import {existsSync, readFileSync, readdirSync, realpathSync, rmSync, statSync} from 'node:fs';
-import {availableParallelism, cpus} from 'node:os';
+import {cpus} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {buildAddonOnce, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {buildAddonOnce, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
 import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
@@ -106,7 +106,7 @@ export async function provisionNative({tfjsNodeDir, cacheDir = cacheFolder(), lo
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   try {
     const path = nativeAddonPath(cacheDir);
-    await buildAddonOnce(path, join(cacheDir, 'native.lock'), () => build(path, log));
+    await buildAddonOnce(path, join(cacheDir, 'native.lock'), log, () => build(path, log));
     return await findNative({tfjsNodeDir, cacheDir});
   } catch (error) {
     const {message, help} = /** @type {Error & {help?: string}} */ (error);
@@ -123,17 +123,17 @@ async function build(path, log) {
   const compiler = requireCompiler();
   log('building the native kernels (about 1 min)');
   await publishFolder(dirname(path), async (partial) => {
-    const compile = (/** @type {string} */ unit) =>
-      run(compiler, [
-        ...COMPILE_FLAGS,
-        ...['-I', SOURCES, '-I', join(SOURCES, HIGHWAY), '-I', nodeApiHeaders()],
-        ...['-c', join(SOURCES, unit), '-o', join(partial, objectName(unit))],
-      ]);
-    const left = [...UNITS];
-    const compileNext = async () => {
-      for (let unit = left.shift(); unit !== undefined; unit = left.shift()) await compile(unit);
-    };
-    await Promise.all(Array.from({length: availableParallelism()}, compileNext));
+    await compileAll(UNITS, (unit, signal) =>
+      run(
+        compiler,
+        [
+          ...COMPILE_FLAGS,
+          ...['-I', SOURCES, '-I', join(SOURCES, HIGHWAY), '-I', nodeApiHeaders()],
+          ...['-c', join(SOURCES, unit), '-o', join(partial, objectName(unit))],
+        ],
+        signal,
+      ),
+    );
     const objects = UNITS.map((unit) => join(partial, objectName(unit)));
     await run(compiler, ['-o', join(partial, ADDON), ...objects, ...LINK_FLAGS]);
     for (const object of objects) rmSync(object);
@@ -148,9 +148,10 @@ function objectName(unit) {
 /**
  * @param {readonly string[]} compiler Program and first arguments.
  * @param {readonly string[]} args
+ * @param {AbortSignal} [signal]
  */
-async function run([program, ...first], args) {
-  const result = await runCommand(program, [...first, ...args], {timeoutMs: COMPILE_TIMEOUT_MS});
+async function run([program, ...first], args, signal) {
+  const result = await runCommand(program, [...first, ...args], {timeoutMs: COMPILE_TIMEOUT_MS, signal});
   if (result.code === 0) return;
   const error = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? lastLines(result, 1);
   throw new ProvisionError(
