@@ -24,13 +24,14 @@ import {withLock} from './lock.mjs';
  * @param {string} addon.packageFolder Of the node package that it is loaded beside.
  * @param {() => string} addon.fingerprint Changes whenever the outcome of `attempt` may.
  * @param {() => Promise<string | undefined>} addon.attempt Why it cannot be used; undefined if it can.
+ * @param {boolean} [addon.fresh] Attempt it also if it has been proven.
  * @returns {Promise<Native>}
  */
-export async function provenAddon({path, missing, cache, kind, packageFolder, fingerprint, attempt}) {
+export async function provenAddon({path, missing, cache, kind, packageFolder, fingerprint, attempt, fresh}) {
   if (!existsSync(path)) return {reason: missing};
   const proofPath = join(cache, 'proofs', `${kind}-${hashOf(`${path}\n${packageFolder}`)}.json`);
   const present = fingerprint();
-  if (readJson(proofPath)?.fingerprint === present) return {path};
+  if (!fresh && readJson(proofPath)?.fingerprint === present) return {path};
   const reason = await attempt();
   if (reason !== undefined) return {reason};
   try {
@@ -46,18 +47,42 @@ export async function provenAddon({path, missing, cache, kind, packageFolder, fi
  *
  * @param {string} path Where it is to be, in a folder of its own.
  * @param {string} lock Path of the lock file.
- * @param {(line: string) => void} log
  * @param {() => Promise<void>} build
+ * @param {{log?: (line: string) => void, again?: boolean}} [options] With `again` one that is there is replaced.
+ * @returns {Promise<boolean>} Whether it was built here and now.
  */
-export async function buildAddonOnce(path, lock, log, build) {
-  if (existsSync(path)) return;
+export async function buildAddonOnce(path, lock, build, {log, again = false} = {}) {
+  if (existsSync(path) && !again) return false;
   const folder = dirname(dirname(path));
   mkdirSync(folder, {recursive: true});
   const buildHere = async () => {
     removePartials(folder);
-    if (!existsSync(path)) await build();
+    if (existsSync(path) && !again) return false;
+    await build();
+    return true;
   };
-  await withLock(lock, buildHere, {what: 'another build of the kernels', log});
+  return withLock(lock, buildHere, {what: 'another build of the kernels', log});
+}
+
+/**
+ * An addon that is built unless it is there, and tried.
+ *
+ * @param {object} addon
+ * @param {string} addon.path
+ * @param {string} addon.lock
+ * @param {(line: string) => void} addon.log
+ * @param {() => Promise<void>} addon.build
+ * @param {(fresh: boolean) => Promise<Native>} addon.find Tries it; with `fresh` also if it was seen to work.
+ * @param {boolean} addon.force If it was there but does not work, it is built again: its file may be damaged.
+ * @returns {Promise<Native>}
+ */
+export async function builtAddon({path, lock, log, build, find, force}) {
+  const isNew = await buildAddonOnce(path, lock, build, {log});
+  const found = await find(force);
+  if ('path' in found || isNew || !force) return found;
+  log(`building the kernels again, since they do not work: ${found.reason}`);
+  await buildAddonOnce(path, lock, build, {log, again: true});
+  return find(true);
 }
 
 /**

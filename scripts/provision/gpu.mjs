@@ -43,7 +43,7 @@ export async function provisionGpu({
   }
   const result = await provisionPackage(packageFolder, cache, log, force);
   if (result.state !== 'ready' && result.state !== 'provisioned') return result;
-  const native = await provisionGpuNative({packageFolder, cache, log});
+  const native = await provisionGpuNative({packageFolder, cache, log, force});
   if ('reason' in native) log(`going on without the CUDA kernels: ${native.reason}`);
   return {...result, native};
 }

@@ -67,11 +67,18 @@ export function checkNodePackage(
   options?: {cache?: string; fresh?: boolean},
 ): Promise<LoadCheck>;
 export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
+/** What `subject` failed with less than an hour ago under the same PATH. */
+export function recentFailure(cache: string, subject: string): {reason: string; help: string} | undefined;
+export function rememberFailure(cache: string, subject: string, reason: string, help: string): void;
 export function restoreNodeUtil(): void;
 export function findNative(options: NativeOptions): Promise<Native>;
 export function provisionGpu(options?: ProvisionOptions): Promise<Provisioned>;
 export function explainNoGpu(packageFolder: string): Promise<{reason: string; help: string}>;
-export function findGpuNative(options: {packageFolder: string; cache?: string}): Promise<Native>;
+export function findGpuNative(options: {
+  packageFolder: string;
+  cache?: string;
+  fresh?: boolean;
+}): Promise<Native>;
 export function findNvcc(): string | undefined;
 export const CUDA_LIBRARIES: readonly string[];
 export const DRIVER_LIBRARY: string;

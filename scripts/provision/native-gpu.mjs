@@ -8,7 +8,7 @@ import {createHash} from 'node:crypto';
 import {existsSync, readFileSync, readdirSync, rmSync, statSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {buildAddonOnce, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {builtAddon, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
 import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
@@ -63,6 +63,7 @@ const CAPABILITIES = ['8.0', '9.0'];
  * @property {string} packageFolder Of the installed tfjs-node-gpu, which computes on a GPU.
  * @property {string} [cache]
  * @property {(line: string) => void} [log]
+ * @property {boolean} [fresh] Try it now, also if it was seen to work.
  */
 
 /**
@@ -91,7 +92,7 @@ function gpuAddonPath(cache, tensorflow, capabilities) {
  * @param {GpuNativeOptions} options
  * @returns {Promise<Native>}
  */
-export async function findGpuNative({packageFolder, cache = cacheFolder()}) {
+export async function findGpuNative({packageFolder, cache = cacheFolder(), fresh = false}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   const {path} = await addonFor(packageFolder, cache);
   return provenAddon({
@@ -102,26 +103,33 @@ export async function findGpuNative({packageFolder, cache = cacheFolder()}) {
     packageFolder,
     fingerprint: () => fingerprintOf(path, packageFolder),
     attempt: () => tryInChild(path, packageFolder),
+    fresh,
   });
 }
 
 /**
  * Builds the addon unless it is there, and tries it.
  *
- * @param {GpuNativeOptions} options
+ * @param {GpuNativeOptions & {force?: boolean}} options With `force` one that does not work is built again.
  * @returns {Promise<Native>} Never rejects for a machine on which it cannot work.
  */
-export async function provisionGpuNative({packageFolder, cache = cacheFolder(), log = () => {}}) {
+export async function provisionGpuNative({
+  packageFolder,
+  cache = cacheFolder(),
+  log = () => {},
+  force = false,
+}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   try {
     const {path, tensorflow, capabilities} = await addonFor(packageFolder, cache);
     if (!existsSync(path) && process.env.TFJS_SPARSIFY_PROVISION === 'off') {
       return {reason: 'TFJS_SPARSIFY_PROVISION=off'};
     }
-    await buildAddonOnce(path, join(cache, 'native-gpu.lock'), log, () =>
-      buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}),
-    );
-    return await findGpuNative({packageFolder, cache});
+    return await builtAddon({
+      ...{path, lock: join(cache, 'native-gpu.lock'), log, force},
+      build: () => buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}),
+      find: (fresh) => findGpuNative({packageFolder, cache, fresh}),
+    });
   } catch (error) {
     const {message, help} = /** @type {Error & {help?: string}} */ (error);
     return {reason: help === undefined ? message : `${message}; ${help}`};

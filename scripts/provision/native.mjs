@@ -9,7 +9,7 @@ import {existsSync, readFileSync, readdirSync, realpathSync, rmSync, statSync} f
 import {cpus} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {buildAddonOnce, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {builtAddon, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
 import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
@@ -65,6 +65,7 @@ const UNITS = [
  * @property {string} tfjsNodeDir Folder of the installed tfjs-node, which must load.
  * @property {string} [cacheDir] The per-user cache.
  * @property {(line: string) => void} [log] Is told each step.
+ * @property {boolean} [fresh] Try it now, also if it was seen to work.
  */
 
 /** Where the addon is, or will be, in the cache. @param {string} [cacheDir] */
@@ -82,7 +83,7 @@ export function nativeAddonPath(cacheDir = cacheFolder()) {
  * @param {NativeOptions} options
  * @returns {Promise<Native>}
  */
-export async function findNative({tfjsNodeDir, cacheDir = cacheFolder()}) {
+export async function findNative({tfjsNodeDir, cacheDir = cacheFolder(), fresh = false}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   const path = nativeAddonPath(cacheDir);
   return provenAddon({
@@ -93,21 +94,30 @@ export async function findNative({tfjsNodeDir, cacheDir = cacheFolder()}) {
     packageFolder: tfjsNodeDir,
     fingerprint: () => fingerprintOf(path, tfjsNodeDir),
     attempt: () => tryInChild(path, tfjsNodeDir),
+    fresh,
   });
 }
 
 /**
  * Builds the addon unless it is there, and tries it.
  *
- * @param {NativeOptions} options
+ * @param {NativeOptions & {force?: boolean}} options With `force` one that does not work is built again.
  * @returns {Promise<Native>} Never rejects for a machine on which it cannot work.
  */
-export async function provisionNative({tfjsNodeDir, cacheDir = cacheFolder(), log = () => {}}) {
+export async function provisionNative({
+  tfjsNodeDir,
+  cacheDir = cacheFolder(),
+  log = () => {},
+  force = false,
+}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   try {
     const path = nativeAddonPath(cacheDir);
-    await buildAddonOnce(path, join(cacheDir, 'native.lock'), log, () => build(path, log));
-    return await findNative({tfjsNodeDir, cacheDir});
+    return await builtAddon({
+      ...{path, lock: join(cacheDir, 'native.lock'), log, force},
+      build: () => build(path, log),
+      find: (fresh) => findNative({tfjsNodeDir, cacheDir, fresh}),
+    });
   } catch (error) {
     const {message, help} = /** @type {Error & {help?: string}} */ (error);
     return {reason: help === undefined ? message : `${message}; ${help}`};
