@@ -22,11 +22,16 @@ export function urlOf(path: string): string {
  * @param env Added to this process's environment; an undefined value removes a variable.
  */
 export function startModule(source: string, env: NodeJS.ProcessEnv = {}): ChildProcess {
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
-  return spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', source], {
+  return spawn(process.execPath, moduleArgs(source), {
     env: {...process.env, ...env},
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+}
+
+/** The arguments with which Node runs module code as {@link startModule} does. */
+export function moduleArgs(source: string): string[] {
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+  return ['--import', tsx, '--input-type=module', '-e', source];
 }
 
 /** Collects what a process prints until it ends. */

@@ -1,10 +1,11 @@
 /** @file What this machine can run, which backend is used and why, and what would be faster. */
-import {cacheFolder, findGpuNative, findNative} from '#provision';
+import {cacheFolder, findGpuNative, findNative, recentFailure} from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage, type BackendCheck} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Choice, type Faster} from './choose.js';
 import {diagnoseGpu, type GpuDiagnosis} from './gpu.js';
 import {BACKENDS, requestedBackend, type BackendName} from './names.js';
+import {inProgram} from './native.js';
 import {describeProcessor, type Processor} from './processor.js';
 
 /** The findings, in the shape that `doctor --json` prints; fields are only ever added. */
@@ -26,7 +27,11 @@ export interface Diagnosis {
   /** TensorFlow's version behind the used backend; null if there is none behind it. */
   readonly tensorflow: string | null;
   /** The native sparse kernels for tfjs-node or tfjs-node-gpu; null if another backend is used. */
-  readonly native: {readonly loads: boolean; /** Empty if they load. */ readonly reason: string} | null;
+  readonly native: {
+    readonly loads: boolean;
+    /** Why they do not load, here or in a program of the last hour; empty if nothing is known against them. */
+    readonly reason: string;
+  } | null;
   readonly faster: Faster | null;
   /** NVIDIA's side; null if there is neither a GPU nor tfjs-node-gpu. */
   readonly gpu: GpuDiagnosis | null;
@@ -88,6 +93,9 @@ async function checkNative(name: BackendName): Promise<Diagnosis['native']> {
   if (name !== 'node' && name !== 'node-gpu') return null;
   const {folder} = findPackage(name)!;
   const native =
-    name === 'node' ? await findNative({tfjsNodeDir: folder}) : await findGpuNative({packageFolder: folder});
-  return 'path' in native ? {loads: true, reason: ''} : {loads: false, reason: native.reason};
+    name === 'node'
+      ? await findNative({tfjsNodeDir: folder, fresh: true})
+      : await findGpuNative({packageFolder: folder, fresh: true});
+  if ('reason' in native) return {loads: false, reason: native.reason};
+  return {loads: true, reason: recentFailure(cacheFolder(), inProgram(native.path))?.reason ?? ''};
 }

@@ -4,11 +4,18 @@
  */
 import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import {findGpuNative, findNative, restoreNodeUtil, type Native} from '#provision';
+import {
+  cacheFolder,
+  findGpuNative,
+  findNative,
+  rememberFailure,
+  restoreNodeUtil,
+  type Native,
+} from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
-import {loadGpuKernels, loadNativeKernels} from './native.js';
+import {inProgram, loadGpuKernels, loadNativeKernels} from './native.js';
 import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
 
 /** A backend that is ready to compute. */
@@ -23,7 +30,7 @@ export interface LoadedBackend {
   readonly why: string;
   /** A faster one that could be had, if there is. */
   readonly faster?: Faster;
-  /** One line for the user, if tfjs-node-gpu is installed but does not compute on a GPU. */
+  /** One line for the user, if tfjs-node-gpu is installed but does not compute on a GPU, or the addon is of no use here. */
   readonly notice?: string;
   /**
    * On `node` and `node-gpu`: the addon with the sparse kernels, or why there is none. Without it the results are the
@@ -67,7 +74,8 @@ export async function loadBackend({name}: LoadBackendOptions = {}): Promise<Load
     try {
       await activate(choice.name);
       const native = await activateNative(choice.name);
-      return Object.defineProperty({...choice, ...native, tf}, 'tf', {enumerable: false});
+      const notice = choice.notice ?? native.notice;
+      return Object.defineProperty({...choice, ...native, notice, tf}, 'tf', {enumerable: false});
     } catch (error) {
       if (error instanceof BackendError) throw error;
       failures.set(choice.name, error instanceof Error ? error.message : String(error));
@@ -76,16 +84,31 @@ export async function loadBackend({name}: LoadBackendOptions = {}): Promise<Load
 }
 
 /** Loads the addon with the sparse kernels if it is there and known to work. */
-async function activateNative(name: BackendName): Promise<Pick<LoadedBackend, 'native' | 'faster'>> {
+async function activateNative(
+  name: BackendName,
+): Promise<Pick<LoadedBackend, 'native' | 'faster' | 'notice'>> {
   if (name === 'node-gpu') {
     const native = await findGpuNative({packageFolder: findPackage('node-gpu')!.folder});
-    if ('path' in native) loadGpuKernels(native.path);
-    return 'path' in native ? {native} : {native, faster: CUDA_KERNELS};
+    return 'path' in native ? loadAddon(native.path, loadGpuKernels) : {native, faster: CUDA_KERNELS};
   }
   if (name !== 'node') return {};
   const native = await findNative({tfjsNodeDir: findPackage('node')!.folder});
-  if ('path' in native) loadNativeKernels(native.path);
-  return 'path' in native ? {native} : {native, faster: NATIVE_KERNELS};
+  return 'path' in native ? loadAddon(native.path, loadNativeKernels) : {native, faster: NATIVE_KERNELS};
+}
+
+/**
+ * What loads in a process of its own may not load here: another copy has registered the ops, the file is another than
+ * that which was tried. Results are the same without, so that is no failure; `doctor` reads what is left here.
+ */
+function loadAddon(path: string, load: (path: string) => unknown): Pick<LoadedBackend, 'native' | 'notice'> {
+  try {
+    load(path);
+    return {native: {path}};
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    rememberFailure(cacheFolder(), inProgram(path), reason, '');
+    return {native: {reason}, notice: `going on without the native sparse kernels: ${reason}`};
+  }
 }
 
 /** Imports a backend's package, unless it has registered itself already, and switches to it. */

@@ -47,6 +47,11 @@ function load<T>(addonPath: string, register: (native: T) => void): T {
   }
 }
 
+/** Under what it is remembered that a program could not load an addon which loads in a process of its own. */
+export function inProgram(addonPath: string): string {
+  return `${addonPath} in a program`;
+}
+
 /** The addon, if {@link loadNativeKernels} has loaded it. */
 export function nativeKernels(): NativeKernels | undefined {
   return loaded;

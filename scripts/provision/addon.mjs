@@ -5,6 +5,7 @@
 import {createHash} from 'node:crypto';
 import {existsSync, mkdirSync} from 'node:fs';
 import {createRequire} from 'node:module';
+import {availableParallelism} from 'node:os';
 import {dirname, join} from 'node:path';
 import {removePartials, readJson, writeJson} from './cache.mjs';
 import {errorLine, runCommand} from './command.mjs';
@@ -23,13 +24,14 @@ import {withLock} from './lock.mjs';
  * @param {string} addon.packageFolder Of the node package that it is loaded beside.
  * @param {() => string} addon.fingerprint Changes whenever the outcome of `attempt` may.
  * @param {() => Promise<string | undefined>} addon.attempt Why it cannot be used; undefined if it can.
+ * @param {boolean} [addon.fresh] Attempt it also if it has been proven.
  * @returns {Promise<Native>}
  */
-export async function provenAddon({path, missing, cache, kind, packageFolder, fingerprint, attempt}) {
+export async function provenAddon({path, missing, cache, kind, packageFolder, fingerprint, attempt, fresh}) {
   if (!existsSync(path)) return {reason: missing};
   const proofPath = join(cache, 'proofs', `${kind}-${hashOf(`${path}\n${packageFolder}`)}.json`);
   const present = fingerprint();
-  if (readJson(proofPath)?.fingerprint === present) return {path};
+  if (!fresh && readJson(proofPath)?.fingerprint === present) return {path};
   const reason = await attempt();
   if (reason !== undefined) return {reason};
   try {
@@ -46,15 +48,67 @@ export async function provenAddon({path, missing, cache, kind, packageFolder, fi
  * @param {string} path Where it is to be, in a folder of its own.
  * @param {string} lock Path of the lock file.
  * @param {() => Promise<void>} build
+ * @param {{log?: (line: string) => void, again?: boolean}} [options] With `again` one that is there is replaced.
+ * @returns {Promise<boolean>} Whether it was built here and now.
  */
-export async function buildAddonOnce(path, lock, build) {
-  if (existsSync(path)) return;
+export async function buildAddonOnce(path, lock, build, {log, again = false} = {}) {
+  if (existsSync(path) && !again) return false;
   const folder = dirname(dirname(path));
   mkdirSync(folder, {recursive: true});
-  await withLock(lock, async () => {
+  const buildHere = async () => {
     removePartials(folder);
-    if (!existsSync(path)) await build();
-  });
+    if (existsSync(path) && !again) return false;
+    await build();
+    return true;
+  };
+  return withLock(lock, buildHere, {what: 'another build of the kernels', log});
+}
+
+/**
+ * An addon that is built unless it is there, and tried.
+ *
+ * @param {object} addon
+ * @param {string} addon.path
+ * @param {string} addon.lock
+ * @param {(line: string) => void} addon.log
+ * @param {() => Promise<void>} addon.build
+ * @param {(fresh: boolean) => Promise<Native>} addon.find Tries it; with `fresh` also if it was seen to work.
+ * @param {boolean} addon.force If it was there but does not work, it is built again: its file may be damaged.
+ * @returns {Promise<Native>}
+ */
+export async function builtAddon({path, lock, log, build, find, force}) {
+  const isNew = await buildAddonOnce(path, lock, build, {log});
+  const found = await find(force);
+  if ('path' in found || isNew || !force) return found;
+  log(`building the kernels again, since they do not work: ${found.reason}`);
+  await buildAddonOnce(path, lock, build, {log, again: true});
+  return find(true);
+}
+
+/**
+ * Runs a compiler for each unit, as many at a time as there are cores. When one fails the others are ended, and have
+ * ended when this rejects: nobody writes any more.
+ *
+ * @param {readonly string[]} units In the order in which they are begun.
+ * @param {(unit: string, signal: AbortSignal) => Promise<void>} compile `signal` ends the compiler.
+ * @param {number} [most] At a time.
+ * @throws What the first failing one throws.
+ */
+export async function compileAll(units, compile, most = Infinity) {
+  const stop = new AbortController();
+  const left = [...units];
+  const lane = async () => {
+    for (let unit = left.shift(); unit !== undefined; unit = left.shift()) {
+      try {
+        await compile(unit, stop.signal);
+      } catch (error) {
+        left.length = 0;
+        stop.abort(error); // a second one changes nothing
+      }
+    }
+  };
+  await Promise.all(Array.from({length: Math.min(most, availableParallelism())}, lane));
+  stop.signal.throwIfAborted();
 }
 
 /**

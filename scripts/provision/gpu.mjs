@@ -43,7 +43,7 @@ export async function provisionGpu({
   }
   const result = await provisionPackage(packageFolder, cache, log, force);
   if (result.state !== 'ready' && result.state !== 'provisioned') return result;
-  const native = await provisionGpuNative({packageFolder, cache, log});
+  const native = await provisionGpuNative({packageFolder, cache, log, force});
   if ('reason' in native) log(`going on without the CUDA kernels: ${native.reason}`);
   return {...result, native};
 }
@@ -69,7 +69,8 @@ async function provisionPackage(packageFolder, cache, log, force) {
   if (!force && failure !== undefined) return unavailable(failure.reason, failure.help);
   try {
     return await withLock(join(cache, 'provision.lock'), () => install(packageFolder, cache, log), {
-      onWait: ({pid}) => log(`waiting for another set-up (process ${pid})`),
+      what: 'another set-up',
+      log,
     });
   } catch (error) {
     const {message, help = 'check that the cache folder can be written (XDG_CACHE_HOME moves it)'} =

@@ -67,11 +67,18 @@ export function checkNodePackage(
   options?: {cache?: string; fresh?: boolean},
 ): Promise<LoadCheck>;
 export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
+/** What `subject` failed with less than an hour ago under the same PATH. */
+export function recentFailure(cache: string, subject: string): {reason: string; help: string} | undefined;
+export function rememberFailure(cache: string, subject: string, reason: string, help: string): void;
 export function restoreNodeUtil(): void;
 export function findNative(options: NativeOptions): Promise<Native>;
 export function provisionGpu(options?: ProvisionOptions): Promise<Provisioned>;
 export function explainNoGpu(packageFolder: string): Promise<{reason: string; help: string}>;
-export function findGpuNative(options: {packageFolder: string; cache?: string}): Promise<Native>;
+export function findGpuNative(options: {
+  packageFolder: string;
+  cache?: string;
+  fresh?: boolean;
+}): Promise<Native>;
 export function findNvcc(): string | undefined;
 export const CUDA_LIBRARIES: readonly string[];
 export const DRIVER_LIBRARY: string;
@@ -97,4 +104,14 @@ export const SMOLLM2: {readonly bytes: number; readonly sha256: string};
 export function findSmollm2(cache?: string): string | undefined;
 /** Puts it there unless it is there. @throws An error with `code` and `help`. */
 export function fetchSmollm2(options?: Smollm2Options): Promise<string>;
-export function withLock<T>(path: string, body: () => Promise<T>): Promise<T>;
+export interface LockOptions {
+  /** What holds the lock, for `log`. */
+  readonly what?: string;
+  /** Is told that this process waits, and for whom: at once, then every 15 s. */
+  readonly log?: (line: string) => void;
+  /** Ends the wait, not the body. */
+  readonly signal?: AbortSignal;
+}
+
+/** Runs `body` while no other process runs one under the same lock. */
+export function withLock<T>(path: string, body: () => Promise<T>, options?: LockOptions): Promise<T>;

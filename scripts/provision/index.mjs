@@ -18,6 +18,7 @@ import {hasOfficialInstaller, runOfficialInstaller} from './official-installer.m
 import {requirePython} from './wheel.mjs';
 
 export {cacheFolder} from './cache.mjs';
+export {recentFailure, rememberFailure} from './failures.mjs';
 export {provisionGpu} from './gpu.mjs';
 export {explainNoGpu} from './gpu-work.mjs';
 export {checkLoad, checkNodePackage, packageFolderOf} from './load-check.mjs';
@@ -91,7 +92,8 @@ async function provisionPackage(packageFolder, cache, log, force) {
   if (!force && failure !== undefined) return unavailable(failure.reason, failure.help);
   try {
     return await withLock(join(cache, 'provision.lock'), () => install(packageFolder, cache, log), {
-      onWait: ({pid}) => log(`waiting for another set-up (process ${pid})`),
+      what: 'another set-up',
+      log,
     });
   } catch (error) {
     const {reason, help} = explain(error);
@@ -115,7 +117,7 @@ async function provisionKernels(packageFolder, cache, log, force) {
   const addon = nativeAddonPath(cache);
   const failure = recentFailure(cache, addon);
   if (!force && failure !== undefined) return {reason: failure.reason};
-  const native = await provisionNative(options);
+  const native = await provisionNative({...options, force});
   if ('reason' in native && process.env.SPARSIFY_NATIVE !== 'off') {
     rememberFailure(cache, addon, native.reason, '');
     log(`going on without the native sparse kernels: ${native.reason}`);

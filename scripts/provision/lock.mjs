@@ -1,17 +1,21 @@
 /**
- * @file A lock between processes, as a file that names its holder. A holder that was killed does not block the
- * others: on the same machine its process id tells (with the start time, since ids are used again); on another
- * machine that shares the folder, a heartbeat that stopped.
+ * @file A lock between processes, as a file that its holder keeps open and touches every half second. Where a process
+ * can be seen (the same machine, the same process ids), that it has ended frees its lock at once, and that it lives keeps
+ * it. Where it cannot (another machine or container that shares the folder, a file that names nobody), a lock that a
+ * waiting process has seen untouched for a minute is free, whatever the clocks of the two say.
  */
 import {
-  linkSync,
+  closeSync,
+  fstatSync,
+  futimesSync,
+  lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
-  rmdirSync,
-  statSync,
+  readlinkSync,
+  renameSync,
   unlinkSync,
-  utimesSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs';
 import {randomBytes} from 'node:crypto';
 import {hostname} from 'node:os';
@@ -19,13 +23,34 @@ import {dirname} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
 const POLL_MS = 200;
-const HEARTBEAT_MS = 5_000;
-/** A holder on another machine counts as gone after this long without a heartbeat. */
+const HEARTBEAT_MS = 500;
+/** A holder that cannot be seen counts as gone after this long without a heartbeat. */
 const SILENCE_MS = 60_000;
-/** Removing a stale lock takes microseconds; whoever holds that right for longer was killed in the middle. */
-const TAKEOVER_MS = 10_000;
+/**
+ * Several processes may replace the same dead lock, each the one before. Between looking and replacing lie microseconds;
+ * so whose file is still there after this long has the lock.
+ */
+const SETTLE_MS = 1_000;
+/** While it waits, a process says so this often in each silence: every 15 s. */
+const LINES_A_SILENCE = 4;
+const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
 
-/** @typedef {{host: string, pid: number, started: string, token: string}} Holder */
+/**
+ * @typedef {object} Holder What a lock file says.
+ * @property {string} host For the reader of the file and of messages.
+ * @property {number} pid
+ * @property {string} space Where `pid` means this process; empty if that is not known.
+ * @property {string} started When it started, since process ids are used again.
+ */
+
+/**
+ * @typedef {object} LockOptions
+ * @property {string} [what] What holds the lock, for `log`.
+ * @property {(line: string) => void} [log] Is told that this process waits, and for whom: at once, then every 15 s.
+ * @property {AbortSignal} [signal] Ends the wait, not the body.
+ * @property {number} [silenceMs] After this long without a heartbeat a holder that cannot be seen counts as gone; more than
+ *     some heartbeats.
+ */
 
 /**
  * Runs `body` while no other process runs one under the same lock.
@@ -33,108 +58,265 @@ const TAKEOVER_MS = 10_000;
  * @template T
  * @param {string} path The lock file; its folder is made if missing.
  * @param {() => Promise<T>} body
- * @param {{onWait?: (holder: Holder) => void}} [options] `onWait` is called once if the lock is taken.
+ * @param {LockOptions} [options]
  * @returns {Promise<T>} What `body` returns.
+ * @throws The signal's reason, if it aborts the wait.
  */
-export async function withLock(path, body, {onWait} = {}) {
+export async function withLock(
+  path,
+  body,
+  {what = 'another process', log = () => {}, signal, silenceMs = SILENCE_MS} = {},
+) {
   mkdirSync(dirname(path), {recursive: true});
-  /** @type {Holder} */
-  const self = {
-    host: hostname(),
-    pid: process.pid,
-    started: startTime(process.pid),
-    token: randomBytes(8).toString('hex'),
-  };
-  let waiting = false;
-  while (!acquire(path, self)) {
-    const holder = readHolder(path);
-    if (holder !== undefined && isGone(path, holder)) {
-      removeStale(path, holder);
-      continue;
-    }
-    if (holder !== undefined && !waiting) {
-      waiting = true;
-      onWait?.(holder);
-    }
-    await sleep(POLL_MS);
-  }
-  const heartbeat = setInterval(() => touch(path), HEARTBEAT_MS);
-  heartbeat.unref();
+  const release = await acquire(path, {what, log, signal, silenceMs});
   try {
     return await body();
   } finally {
-    clearInterval(heartbeat);
-    if (readHolder(path)?.token === self.token) unlinkSync(path);
+    release();
   }
 }
 
 /**
- * The lock appears with its content or not at all: a hard link to a file that is already written.
+ * @param {string} path
+ * @param {Required<Pick<LockOptions, 'what' | 'log' | 'silenceMs'>> & Pick<LockOptions, 'signal'>} options
+ * @returns {Promise<() => void>} What gives it back.
+ */
+async function acquire(path, {what, log, signal, silenceMs}) {
+  const waitingSince = performance.now();
+  let nextLine = waitingSince;
+  let state = '';
+  /** How often the lock was seen in that state. Not a time: this process and its machine may have slept. */
+  let looks = 0;
+  for (;;) {
+    signal?.throwIfAborted();
+    const created = create(path);
+    if (created !== undefined) return hold(path, created);
+    const seen = look(path);
+    const now = performance.now();
+    if (seen !== undefined) {
+      looks = seen.state === state ? looks + 1 : 0;
+      ({state} = seen);
+      const life = lifeOf(seen.holder);
+      if (life === 'ended' || (life === 'unknown' && looks * POLL_MS >= silenceMs)) {
+        const release = await replace(path, signal);
+        if (release !== undefined) return release;
+      } else if (now >= nextLine) {
+        nextLine = now + silenceMs / LINES_A_SILENCE;
+        log(waitingLine(path, what, seen.holder, life, now - waitingSince, silenceMs));
+      }
+    }
+    await wait(POLL_MS, signal);
+  }
+}
+
+/**
+ * Makes the lock file, if there is none.
  *
  * @param {string} path
- * @param {Holder} self
+ * @returns {number | undefined} Its descriptor.
  */
-function acquire(path, self) {
-  const ticket = `${path}.${self.pid}-${self.token}`;
-  writeFileSync(ticket, JSON.stringify(self));
+function create(path) {
+  let descriptor;
   try {
-    linkSync(ticket, path);
-    return true;
+    descriptor = openSync(path, 'wx');
   } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EEXIST') throw error;
-    return false;
-  } finally {
-    unlinkSync(ticket);
+    if (isError(error, 'EEXIST')) return undefined;
+    throw error;
+  }
+  try {
+    writeSync(descriptor, JSON.stringify(thisProcess()));
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    unlinkSync(path);
+    throw error;
   }
 }
 
 /**
- * Two processes may see the same dead holder. Only one may remove its lock, and only after looking once more:
- * the other could otherwise remove the lock that the first has taken since.
+ * Puts a lock of our own in the place of a dead one, in one step.
  *
  * @param {string} path
- * @param {Holder} holder
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<(() => void) | undefined>} What gives it back; undefined if another process was later, and has it.
  */
-function removeStale(path, holder) {
-  const right = `${path}.takeover`;
+async function replace(path, signal) {
+  const beside = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  const descriptor = /** @type {number} */ (create(beside));
   try {
-    mkdirSync(right);
-  } catch {
-    const age = ageOf(right);
-    if (age !== undefined && age > TAKEOVER_MS) removeQuietly(() => rmdirSync(right));
-    return;
+    renameSync(beside, path);
+  } catch (error) {
+    closeSync(descriptor);
+    unlinkSync(beside);
+    throw error;
   }
+  const release = hold(path, descriptor);
   try {
-    if (readHolder(path)?.token === holder.token) removeQuietly(() => unlinkSync(path));
-  } finally {
-    removeQuietly(() => rmdirSync(right));
+    await wait(SETTLE_MS, signal);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  if (isOurs(path, descriptor)) return release;
+  release();
+  return undefined;
+}
+
+/** What gives each lock of this process back. @type {Set<() => void>} */
+const held = new Set();
+
+/**
+ * Keeps a lock alive until it is given back, or this process ends in a way that it can notice.
+ *
+ * @param {string} path
+ * @param {number} descriptor
+ * @returns {() => void} What gives it back.
+ */
+function hold(path, descriptor) {
+  const heartbeat = setInterval(() => {
+    const now = new Date();
+    try {
+      futimesSync(descriptor, now, now);
+    } catch {
+      // Then others may take the lock for dead, which is less than to end the work under it.
+    }
+  }, HEARTBEAT_MS);
+  heartbeat.unref();
+  const release = () => {
+    if (!held.delete(release)) return;
+    if (held.size === 0) {
+      process.off('exit', releaseAll);
+      for (const name of SIGNALS) process.off(name, endBy);
+    }
+    clearInterval(heartbeat);
+    try {
+      if (isOurs(path, descriptor)) unlinkSync(path);
+    } finally {
+      closeSync(descriptor);
+    }
+  };
+  if (held.size === 0) {
+    process.on('exit', releaseAll);
+    // First, while those are still there that listen once.
+    for (const name of SIGNALS) process.prependListener(name, endBy);
+  }
+  held.add(release);
+  return release;
+}
+
+function releaseAll() {
+  for (const release of held) release();
+}
+
+/**
+ * Where somebody else listens too, they decide what a signal means, and the body ends by itself or with the process.
+ *
+ * @param {NodeJS.Signals} name
+ */
+function endBy(name) {
+  if (process.listenerCount(name) > 1) return;
+  releaseAll();
+  process.kill(process.pid, name);
+}
+
+/**
+ * Whether the lock file is the one that we have open: another process that took us for dead has replaced it.
+ *
+ * @param {string} path
+ * @param {number} descriptor
+ */
+function isOurs(path, descriptor) {
+  try {
+    const ours = fstatSync(descriptor, {bigint: true});
+    const there = lstatSync(path, {bigint: true});
+    return ours.ino === there.ino && ours.dev === there.dev;
+  } catch (error) {
+    if (isError(error, 'ENOENT')) return false;
+    throw error;
   }
 }
 
 /**
  * @param {string} path
- * @param {Holder} holder
+ * @returns {{state: string, holder: Holder | undefined} | undefined} `state` changes with every heartbeat; undefined if
+ *     there is no lock by now.
  */
-function isGone(path, holder) {
-  if (holder.host !== hostname()) return (ageOf(path) ?? 0) > SILENCE_MS;
+function look(path) {
+  let file;
+  try {
+    file = lstatSync(path, {bigint: true});
+  } catch (error) {
+    if (isError(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  let text = '';
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    // It names nobody.
+  }
+  return {state: `${file.ino} ${file.mtimeNs} ${text}`, holder: holderIn(text)};
+}
+
+/**
+ * @param {string} text
+ * @returns {Holder | undefined} Undefined if it is empty, torn or something else.
+ */
+function holderIn(text) {
+  try {
+    const {host, pid, space, started} = JSON.parse(text);
+    return Number.isInteger(pid) && pid > 0 && [host, started].every((part) => typeof part === 'string')
+      ? {host, pid, space: typeof space === 'string' ? space : '', started}
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param {Holder | undefined} holder
+ * @returns {'lives' | 'ended' | 'unknown'}
+ */
+function lifeOf(holder) {
+  if (holder === undefined || holder.space === '' || holder.space !== processSpace()) return 'unknown';
+  const started = startOf(holder.pid);
+  if (started !== undefined) return started === holder.started ? 'lives' : 'ended';
   try {
     process.kill(holder.pid, 0);
+    return 'unknown';
   } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code === 'ESRCH') return true;
+    return isError(error, 'ESRCH') ? 'ended' : 'unknown';
   }
-  return startTime(holder.pid) !== holder.started;
 }
 
 /**
- * When a process started, in the kernel's units; empty where the system does not tell.
+ * When a process started, in the kernel's units.
  *
  * @param {number} pid
+ * @returns {string | undefined} Empty if it has ended and its parent has not noticed; undefined if there is none, or the
+ *     system does not tell.
  */
-function startTime(pid) {
+function startOf(pid) {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // proc(5): the command name may hold spaces and brackets; starttime is field 22, the 20th after it.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    // proc(5): the command name may hold spaces and brackets; the state is field 3, behind it, and starttime field 22.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? '' : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** @returns {Holder} */
+function thisProcess() {
+  const {pid} = process;
+  return {host: hostname(), pid, space: processSpace(), started: startOf(pid) ?? ''};
+}
+
+/** Containers may share a host name and count processes from 1 each; what tells them apart is Linux's name of the count. */
+function processSpace() {
+  try {
+    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`;
   } catch {
     return '';
   }
@@ -142,36 +324,37 @@ function startTime(pid) {
 
 /**
  * @param {string} path
- * @returns {Holder | undefined}
+ * @param {string} what
+ * @param {Holder | undefined} holder
+ * @param {'lives' | 'ended' | 'unknown'} life
+ * @param {number} waitedMs
+ * @param {number} silenceMs
  */
-function readHolder(path) {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'));
-  } catch {
-    return undefined;
-  }
+function waitingLine(path, what, holder, life, waitedMs, silenceMs) {
+  const place = life === 'lives' ? '' : ` on ${holder?.host}`;
+  const who = holder === undefined ? `${path} names nobody` : `process ${holder.pid}${place}`;
+  if (waitedMs < silenceMs / LINES_A_SILENCE) return `waiting for ${what} (${who})`;
+  const end =
+    life === 'lives'
+      ? 'if it hangs, end that process'
+      : `without a sign of life it is passed over after ${Math.ceil(silenceMs / 1000)} s`;
+  return `still waiting for ${what} (${who}) after ${Math.round(waitedMs / 1000)} s; ${end}`;
 }
 
-/** @param {string} path */
-function ageOf(path) {
-  try {
-    return Date.now() - statSync(path).mtimeMs;
-  } catch {
-    return undefined;
-  }
+/**
+ * @param {number} ms
+ * @param {AbortSignal} [signal]
+ * @throws The signal's reason.
+ */
+async function wait(ms, signal) {
+  await sleep(ms, undefined, {signal}).catch(() => {});
+  signal?.throwIfAborted();
 }
 
-/** @param {string} path */
-function touch(path) {
-  const now = new Date();
-  removeQuietly(() => utimesSync(path, now, now));
-}
-
-/** @param {() => void} action What another process may have done already. */
-function removeQuietly(action) {
-  try {
-    action();
-  } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'ENOENT') throw error;
-  }
+/**
+ * @param {unknown} error
+ * @param {string} code
+ */
+function isError(error, code) {
+  return /** @type {NodeJS.ErrnoException} */ (error).code === code;
 }

@@ -6,10 +6,9 @@
  */
 import {createHash} from 'node:crypto';
 import {existsSync, readFileSync, readdirSync, rmSync, statSync} from 'node:fs';
-import {availableParallelism} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {buildAddonOnce, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {builtAddon, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
 import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
@@ -64,6 +63,7 @@ const CAPABILITIES = ['8.0', '9.0'];
  * @property {string} packageFolder Of the installed tfjs-node-gpu, which computes on a GPU.
  * @property {string} [cache]
  * @property {(line: string) => void} [log]
+ * @property {boolean} [fresh] Try it now, also if it was seen to work.
  */
 
 /**
@@ -92,7 +92,7 @@ function gpuAddonPath(cache, tensorflow, capabilities) {
  * @param {GpuNativeOptions} options
  * @returns {Promise<Native>}
  */
-export async function findGpuNative({packageFolder, cache = cacheFolder()}) {
+export async function findGpuNative({packageFolder, cache = cacheFolder(), fresh = false}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   const {path} = await addonFor(packageFolder, cache);
   return provenAddon({
@@ -103,26 +103,33 @@ export async function findGpuNative({packageFolder, cache = cacheFolder()}) {
     packageFolder,
     fingerprint: () => fingerprintOf(path, packageFolder),
     attempt: () => tryInChild(path, packageFolder),
+    fresh,
   });
 }
 
 /**
  * Builds the addon unless it is there, and tries it.
  *
- * @param {GpuNativeOptions} options
+ * @param {GpuNativeOptions & {force?: boolean}} options With `force` one that does not work is built again.
  * @returns {Promise<Native>} Never rejects for a machine on which it cannot work.
  */
-export async function provisionGpuNative({packageFolder, cache = cacheFolder(), log = () => {}}) {
+export async function provisionGpuNative({
+  packageFolder,
+  cache = cacheFolder(),
+  log = () => {},
+  force = false,
+}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   try {
     const {path, tensorflow, capabilities} = await addonFor(packageFolder, cache);
     if (!existsSync(path) && process.env.TFJS_SPARSIFY_PROVISION === 'off') {
       return {reason: 'TFJS_SPARSIFY_PROVISION=off'};
     }
-    await buildAddonOnce(path, join(cache, 'native-gpu.lock'), () =>
-      buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}),
-    );
-    return await findGpuNative({packageFolder, cache});
+    return await builtAddon({
+      ...{path, lock: join(cache, 'native-gpu.lock'), log, force},
+      build: () => buildGpuNative(path, {packageFolder, tensorflow, capabilities, log}),
+      find: (fresh) => findGpuNative({packageFolder, cache, fresh}),
+    });
   } catch (error) {
     const {message, help} = /** @type {Error & {help?: string}} */ (error);
     return {reason: help === undefined ? message : `${message}; ${help}`};
@@ -165,8 +172,14 @@ async function buildGpuNative(path, {packageFolder, tensorflow, capabilities, lo
   const [include, libraries] = [join(deps, 'include'), join(deps, 'lib')];
   await publishFolder(dirname(path), async (partial) => {
     const object = (/** @type {string} */ unit) => join(partial, `${unit.replaceAll('/', '-')}.o`);
-    const compile = (/** @type {string} */ unit, /** @type {readonly string[]} */ flags) =>
-      run(nvcc, [...FLAGS, '-I', nodeApiHeaders(), ...flags, '-c', join(SOURCES, unit), '-o', object(unit)]);
+    const compile = (
+      /** @type {string} */ unit,
+      /** @type {readonly string[]} */ flags,
+      /** @type {AbortSignal | undefined} */ signal = undefined,
+    ) => {
+      const files = ['-c', join(SOURCES, unit), '-o', object(unit)];
+      return run(nvcc, [...FLAGS, '-I', nodeApiHeaders(), ...flags, ...files], signal);
+    };
     /** Against TensorFlow's headers; without them, or if they are not as known, every call waits for the device. */
     const compileStream = async () => {
       const known = existsSync(join(include, 'tensorflow', 'core', 'framework', 'op_kernel.h'));
@@ -182,16 +195,15 @@ async function buildGpuNative(path, {packageFolder, tensorflow, capabilities, lo
       return false;
     };
     const hasStream = await compileStream();
-    // As many at a time as there are cores; the longest, CUDA's, come first.
-    const waiting = UNITS.filter((unit) => unit !== STREAM).sort(
+    // The longest, CUDA's, come first.
+    const units = UNITS.filter((unit) => unit !== STREAM).sort(
       (a, b) => Number(b.endsWith('.cu')) - Number(a.endsWith('.cu')),
     );
-    const lane = async () => {
-      for (let unit = waiting.shift(); unit !== undefined; unit = waiting.shift()) {
-        await compile(unit, unit.endsWith('.cu') ? architectures(capabilities) : []);
-      }
-    };
-    await Promise.all(Array.from({length: Math.min(MAX_COMPILERS, availableParallelism())}, lane));
+    await compileAll(
+      units,
+      (unit, signal) => compile(unit, unit.endsWith('.cu') ? architectures(capabilities) : [], signal),
+      MAX_COMPILERS,
+    );
     const tensorflowLibraries = [
       '-L',
       libraries,
@@ -238,9 +250,10 @@ async function addonFor(packageFolder, cache) {
 /**
  * @param {string} nvcc
  * @param {readonly string[]} args
+ * @param {AbortSignal} [signal]
  */
-async function run(nvcc, args) {
-  const result = await runCommand(nvcc, args, {timeoutMs: COMPILE_TIMEOUT_MS});
+async function run(nvcc, args, signal) {
+  const result = await runCommand(nvcc, args, {timeoutMs: COMPILE_TIMEOUT_MS, signal});
   if (result.code === 0) return;
   const error =
     result.stderr.split('\n').find((line) => /\b(error|fatal)\b/i.test(line)) ?? lastLines(result, 1);

@@ -10,8 +10,11 @@ export interface NativeOptions {
   readonly cacheDir?: string;
   /** Is told each step. */
   readonly log?: (line: string) => void;
+  /** Try it now, also if it was seen to work. */
+  readonly fresh?: boolean;
 }
 
 export function nativeAddonPath(cacheDir?: string): string;
 export function findNative(options: NativeOptions): Promise<Native>;
-export function provisionNative(options: NativeOptions): Promise<Native>;
+/** With `force` one that does not work is built again. */
+export function provisionNative(options: NativeOptions & {readonly force?: boolean}): Promise<Native>;

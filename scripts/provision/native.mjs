@@ -6,10 +6,10 @@
  */
 import {createHash} from 'node:crypto';
 import {existsSync, readFileSync, readdirSync, realpathSync, rmSync, statSync} from 'node:fs';
-import {availableParallelism, cpus} from 'node:os';
+import {cpus} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {buildAddonOnce, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
+import {builtAddon, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
 import {findProgram, lastLines, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
@@ -65,6 +65,7 @@ const UNITS = [
  * @property {string} tfjsNodeDir Folder of the installed tfjs-node, which must load.
  * @property {string} [cacheDir] The per-user cache.
  * @property {(line: string) => void} [log] Is told each step.
+ * @property {boolean} [fresh] Try it now, also if it was seen to work.
  */
 
 /** Where the addon is, or will be, in the cache. @param {string} [cacheDir] */
@@ -82,7 +83,7 @@ export function nativeAddonPath(cacheDir = cacheFolder()) {
  * @param {NativeOptions} options
  * @returns {Promise<Native>}
  */
-export async function findNative({tfjsNodeDir, cacheDir = cacheFolder()}) {
+export async function findNative({tfjsNodeDir, cacheDir = cacheFolder(), fresh = false}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   const path = nativeAddonPath(cacheDir);
   return provenAddon({
@@ -93,21 +94,30 @@ export async function findNative({tfjsNodeDir, cacheDir = cacheFolder()}) {
     packageFolder: tfjsNodeDir,
     fingerprint: () => fingerprintOf(path, tfjsNodeDir),
     attempt: () => tryInChild(path, tfjsNodeDir),
+    fresh,
   });
 }
 
 /**
  * Builds the addon unless it is there, and tries it.
  *
- * @param {NativeOptions} options
+ * @param {NativeOptions & {force?: boolean}} options With `force` one that does not work is built again.
  * @returns {Promise<Native>} Never rejects for a machine on which it cannot work.
  */
-export async function provisionNative({tfjsNodeDir, cacheDir = cacheFolder(), log = () => {}}) {
+export async function provisionNative({
+  tfjsNodeDir,
+  cacheDir = cacheFolder(),
+  log = () => {},
+  force = false,
+}) {
   if (process.env.SPARSIFY_NATIVE === 'off') return {reason: 'SPARSIFY_NATIVE=off'};
   try {
     const path = nativeAddonPath(cacheDir);
-    await buildAddonOnce(path, join(cacheDir, 'native.lock'), () => build(path, log));
-    return await findNative({tfjsNodeDir, cacheDir});
+    return await builtAddon({
+      ...{path, lock: join(cacheDir, 'native.lock'), log, force},
+      build: () => build(path, log),
+      find: (fresh) => findNative({tfjsNodeDir, cacheDir, fresh}),
+    });
   } catch (error) {
     const {message, help} = /** @type {Error & {help?: string}} */ (error);
     return {reason: help === undefined ? message : `${message}; ${help}`};
@@ -123,17 +133,17 @@ async function build(path, log) {
   const compiler = requireCompiler();
   log('building the native kernels (about 1 min)');
   await publishFolder(dirname(path), async (partial) => {
-    const compile = (/** @type {string} */ unit) =>
-      run(compiler, [
-        ...COMPILE_FLAGS,
-        ...['-I', SOURCES, '-I', join(SOURCES, HIGHWAY), '-I', nodeApiHeaders()],
-        ...['-c', join(SOURCES, unit), '-o', join(partial, objectName(unit))],
-      ]);
-    const left = [...UNITS];
-    const compileNext = async () => {
-      for (let unit = left.shift(); unit !== undefined; unit = left.shift()) await compile(unit);
-    };
-    await Promise.all(Array.from({length: availableParallelism()}, compileNext));
+    await compileAll(UNITS, (unit, signal) =>
+      run(
+        compiler,
+        [
+          ...COMPILE_FLAGS,
+          ...['-I', SOURCES, '-I', join(SOURCES, HIGHWAY), '-I', nodeApiHeaders()],
+          ...['-c', join(SOURCES, unit), '-o', join(partial, objectName(unit))],
+        ],
+        signal,
+      ),
+    );
     const objects = UNITS.map((unit) => join(partial, objectName(unit)));
     await run(compiler, ['-o', join(partial, ADDON), ...objects, ...LINK_FLAGS]);
     for (const object of objects) rmSync(object);
@@ -148,9 +158,10 @@ function objectName(unit) {
 /**
  * @param {readonly string[]} compiler Program and first arguments.
  * @param {readonly string[]} args
+ * @param {AbortSignal} [signal]
  */
-async function run([program, ...first], args) {
-  const result = await runCommand(program, [...first, ...args], {timeoutMs: COMPILE_TIMEOUT_MS});
+async function run([program, ...first], args, signal) {
+  const result = await runCommand(program, [...first, ...args], {timeoutMs: COMPILE_TIMEOUT_MS, signal});
   if (result.code === 0) return;
   const error = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? lastLines(result, 1);
   throw new ProvisionError(

@@ -85,7 +85,7 @@ export async function fetchSmollm2({cache = cacheFolder(), log = () => {}, signa
       });
       return path;
     },
-    {onWait: ({pid}) => log(`waiting for another download (process ${pid})`)},
+    {what: 'another download', log, signal},
   );
 }
 

@@ -11,9 +11,7 @@ export async function ensurePackages() {
   if (difference() === undefined) return;
   const id = createHash('sha256').update(ROOT).digest('hex').slice(0, 24);
   const lock = join(cacheFolder(), 'locks', `packages-${id}.lock`);
-  await withLock(lock, install, {
-    onWait: ({pid}) => say(`waiting for another installation (process ${pid})`),
-  });
+  await withLock(lock, install, {what: 'another installation', log: say});
 }
 
 async function install() {

@@ -52,22 +52,15 @@ async function installNode(version) {
   const folder = join(cacheFolder(), `node-${version}-${machine}`);
   const binary = join(folder, 'node_modules', `node-${machine}`, 'bin', 'node');
   if (existsSync(binary)) return binary;
-  return withLock(`${folder}.lock`, async () => {
+  const install = async () => {
     if (existsSync(binary)) return binary;
     say(`installing Node ${version} from the npm package node-${machine}`);
     mkdirSync(folder, {recursive: true});
-    const install = [
-      'install',
-      '--prefix',
-      folder,
-      '--no-save',
-      '--no-audit',
-      '--no-fund',
-      '--ignore-scripts',
-    ];
-    const result = await runCommand('npm', [...install, `node-${machine}@${version}`]);
+    const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts'];
+    const result = await runCommand('npm', [...args, `node-${machine}@${version}`]);
     if (result.code === 0 && existsSync(binary)) return binary;
     rmSync(folder, {recursive: true, force: true});
     throw new Error(`Node ${version} could not be installed for ${machine}: ${result.stderr.trim()}`);
-  });
+  };
+  return withLock(`${folder}.lock`, install, {what: 'another installation', log: say});
 }

@@ -1,9 +1,21 @@
 import {expect} from 'chai';
 import {spawnSync} from 'node:child_process';
-import {cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync} from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import {tmpdir} from 'node:os';
-import {join} from 'node:path';
+import {dirname, join} from 'node:path';
 import {fileURLToPath, pathToFileURL} from 'node:url';
+import {findNative, nativeAddonPath, provisionNative} from '../../scripts/provision/native.mjs';
 import {runModule, urlOf, type Finished} from '../child.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -101,6 +113,107 @@ describe('loadBackend', () => {
   it('switches between backends', async () => {
     const {stdout} = await load({name: 'cpu', before: "await loadBackend({name: 'wasm'});"});
     expect(JSON.parse(stdout)).to.include({name: 'cpu', registered: 'cpu'});
+  });
+});
+
+describe('where the native kernels pass their trial but do not load in the program', () => {
+  let cache: string;
+  let env: NodeJS.ProcessEnv;
+  let addon: string;
+  const tfjsNodeDir = join(ROOT, 'node_modules/@tensorflow/tfjs-node');
+  /** When the file says that it was made: a whole second, to be set again. */
+  const MADE_S = 1e9;
+  /** A cache of its own with a copy of the addon, which has been tried. */
+  beforeEach(async function () {
+    if (!NATIVE) this.skip();
+    this.timeout(300_000); // built here if it is not yet
+    const built = await provisionNative({tfjsNodeDir});
+    if ('reason' in built) return this.skip();
+    cache = mkdtempSync(join(tmpdir(), 'backend-spec-'));
+    env = {XDG_CACHE_HOME: cache};
+    addon = nativeAddonPath(join(cache, 'tfjs-sparsify'));
+    mkdirSync(dirname(addon), {recursive: true});
+    cpSync(built.path, addon);
+    utimesSync(addon, MADE_S, MADE_S);
+    const found = await findNative({tfjsNodeDir, cacheDir: join(cache, 'tfjs-sparsify')});
+    expect(found).to.deep.equal({path: addon});
+  });
+  afterEach(() => {
+    if (cache !== undefined) rmSync(cache, {recursive: true});
+  });
+
+  /** Loads the backend and computes; `doctor` is asked afterwards. */
+  const loadAndExamine = async (before = '') => {
+    const {stdout} = await runModule(
+      `import {loadBackend} from ${JSON.stringify(urlOf('lib/backend/load.ts'))};
+      import {sparsifiedMatMul} from ${JSON.stringify(urlOf('lib/kernels/sparsified-matmul.ts'))};
+      ${before}
+      const {name, native, notice, tf} = await loadBackend({name: 'node'});
+      const [x, kernel, bias] = [tf.tensor2d([[1, -3]]), tf.tensor2d([[5], [7]]), tf.tensor1d([4])];
+      const y = sparsifiedMatMul(x, kernel, tf.scalar(2), {bias});
+      console.log(JSON.stringify({name, native, notice, y: y.arraySync()}));`,
+      {SPARSIFY_BACKEND: undefined, ...env},
+    );
+    const examined = await runModule(
+      `import {doctor} from ${JSON.stringify(urlOf('lib/backend/doctor.ts'))};
+      console.log(JSON.stringify((await doctor()).native));`,
+      {SPARSIFY_BACKEND: 'node', ...env},
+    );
+    return {
+      loaded: JSON.parse(stdout) as {native: {reason: string}; notice: string},
+      doctor: JSON.parse(examined.stdout) as {loads: boolean; reason: string},
+    };
+  };
+
+  it('goes on without a file that was damaged since, and doctor says that it does not load', async () => {
+    const whole = readFileSync(addon);
+    writeFileSync(addon, new Uint8Array(whole.length));
+    utimesSync(addon, MADE_S, MADE_S);
+    const {loaded, doctor} = await loadAndExamine();
+    expect(loaded).to.deep.include({name: 'node', y: [[-17]]});
+    expect(loaded.native.reason).to.contain(`${addon} could not be loaded`);
+    expect(loaded.notice).to.equal(`going on without the native sparse kernels: ${loaded.native.reason}`);
+    expect(doctor.loads).to.equal(false);
+    expect(doctor.reason).to.contain(addon);
+
+    // Set-up on demand builds it again: here with a compiler that links what was compiled before.
+    writeFileSync(join(cache, 'whole.node'), whole);
+    const compiler = join(cache, 'compiler');
+    writeFileSync(
+      compiler,
+      `#!/bin/sh
+      case "$*" in *-shared*) cp ${join(cache, 'whole.node')} "$2";; *) for last; do :; done; echo > "$last";; esac`,
+      {mode: 0o755},
+    );
+    const {CXX} = process.env;
+    process.env.CXX = compiler;
+    try {
+      const lines: string[] = [];
+      const options = {
+        ...{tfjsNodeDir, cacheDir: join(cache, 'tfjs-sparsify'), force: true},
+        log: (line: string) => void lines.push(line),
+      };
+      expect(await provisionNative(options)).to.deep.equal({path: addon});
+      expect(lines[0]).to.contain('building the kernels again').and.contain(doctor.reason);
+      expect(readFileSync(addon)).to.deep.equal(whole);
+    } finally {
+      if (CXX === undefined) delete process.env.CXX;
+      else process.env.CXX = CXX;
+    }
+  });
+
+  it('goes on in a program that refuses the addon, and doctor knows of it', async () => {
+    const {loaded, doctor} = await loadAndExamine(
+      `const {dlopen} = process;
+      process.dlopen = (module, path, ...rest) => {
+        if (path.endsWith('sparsify.node')) throw new Error('only known addons are allowed');
+        return dlopen(module, path, ...rest);
+      };`,
+    );
+    expect(loaded).to.deep.include({name: 'node', y: [[-17]]});
+    expect(loaded.native.reason).to.contain('only known addons are allowed');
+    expect(loaded.notice).to.equal(`going on without the native sparse kernels: ${loaded.native.reason}`);
+    expect(doctor).to.deep.equal({loads: true, reason: loaded.native.reason});
   });
 });
 

@@ -71,8 +71,10 @@ function describe({
       `Used        ${used.name}${tensorflow === null ? '' : `, TensorFlow ${tensorflow}`}: ${used.why}`,
     );
   if (native !== null) {
-    const state = native.loads ? 'load' : `do not load, masked dense operations are used: ${native.reason}`;
-    lines.push(`Kernels     native sparse kernels ${state}`);
+    const state = native.loads ? 'load' : 'do not load, masked dense operations are used';
+    const but = native.loads && native.reason !== '' ? ', but not in a program that tried lately' : '';
+    const reason = native.reason === '' ? '' : `: ${native.reason}`;
+    lines.push(`Kernels     native sparse kernels ${state}${but}${reason}`);
   }
   if (faster === null) lines.push('Faster      nothing that is known');
   else lines.push(`Faster      ${faster.what}:`, `            ${faster.command}`);

