@@ -4,7 +4,7 @@
  */
 import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import {findGpuNative, findNative, restoreNodeUtil, type Native} from '#provision';
+import {findGpuNative, findNative, restoreNodeUtil, setLogLevel, type Native} from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
@@ -118,8 +118,10 @@ async function importNodePackage(name: 'node-gpu' | 'node'): Promise<void> {
     nodePackage = 'isGPUPackage' in backend && backend.isGPUPackage === true ? 'node-gpu' : 'node';
   }
   if (nodePackage === undefined) {
-    // TensorFlow reads it when the library is loaded: no lines on CPU features, but warnings and errors.
+    // TensorFlow reads it when the library is loaded: no lines of information, but warnings and errors.
     process.env.TF_CPP_MIN_LOG_LEVEL ??= '1';
+    const folder = findPackage(name)?.folder;
+    if (folder !== undefined) await setLogLevel({packageFolder: folder});
     // Else TensorFlow takes all of the GPU's memory at once, and other programs there fail.
     if (name === 'node-gpu') process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true';
     restoreNodeUtil();

@@ -68,6 +68,8 @@ export function checkNodePackage(
 ): Promise<LoadCheck>;
 export function packageFolderOf(name: string, from: readonly string[]): string | undefined;
 export function restoreNodeUtil(): void;
+/** To be called before a node package is loaded: TensorFlow then starts without its lines of information. */
+export function setLogLevel(options: {packageFolder: string; cache?: string}): Promise<void>;
 export function findNative(options: NativeOptions): Promise<Native>;
 export function provisionGpu(options?: ProvisionOptions): Promise<Provisioned>;
 export function explainNoGpu(packageFolder: string): Promise<{reason: string; help: string}>;
