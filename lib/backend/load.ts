@@ -8,6 +8,7 @@ import {findGpuNative, findNative, restoreNodeUtil, setLogLevel, type Native} fr
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
+import {nodePackageOf} from './in-use.js';
 import {loadGpuKernels, loadNativeKernels} from './native.js';
 import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
 
@@ -114,8 +115,7 @@ async function activate(name: BackendName): Promise<void> {
 async function importNodePackage(name: 'node-gpu' | 'node'): Promise<void> {
   if (nodePackage === undefined && tf.findBackendFactory('tensorflow') !== null) {
     // The program has imported a node package itself.
-    const backend = tf.findBackend('tensorflow');
-    nodePackage = 'isGPUPackage' in backend && backend.isGPUPackage === true ? 'node-gpu' : 'node';
+    nodePackage = nodePackageOf(tf.findBackend('tensorflow'));
   }
   if (nodePackage === undefined) {
     // TensorFlow reads it when the library is loaded: no lines of information, but warnings and errors.

@@ -79,7 +79,12 @@ export async function findLogLevel({packageFolder, cache = cacheFolder()}) {
  * @param {{packageFolder: string, cache?: string, log?: (line: string) => void, force?: boolean}} options
  * @returns {Promise<Native>} Never rejects for a machine on which it cannot work.
  */
-export async function provisionLogLevel({packageFolder, cache = cacheFolder(), log = () => {}, force = false}) {
+export async function provisionLogLevel({
+  packageFolder,
+  cache = cacheFolder(),
+  log = () => {},
+  force = false,
+}) {
   const path = addonPath(packageFolder, cache);
   const options = {packageFolder, cache};
   if (path === undefined || process.env.TFJS_SPARSIFY_PROVISION === 'off') return findLogLevel(options);
