@@ -15,6 +15,24 @@ export function urlOf(path: string): string {
   return new URL(`../${path}`, import.meta.url).href;
 }
 
+/** What makes TensorFlow and oneDNN talk; who runs the specs with it wants to read it here, not in what children print. */
+const TALKATIVE = [
+  'TF_CPP_MIN_LOG_LEVEL',
+  'TF_CPP_MAX_VLOG_LEVEL',
+  'TF_CPP_VMODULE',
+  'ONEDNN_VERBOSE',
+  'DNNL_VERBOSE',
+];
+
+/**
+ * The environment of a child whose output is looked at: this process's, without what makes TensorFlow talk.
+ *
+ * @param env Added; an undefined value removes a variable.
+ */
+export function quietly(env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  return {...process.env, ...Object.fromEntries(TALKATIVE.map((name) => [name, undefined])), ...env};
+}
+
 /**
  * Starts module code in a process of its own.
  *
@@ -23,7 +41,7 @@ export function urlOf(path: string): string {
  */
 export function startModule(source: string, env: NodeJS.ProcessEnv = {}): ChildProcess {
   return spawn(process.execPath, moduleArgs(source), {
-    env: {...process.env, ...env},
+    env: quietly(env),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 }

@@ -6,6 +6,7 @@ import {join, resolve} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
 import {build} from 'esbuild';
+import {quietly} from './child.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -31,7 +32,11 @@ describe("import 'tfjs-sparsify'", () => {
         `import {${EXPORTS.join(', ')}} from 'tfjs-sparsify';\n` +
           `console.log([${EXPORTS.join(', ')}].map((value) => typeof value).join());\n`,
       );
-      const {stdout, stderr} = spawnSync(process.execPath, [file], {cwd: ROOT, encoding: 'utf8'});
+      const {stdout, stderr} = spawnSync(process.execPath, [file], {
+        cwd: ROOT,
+        encoding: 'utf8',
+        env: quietly(),
+      });
       expect(stdout.trim().split('\n').at(-1), stderr).to.equal(EXPORTS.map(() => 'function').join());
     } finally {
       rmSync(folder, {recursive: true});

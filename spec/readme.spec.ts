@@ -4,6 +4,7 @@ import {mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync} from 'nod
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
+import {quietly} from './child.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
@@ -24,7 +25,11 @@ describe('README', () => {
   afterEach(() => rmSync(folder, {recursive: true}));
 
   const run = (command: string, args: string[]) => {
-    const {status, stdout, stderr} = spawnSync(command, args, {cwd: folder, encoding: 'utf8'});
+    const {status, stdout, stderr} = spawnSync(command, args, {
+      cwd: folder,
+      encoding: 'utf8',
+      env: quietly(),
+    });
     expect(status, stderr).to.equal(0);
     return stdout;
   };

@@ -10,11 +10,13 @@ import {
   findNative,
   rememberFailure,
   restoreNodeUtil,
+  setLogLevel,
   type Native,
 } from '#provision';
 import {BackendError} from '../errors.js';
 import {checkBackend, findPackage} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
+import {nodePackageOf} from './in-use.js';
 import {inProgram, loadGpuKernels, loadNativeKernels} from './native.js';
 import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
 
@@ -137,12 +139,13 @@ async function activate(name: BackendName): Promise<void> {
 async function importNodePackage(name: 'node-gpu' | 'node'): Promise<void> {
   if (nodePackage === undefined && tf.findBackendFactory('tensorflow') !== null) {
     // The program has imported a node package itself.
-    const backend = tf.findBackend('tensorflow');
-    nodePackage = 'isGPUPackage' in backend && backend.isGPUPackage === true ? 'node-gpu' : 'node';
+    nodePackage = nodePackageOf(tf.findBackend('tensorflow'));
   }
   if (nodePackage === undefined) {
-    // TensorFlow reads it when the library is loaded: no lines on CPU features, but warnings and errors.
+    // TensorFlow reads it when the library is loaded: no lines of information, but warnings and errors.
     process.env.TF_CPP_MIN_LOG_LEVEL ??= '1';
+    const folder = findPackage(name)?.folder;
+    if (folder !== undefined) await setLogLevel({packageFolder: folder});
     // Else TensorFlow takes all of the GPU's memory at once, and other programs there fail.
     if (name === 'node-gpu') process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true';
     restoreNodeUtil();

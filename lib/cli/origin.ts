@@ -1,9 +1,11 @@
 /** @file Where a result comes from: the command, the files that went in, the versions that computed. */
 import {createRequire} from 'node:module';
 import * as tf from '@tensorflow/tfjs';
+import {backendInUse} from '../backend/in-use.js';
 import {describeProcessor} from '../backend/processor.js';
 import {hashFile, hashModel} from '../io/file-hashes.js';
 import type {Step} from '../report/contents.js';
+import {publicArgument} from './public-argument.js';
 
 /** What went into a command; paths as they were given. */
 export interface Inputs {
@@ -23,7 +25,7 @@ export async function thisStep({models, data, labels}: Inputs): Promise<Step> {
   if (data !== undefined) inputs.push({role: 'data', files: [await hashFile(data)]});
   if (labels !== undefined) inputs.push({role: 'labels', files: [await hashFile(labels)]});
   return {
-    command: ['tfjs-sparsify', ...process.argv.slice(2).map(quoted)].join(' '),
+    command: ['tfjs-sparsify', ...process.argv.slice(2).map(publicArgument).map(quoted)].join(' '),
     inputs: inputs.filter(({files}) => files.length > 0),
     versions: versions(),
   };
@@ -32,7 +34,7 @@ export async function thisStep({models, data, labels}: Inputs): Promise<Step> {
 /** The machine in words: `backend node, 2 threads of AMD EPYC`. */
 export function describeMachine(): string {
   const {model, threads} = describeProcessor();
-  return `backend ${backendName()}, ${threads} thread${threads === 1 ? '' : 's'} of ${model}`;
+  return `backend ${backendInUse()}, ${threads} thread${threads === 1 ? '' : 's'} of ${model}`;
 }
 
 function versions(): Step['versions'] {
@@ -41,14 +43,8 @@ function versions(): Step['versions'] {
     'tfjs-sparsify': version,
     '@tensorflow/tfjs': tf.version.tfjs,
     'Node.js': process.versions.node,
-    backend: backendName(),
+    backend: backendInUse(),
   };
-}
-
-/** Of TensorFlow.js: `tensorflow` is tfjs-node's. */
-function backendName(): string {
-  const name = tf.getBackend();
-  return name === 'tensorflow' ? 'node' : name;
 }
 
 /** An argument as a shell would read it. */

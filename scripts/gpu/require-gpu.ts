@@ -24,9 +24,7 @@ export async function requireGpu(): Promise<UsableGpu | undefined> {
   if (nvcc === undefined) missing.push("nvcc: install NVIDIA's CUDA toolkit, 12 or newer");
   const folder = findPackage('node-gpu')?.folder;
   if (folder === undefined) {
-    missing.push(
-      '@tensorflow/tfjs-node-gpu: npm install --no-save --ignore-scripts @tensorflow/tfjs-node-gpu@4.22.0',
-    );
+    missing.push('@tensorflow/tfjs-node-gpu: npm run test:gpu installs it where a GPU is found');
   } else if (nvidia.reason === '') {
     const check = await checkBackend('node-gpu', {fresh: true});
     if (!check.loads) missing.push(`${check.reason}: npx tfjs-sparsify provision --gpu`);

@@ -14,6 +14,7 @@ import {explainNoGpu} from './gpu-work.mjs';
 import {CUDA_WHEELS, TENSORFLOW_GPU_WHEEL, fetchGpuLibraries, gpuLibtensorflowFolder} from './gpu-wheels.mjs';
 import {checkNodePackage, packageFolderOf} from './load-check.mjs';
 import {withLock} from './lock.mjs';
+import {provisionLogLevel} from './log-level.mjs';
 import {provisionGpuNative} from './native-gpu.mjs';
 import {CUDA_LIBRARIES, findLibraries, findNvidia} from './nvidia.mjs';
 import {requirePython} from './wheel.mjs';
@@ -43,6 +44,7 @@ export async function provisionGpu({
   }
   const result = await provisionPackage(packageFolder, cache, log, force);
   if (result.state !== 'ready' && result.state !== 'provisioned') return result;
+  await provisionLogLevel({packageFolder, cache, log, force});
   const native = await provisionGpuNative({packageFolder, cache, log, force});
   if ('reason' in native) log(`going on without the CUDA kernels: ${native.reason}`);
   return {...result, native};

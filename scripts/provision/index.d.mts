@@ -71,6 +71,8 @@ export function packageFolderOf(name: string, from: readonly string[]): string |
 export function recentFailure(cache: string, subject: string): {reason: string; help: string} | undefined;
 export function rememberFailure(cache: string, subject: string, reason: string, help: string): void;
 export function restoreNodeUtil(): void;
+/** To be called before a node package is loaded: TensorFlow then starts without its lines of information. */
+export function setLogLevel(options: {packageFolder: string; cache?: string}): Promise<void>;
 export function findNative(options: NativeOptions): Promise<Native>;
 export function provisionGpu(options?: ProvisionOptions): Promise<Provisioned>;
 export function explainNoGpu(packageFolder: string): Promise<{reason: string; help: string}>;

@@ -13,6 +13,7 @@ import {recentFailure, rememberFailure} from './failures.mjs';
 import {fetchLibtensorflow, libtensorflowFolder, wheelForThisMachine} from './libtensorflow.mjs';
 import {checkNodePackage, packageFolderOf} from './load-check.mjs';
 import {withLock} from './lock.mjs';
+import {provisionLogLevel} from './log-level.mjs';
 import {findNative, nativeAddonPath, provisionNative} from './native.mjs';
 import {hasOfficialInstaller, runOfficialInstaller} from './official-installer.mjs';
 import {requirePython} from './wheel.mjs';
@@ -22,6 +23,7 @@ export {recentFailure, rememberFailure} from './failures.mjs';
 export {provisionGpu} from './gpu.mjs';
 export {explainNoGpu} from './gpu-work.mjs';
 export {checkLoad, checkNodePackage, packageFolderOf} from './load-check.mjs';
+export {setLogLevel} from './log-level.mjs';
 export {findNative} from './native.mjs';
 export {findGpuNative, findNvcc} from './native-gpu.mjs';
 export {CUDA_LIBRARIES, DRIVER_LIBRARY, findLibraries, findNvidia, packagedFolders} from './nvidia.mjs';
@@ -49,7 +51,8 @@ export {fetchSmollm2, findSmollm2, SMOLLM2} from './smollm2.mjs';
  */
 
 /**
- * Makes tfjs-node loadable, and builds the addon with the sparse kernels for it. With `TFJS_SPARSIFY_PROVISION=off` in the environment nothing is installed.
+ * Makes tfjs-node loadable, and builds the addons for it: that with the sparse kernels, and that with which TensorFlow
+ * starts without lines of information. With `TFJS_SPARSIFY_PROVISION=off` in the environment nothing is installed.
  *
  * @param {ProvisionOptions} [options]
  * @returns {Promise<Provisioned>} Never rejects for a machine on which it cannot work.
@@ -71,6 +74,7 @@ export async function provision({
   }
   const result = await provisionPackage(packageFolder, cache, log, force);
   if (result.state !== 'ready' && result.state !== 'provisioned') return result;
+  await provisionLogLevel({packageFolder, cache, log, force});
   return {...result, native: await provisionKernels(packageFolder, cache, log, force)};
 }
 

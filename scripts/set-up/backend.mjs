@@ -1,5 +1,6 @@
 /** @file The native backend: set up once; without it the tasks go on with a slower one. */
-import {provision, provisionGpu} from '../provision/index.mjs';
+import {findNvidia, provision, provisionGpu} from '../provision/index.mjs';
+import {installGpuPackage} from './gpu-package.mjs';
 import {inRoot, say} from './repository.mjs';
 
 /** Makes tfjs-node loadable, or says in one line why not and what would help. */
@@ -13,7 +14,13 @@ export async function ensureBackend() {
   }
 }
 
-/** Makes tfjs-node-gpu compute on the GPU where both are there; the tasks for GPUs say themselves what is missing. */
+/**
+ * Installs tfjs-node-gpu and makes it compute on the GPU, where there is one; the tasks for GPUs say themselves what is
+ * missing. Elsewhere nothing is installed: every start would look for the GPU and say that there is none.
+ */
 export async function ensureGpu() {
+  const {reason} = await findNvidia();
+  if (reason !== '') return;
+  if (process.env.TFJS_SPARSIFY_PROVISION !== 'off') await installGpuPackage();
   await provisionGpu({log: say});
 }

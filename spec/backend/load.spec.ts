@@ -69,7 +69,8 @@ describe('loadBackend', () => {
   ]) {
     it(`loads ${name} on request into the one TensorFlow.js, without a word`, async function () {
       if (name === 'node' && !NATIVE) this.skip();
-      const {stdout, stderr} = await load({name});
+      // As on a processor for which TensorFlow turns oneDNN on by itself, and says so.
+      const {stdout, stderr} = await load({name, env: {TF_ENABLE_ONEDNN_OPTS: '1'}});
       expect(stderr).to.equal('');
       expect(JSON.parse(stdout)).to.deep.include({
         ...{name, registered, same: true},
@@ -83,6 +84,35 @@ describe('loadBackend', () => {
       });
     });
   }
+
+  it('loads node without a word in a worker too', async function () {
+    if (!NATIVE) this.skip();
+    const {stdout, stderr} = await runModule(
+      `import {Worker} from 'node:worker_threads';
+      const code = \`import(${JSON.stringify(urlOf('dist/lib/node.js'))}).then(async ({loadBackend}) => {
+        const {name, tf} = await loadBackend({name: 'node'});
+        console.log(name, tf.ones([2, 3]).sum().arraySync());
+      })\`;
+      await new Promise((resolve) => new Worker(code, {eval: true, execArgv: []}).once('exit', resolve));`,
+      {TF_ENABLE_ONEDNN_OPTS: '1'},
+    );
+    expect({stdout, stderr}).to.deep.equal({stdout: 'node 6\n', stderr: ''});
+  });
+
+  it("leaves TensorFlow's warnings, from its first line on", async function () {
+    if (!NATIVE) this.skip();
+    const {stdout, stderr} = await load({name: 'node', env: {TF_ENABLE_ONEDNN_OPTS: 'perhaps'}});
+    expect(stderr)
+      .to.match(/^W.*TF_ENABLE_ONEDNN_OPTS is not set to/m)
+      .and.not.match(/^I\d/m);
+    expect(JSON.parse(stdout)).to.deep.include({top: [[2], [4]]});
+  });
+
+  it("leaves TensorFlow's information to who asks for it", async function () {
+    if (!NATIVE) this.skip();
+    const env = {TF_ENABLE_ONEDNN_OPTS: '1', TF_CPP_MIN_LOG_LEVEL: '0'};
+    expect((await load({name: 'node', env})).stderr).to.contain('oneDNN custom operations are on');
+  });
 
   it('follows SPARSIFY_BACKEND', async () => {
     const {stdout} = await load({env: {SPARSIFY_BACKEND: 'wasm'}});

@@ -1,7 +1,7 @@
 /** @file Runs the command line in a process of its own: the built one, as users run it, which starts sooner too. */
 import {spawn, type ChildProcess} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
-import {finished, urlOf, type Finished} from '../child.js';
+import {finished, quietly, urlOf, type Finished} from '../child.js';
 
 /** Starts `tfjs-sparsify` with arguments, on the cpu backend, which starts soonest. */
 export function startCli(
@@ -11,7 +11,7 @@ export function startCli(
 ): ChildProcess {
   const main = fileURLToPath(urlOf('dist/lib/cli/main.js'));
   return spawn(process.execPath, [main, ...args], {
-    env: {...process.env, SPARSIFY_BACKEND: 'cpu', ...env},
+    env: quietly({SPARSIFY_BACKEND: 'cpu', ...env}),
     stdio: [stdin, 'pipe', 'pipe'],
   });
 }

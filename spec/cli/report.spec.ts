@@ -1,7 +1,7 @@
 import {createHash} from 'node:crypto';
 import {mkdtempSync, readFileSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
-import {join} from 'node:path';
+import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
 import {urlOf} from '../child.js';
@@ -31,6 +31,12 @@ describe('tfjs-sparsify report', function () {
       for (const input of ['model.json', 'calibration-images.npy']) {
         expect(text, `${file}, ${input}`).to.include(sha256(digits(input)));
       }
+      // Of the folders of this machine nothing goes along.
+      expect(text, file).to.include('--out sparse').and.not.include(folder);
+      expect(text, file).to.match(
+        /models\/digits\/model\.json --data models\/digits\/calibration-images\.npy/,
+      );
+      expect(text, file).to.not.include(dirname(digits('model.json')));
     }
   });
 

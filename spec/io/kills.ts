@@ -12,6 +12,7 @@ import {io} from '@tensorflow/tfjs';
 import {build} from 'esbuild';
 
 import {fileSystem} from '../../lib/io/file-system.js';
+import {quietly} from '../child.js';
 
 /** Kills fall on the first so many saves of a process, as far as they last as long as the first ones did. */
 const SAVES_PER_KILL = 4;
@@ -70,6 +71,7 @@ async function killRepeatedly(
   for (let kill = 1; kill <= kills; kill++) {
     const child = spawn(process.execPath, [program, folder, String(last + 1)], {
       stdio: ['ignore', 'pipe', 'inherit'],
+      env: quietly(),
     });
     const exit = once(child, 'exit');
     await Promise.race([once(child.stdout, 'data'), exit]);
@@ -94,7 +96,10 @@ async function killRepeatedly(
 
 /** The time of one save here and now, of three; the disk may be busy. */
 async function timeOfSave(program: string, folder: string): Promise<number> {
-  const child = spawn(process.execPath, [program, folder, '1'], {stdio: ['ignore', 'pipe', 'inherit']});
+  const child = spawn(process.execPath, [program, folder, '1'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: quietly(),
+  });
   const exit = once(child, 'exit');
   await once(child.stdout, 'data'); // ready
   const start = performance.now();

@@ -3,7 +3,7 @@ import {Worker} from 'node:worker_threads';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {loadNativeKernels} from '../../lib/backend/native.js';
+import {loadNativeKernels, nativeKernels} from '../../lib/backend/native.js';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
 import {SPARSIFIED_MATMUL} from '../../lib/kernels/contract.js';
 import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
@@ -130,7 +130,7 @@ describe('the native kernels', function () {
   describe('on tensorflow', () => {
     checkForLeaks();
 
-    it('say how they run', () => {
+    it(`say how they run (${nativeKernels()?.instructionSet() ?? 'as built'})`, () => {
       expect(addon.instructionSet()).to.be.oneOf([
         'AVX3',
         'AVX2',

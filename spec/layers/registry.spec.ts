@@ -11,6 +11,7 @@ import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
 import {sparsifyActivations} from '../../lib/sparsify.js';
 import {withoutLeaks} from '../backends.js';
 import {MLP3, mlp3} from '../mlp3.js';
+import {quietly} from '../child.js';
 
 const CHILD = `
   import * as tf from '@tensorflow/tfjs';
@@ -52,7 +53,7 @@ describe('registerLayers', () =>
         folder,
         JSON.stringify(MLP3.test_input),
       ];
-      const {stdout, stderr} = spawnSync(process.execPath, args, {encoding: 'utf8'});
+      const {stdout, stderr} = spawnSync(process.execPath, args, {encoding: 'utf8', env: quietly()});
       const result = JSON.parse(stdout.trim().split('\n').at(-1) || '{}') as {
         output: number[];
         targets: number[];

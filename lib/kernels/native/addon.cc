@@ -6,11 +6,18 @@
 //   threads()                 -> number of threads, the caller's included
 //   setThreads(n)
 //   readBandwidth(float32Array) -> bytes a second at which the pool reads it once
+//
+// SPARSIFY_MAX_TARGET=sse2|sse4|avx2|avx512 in the environment leaves the instruction sets above it unused, so that one
+// machine can run the specs as older ones do.
 #include <node_api.h>
 
+#include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "decoder-addon.h"
+#include "hwy/detect_targets.h"
+#include "hwy/targets.h"
 #include "loops.h"
 #include "ops.h"
 #include "pool.h"
@@ -68,6 +75,20 @@ napi_value JsReadBandwidth(napi_env env, napi_callback_info info) {
   return Number(env, ReadBandwidth(static_cast<const float*>(data), length, Pool::Get()));
 }
 
+// Returns what is wrong with SPARSIFY_MAX_TARGET, empty if nothing is.
+std::string CapTargets() {
+  const char* text = std::getenv("SPARSIFY_MAX_TARGET");
+  if (text == nullptr || *text == '\0') return "";
+  const std::string name(text);
+  for (const auto& [known, target] :
+       {std::pair("sse2", HWY_SSE2), {"sse4", HWY_SSE4}, {"avx2", HWY_AVX2}, {"avx512", HWY_AVX3}}) {
+    if (name != known) continue;
+    hwy::DisableTargets(target - 1);  // the better a target of x86, the lower its bit
+    return "";
+  }
+  return "SPARSIFY_MAX_TARGET is \"" + name + "\"; it must be sse2, sse4, avx2 or avx512, or unset for the best there is";
+}
+
 void Export(napi_env env, napi_value exports, const char* name, napi_callback callback) {
   napi_value function;
   napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
@@ -79,6 +100,12 @@ void Export(napi_env env, napi_value exports, const char* name, napi_callback ca
 
 NAPI_MODULE_INIT() {
   using namespace sparsify;
+  // Once: a worker that loads the addon later must not change it under a call of another thread.
+  static const std::string* problem = new std::string(CapTargets());
+  if (!problem->empty()) {
+    napi_throw_error(env, nullptr, problem->c_str());
+    return nullptr;
+  }
   Export(env, exports, "register", JsRegister);
   Export(env, exports, "instructionSet", JsInstructionSet);
   Export(env, exports, "threads", JsThreads);
