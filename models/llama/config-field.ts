@@ -11,13 +11,16 @@ export interface Range {
 
 /** The fields of an object of a configuration; absent and null mean the same. */
 export class Fields {
+  private readonly read = new Set<string>();
+
   /** @param path What the object is called in errors: `config.json`, `config.json: rope_scaling`. */
   constructor(
     private readonly json: JsonObject,
-    private readonly path: string,
+    readonly path: string,
   ) {}
 
   has(field: string): boolean {
+    this.read.add(field);
     return this.json[field] !== undefined && this.json[field] !== null;
   }
 
@@ -53,7 +56,7 @@ export class Fields {
 
   /** Numbers of a list; @throws {ModelError} `invalid-config` if it is no list of `length` numbers in range. */
   numbers(field: string, length: number, range: Range): number[] {
-    const value = this.json[field];
+    const value = this.raw(field);
     const fits =
       Array.isArray(value) &&
       value.length === length &&
@@ -81,7 +84,18 @@ export class Fields {
 
   /** The raw value, for what is none of the above. */
   raw(field: string): unknown {
+    this.read.add(field);
     return this.json[field];
+  }
+
+  /** Says of fields that they are understood, though nothing depends on them here. */
+  ignore(...fields: readonly string[]): void {
+    for (const field of fields) this.read.add(field);
+  }
+
+  /** Fields with a value that were not asked for. */
+  unread(): [string, unknown][] {
+    return Object.entries(this.json).filter(([field, value]) => value !== null && !this.read.has(field));
   }
 
   invalid(field: string, allowed: string): ModelError {

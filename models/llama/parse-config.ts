@@ -6,6 +6,7 @@ import {ModelError} from '../../lib/errors.js';
 import {ARCHITECTURES, type Architecture, type GateActivation, type LlamaConfig} from './config.js';
 import {Fields, isJsonObject, type Range} from './config-field.js';
 import {parseRope} from './parse-rope.js';
+import {checkUnread} from './unread-fields.js';
 
 /** Far above any published model, and small enough that a hostile file cannot ask for absurd memory by one field. */
 const SIZE: Range = {least: 1, most: 2 ** 20};
@@ -24,16 +25,18 @@ interface Defaults {
   readonly normEpsilon: number;
   readonly theta: number;
   readonly contextLength: number;
+  /** Where the file does not name it; null says that there is none, in the file too. */
+  readonly window: number | null;
 }
 
 const DEFAULTS: Readonly<Record<Architecture, Defaults>> = {
-  llama: {keyHeads: 0, headSize: 0, normEpsilon: 1e-6, theta: 1e4, contextLength: 2048},
-  mistral: {keyHeads: 8, headSize: 0, normEpsilon: 1e-6, theta: 1e4, contextLength: 131072},
-  mixtral: {keyHeads: 8, headSize: 0, normEpsilon: 1e-5, theta: 1e6, contextLength: 131072},
-  qwen2: {keyHeads: 32, headSize: 0, normEpsilon: 1e-6, theta: 1e4, contextLength: 32768},
-  qwen3: {keyHeads: 32, headSize: 128, normEpsilon: 1e-6, theta: 1e4, contextLength: 32768},
-  phi3: {keyHeads: 0, headSize: 0, normEpsilon: 1e-5, theta: 1e4, contextLength: 4096},
-  gemma: {keyHeads: 16, headSize: 256, normEpsilon: 1e-6, theta: 1e4, contextLength: 8192},
+  llama: {keyHeads: 0, headSize: 0, normEpsilon: 1e-6, theta: 1e4, contextLength: 2048, window: null},
+  mistral: {keyHeads: 8, headSize: 0, normEpsilon: 1e-6, theta: 1e4, contextLength: 131072, window: 4096},
+  mixtral: {keyHeads: 8, headSize: 0, normEpsilon: 1e-5, theta: 1e6, contextLength: 131072, window: null},
+  qwen2: {keyHeads: 32, headSize: 0, normEpsilon: 1e-6, theta: 1e4, contextLength: 32768, window: 4096},
+  qwen3: {keyHeads: 32, headSize: 128, normEpsilon: 1e-6, theta: 1e4, contextLength: 32768, window: 4096},
+  phi3: {keyHeads: 0, headSize: 0, normEpsilon: 1e-5, theta: 1e4, contextLength: 4096, window: null},
+  gemma: {keyHeads: 16, headSize: 256, normEpsilon: 1e-6, theta: 1e4, contextLength: 8192, window: null},
 };
 
 export interface ParseConfigOptions {
@@ -49,7 +52,8 @@ export interface ParseConfigOptions {
  *
  * @param json The parsed file.
  * @throws {ModelError} `unknown-architecture`; `invalid-config` with the field, what was got and what is allowed;
- *   `unsupported-rope`, `unsupported-attention` for what the layers cannot compute.
+ *   `unsupported-rope`, `unsupported-attention` for what the layers cannot compute; `unknown-field` for a field that could
+ *   change the computation and is not known.
  * @example
  * const config = parseConfig(JSON.parse(await readFile('config.json', 'utf8')));
  */
@@ -72,7 +76,7 @@ export function parseConfig(json: unknown, {contextLength}: ParseConfigOptions =
   const layers = fields.integer('num_hidden_layers', COUNT);
   const maxPositions = fields.integer('max_position_embeddings', LENGTH, defaults.contextLength);
   const rope = parseRope(fields, {headSize, theta: defaults.theta, maxPositions, wanted: contextLength});
-  return checkConfig({
+  const config = checkConfig({
     architecture,
     vocabularySize: fields.integer('vocab_size', VOCABULARY),
     hiddenSize,
@@ -96,6 +100,8 @@ export function parseConfig(json: unknown, {contextLength}: ParseConfigOptions =
     bosTokenId: fields.tokenIds('bos_token_id')[0] ?? null,
     eosTokenIds: fields.tokenIds('eos_token_id'),
   });
+  checkUnread(fields, config);
+  return config;
 }
 
 /**
@@ -148,7 +154,10 @@ function architectureOf(fields: Fields): Architecture {
 
 function activationOf(fields: Fields, architecture: Architecture): GateActivation {
   const names = ['silu', 'swish', 'gelu', 'gelu_pytorch_tanh', 'gelu_new', 'gelu_fast'] as const;
-  const field = fields.has('hidden_activation') ? 'hidden_activation' : 'hidden_act';
+  // Gemma's newer files name it twice, and the first name counts; in other families there is one.
+  const isNamedTwice = architecture === 'gemma' && fields.has('hidden_activation');
+  const field = isNamedTwice ? 'hidden_activation' : 'hidden_act';
+  if (isNamedTwice) fields.ignore('hidden_act');
   const name = fields.oneOf(field, names, architecture === 'gemma' ? 'gelu_pytorch_tanh' : 'silu');
   if (name === 'silu' || name === 'swish') return 'silu';
   // Gemma's first files say "gelu" and mean the tanh approximation that it was trained with.
@@ -169,6 +178,7 @@ function biasesOf(fields: Fields, architecture: Architecture): LlamaConfig['bias
       return {qkv: attention, output: attention, mlp: false};
     }
     case 'qwen2':
+      fields.ignore('attention_bias', 'qkv_bias'); // in this family q, k and v have biases whatever the file says
       return {...none, qkv: true};
     case 'mistral':
     case 'mixtral':
@@ -181,14 +191,24 @@ function biasesOf(fields: Fields, architecture: Architecture): LlamaConfig['bias
 function slidingWindowOf(fields: Fields, architecture: Architecture, layers: number): number | null {
   if (architecture === 'llama' || architecture === 'gemma') return null;
   const isQwen = architecture === 'qwen2' || architecture === 'qwen3';
-  if (isQwen && !fields.boolean('use_sliding_window', false)) return null;
-  if (!fields.has('sliding_window')) return null;
-  const window = fields.integer('sliding_window', LENGTH);
+  if (isQwen && !fields.boolean('use_sliding_window', false)) {
+    fields.ignore('sliding_window', 'max_window_layers');
+    return null;
+  }
+  const isNamed = fields.raw('sliding_window') !== undefined;
+  const window = fields.has('sliding_window')
+    ? fields.integer('sliding_window', LENGTH)
+    : isNamed
+      ? null
+      : DEFAULTS[architecture].window;
   if (!isQwen) return window;
-  const types = fields.raw('layer_types');
-  const sliding = Array.isArray(types)
-    ? types.filter((type) => type === 'sliding_attention').length
-    : layers - Math.min(layers, fields.integer('max_window_layers', {least: 0, most: LENGTH.most}, 28));
+  const first = fields.integer('max_window_layers', {least: 0, most: LENGTH.most}, 28);
+  if (window === null) return null;
+  const types = fields.has('layer_types') ? layerTypes(fields, layers) : null;
+  const sliding =
+    types === null
+      ? layers - Math.min(layers, first)
+      : types.filter((type) => type === 'sliding_attention').length;
   if (sliding === 0) return null;
   if (sliding === layers) return window;
   throw new ModelError(
@@ -196,6 +216,19 @@ function slidingWindowOf(fields: Fields, architecture: Architecture, layers: num
     `config.json: ${sliding} of ${layers} layers have a sliding window; it must be all or none: use another checkpoint`,
     {sliding, layers},
   );
+}
+
+function layerTypes(fields: Fields, layers: number): string[] {
+  const types = fields.raw('layer_types');
+  const known = ['sliding_attention', 'full_attention'];
+  if (
+    Array.isArray(types) &&
+    types.length === layers &&
+    types.every((type) => known.includes(type as string))
+  ) {
+    return types as string[];
+  }
+  throw fields.invalid('layer_types', `a list of ${layers} of "${known.join('" and "')}"`);
 }
 
 function expertsOf(fields: Fields): {count: number; perToken: number} {

@@ -5,9 +5,12 @@
 import {ModelError} from '../../lib/errors.js';
 import type {RopeScaling} from './config.js';
 import {Fields, type Range} from './config-field.js';
+import {checkAllRead} from './unread-fields.js';
 
 const FACTOR: Range = {least: 1e-3, most: 1e6};
 const LENGTH: Range = {least: 1, most: 2 ** 30};
+/** Notes that change no frequency: of how a checkpoint was made, and the length that a linear scaling started from. */
+const HARMLESS = ['finetuned', 'original_max_position_embeddings'];
 const SUPPORTED = ['default', 'linear', 'llama3', 'longrope'] as const;
 
 /** What the rotary fields say. */
@@ -32,11 +35,33 @@ export interface RopeDefaults {
  * Reads frequencies and scaling.
  *
  * @param config The fields of `config.json`.
- * @throws {ModelError} `invalid-config`, or `unsupported-rope` for a scaling that is not supported.
+ * @throws {ModelError} `invalid-config`, `unsupported-rope` for a scaling that is not supported, `unknown-field` for a field
+ *   of a scaling that is not one of its own.
  */
-export function parseRope(config: Fields, {headSize, theta, maxPositions, wanted}: RopeDefaults): Rope {
-  const rope =
-    config.object('rope_parameters') ?? config.object('rope_scaling') ?? new Fields({}, 'config.json');
+export function parseRope(config: Fields, defaults: RopeDefaults): Rope {
+  const rope = ropeFields(config);
+  const parsed = parseFields(config, rope, defaults);
+  rope.ignore('type', 'rope_type');
+  config.ignore('original_max_position_embeddings');
+  checkAllRead(rope, HARMLESS);
+  return parsed;
+}
+
+/** New files have `rope_parameters`, old ones `rope_scaling`: of two that differ it is not clear which counts. */
+function ropeFields(config: Fields): Fields {
+  const [current, old] = ['rope_parameters', 'rope_scaling'].map((field) => config.object(field));
+  if (current !== null && old !== null) {
+    const [a, b] = ['rope_parameters', 'rope_scaling'].map((field) => JSON.stringify(config.raw(field)));
+    if (a !== b) throw config.invalid('rope_scaling', 'absent, or the same as "rope_parameters"');
+  }
+  return current ?? old ?? new Fields({}, 'config.json');
+}
+
+function parseFields(
+  config: Fields,
+  rope: Fields,
+  {headSize, theta, maxPositions, wanted}: RopeDefaults,
+): Rope {
   const base = config.number('rope_theta', {least: 1, most: 1e12}, theta);
   const partial = rope.number(
     'partial_rotary_factor',
@@ -58,6 +83,7 @@ export function parseRope(config: Fields, {headSize, theta, maxPositions, wanted
     case 'llama3':
       return {...common, scaling: llama3(rope)};
     case 'longrope': {
+      rope.ignore('short_factor', 'long_factor', 'factor', 'attention_factor');
       const original = (rope.has('original_max_position_embeddings') ? rope : config).integer(
         'original_max_position_embeddings',
         LENGTH,

@@ -5,6 +5,7 @@
 import {ModelError} from '../../../lib/errors.js';
 import type {Architecture, LlamaConfig, RopeScaling} from '../config.js';
 import type {GgufEntry, GgufMetadata} from './gguf-header.js';
+import {checkKeys} from './gguf-keys.js';
 import {GgufValues} from './gguf-values.js';
 
 /** The names that llama.cpp gives these families; mistral and mixtral go under `llama`. */
@@ -28,7 +29,7 @@ const CONTROL = 3;
  * @param entries Its tensors.
  * @param ropeFactors Values of `rope_freqs.weight`, or of `rope_factors_short.weight`; null if there is neither.
  * @param path The file, for errors.
- * @throws {ModelError} `unknown-architecture`, `malformed-config`, naming the key.
+ * @throws {ModelError} `unknown-architecture`, `malformed-config`, `unknown-metadata`, naming the key.
  */
 export function ggufConfig(
   metadata: GgufMetadata,
@@ -74,7 +75,8 @@ export function ggufConfig(
   }
   const has = (tensor: string) => shapes.has(tensor);
   const window = values.count('attention.sliding_window', 0);
-  return {
+  if (experts > 0 && name !== 'llama') throw values.error('expert_count', '0 or absent in this family');
+  const config: LlamaConfig = {
     architecture: name === 'llama' && experts > 0 ? 'mixtral' : ARCHITECTURES[name],
     vocabularySize: embedding[0],
     hiddenSize,
@@ -102,27 +104,37 @@ export function ggufConfig(
     bosTokenId: values.tokenId('bos_token_id'),
     eosTokenIds: eosTokenIds(values),
   };
+  checkKeys(metadata, values.read, config, path);
+  return config;
 }
 
-function ropeScaling(values: GgufValues, factors: Float32Array | null, headSize: number): RopeScaling {
-  if (factors !== null) {
-    if (factors.length !== headSize / 2 || factors.some((factor) => !(factor > 0))) {
-      throw values.error(
-        'rope_freqs.weight',
-        `${headSize / 2} positive factors, one for each pair of a head`,
-      );
-    }
-    // Up to the original length, where the short factors hold, cos and sin are scaled by attn_factor (phi3 longrope).
-    return {
-      kind: 'factors',
-      factors: [...factors],
-      attentionFactor: values.positive('rope.scaling.attn_factor', 1),
-    };
+/**
+ * As llama.cpp scales: a factor without a type is linear, `scale_linear` is what the factor was called before, and 0 is
+ * none. Factors of a tensor multiply with it, and cosines and sines are scaled by `attn_factor` whatever the type.
+ */
+function ropeScaling(values: GgufValues, tensor: Float32Array | null, headSize: number): RopeScaling {
+  const type = values.text('rope.scaling.type', 'linear');
+  if (!['none', 'linear', 'longrope'].includes(type) || (type === 'longrope' && tensor === null)) {
+    throw values.error(
+      'rope.scaling.type',
+      'none or linear, or longrope with its factors in rope_factors_short.weight: use another checkpoint',
+    );
   }
-  const type = values.text('rope.scaling.type', 'none');
-  if (type === 'none') return {kind: 'none'};
-  if (type === 'linear') return {kind: 'linear', factor: values.positive('rope.scaling.factor', 1)};
-  throw values.error('rope.scaling.type', 'none or linear, or factors in rope_freqs.weight');
+  const [current, old] = ['rope.scaling.factor', 'rope.scale_linear'].map((key) => values.scale(key));
+  const said = current ?? old ?? 1;
+  if (type === 'longrope' && said !== 1) {
+    throw values.error('rope.scaling.factor', '1 or absent beside the factors of longrope');
+  }
+  const factor = type === 'none' ? 1 : said;
+  const attentionFactor = values.positive('rope.scaling.attn_factor', 1);
+  if (tensor === null && attentionFactor === 1) {
+    return factor === 1 ? {kind: 'none'} : {kind: 'linear', factor};
+  }
+  const factors = tensor ?? new Float32Array(headSize / 2).fill(1);
+  if (factors.length !== headSize / 2 || factors.some((one) => !(one > 0))) {
+    throw values.error('rope_freqs.weight', `${headSize / 2} positive factors, one for each pair of a head`);
+  }
+  return {kind: 'factors', factors: Array.from(factors, (one) => one * factor), attentionFactor};
 }
 
 /** The long factors of phi3 change what short texts give, so they are not used and the short ones set the limit. */

@@ -24,6 +24,9 @@ const IN_LAYER: Readonly<Record<string, string>> = {
   ffn_gate_inp: 'block_sparse_moe.gate',
 };
 
+/** Read with the configuration; `attn_rot_embd` holds what follows from the configuration, and llama.cpp skips it too. */
+const FACTORS = /^rope_(?:freqs|factors_short|factors_long)\.weight$|^blk\.\d+\.attn_rot_embd(?:\.weight)?$/;
+
 /** Which of an expert's layers, as mixtral's authors name them. */
 const EXPERT: Readonly<Record<string, string>> = {ffn_gate: 'w1', ffn_down: 'w2', ffn_up: 'w3'};
 
@@ -44,7 +47,8 @@ export interface GgufTensor {
  * @param entry A tensor of the file.
  * @param config What the metadata says.
  * @param permuted Whether the rows of q and k are interleaved: in files of architecture `llama`.
- * @returns Its parts by Hugging Face name: one, or one an expert; none for what is no weight (`rope_freqs`) or unknown.
+ * @returns Its parts by Hugging Face name: one, or one an expert; none for factors of the rotation. A tensor that is not known
+ *   keeps its name, so that loading says that it has no place in the model.
  */
 export function huggingFaceTensors(entry: GgufEntry, config: LlamaConfig, permuted: boolean): GgufTensor[] {
   const {name, shape, dtype, start, bytes} = entry;
@@ -53,11 +57,12 @@ export function huggingFaceTensors(entry: GgufEntry, config: LlamaConfig, permut
   ];
   if (Object.hasOwn(TOP, name)) return one(TOP[name]);
   const match = /^blk\.(\d+)\.([a-z_]+)(?:\.(\d+))?\.(weight|bias)$/.exec(name);
-  if (match === null) return [];
+  if (FACTORS.test(name)) return [];
+  if (match === null) return one(name);
   const [, layer, part, expert, kind] = match;
   const prefix = `model.layers.${Number(layer)}`;
   if (expert !== undefined) {
-    return Object.hasOwn(EXPERT, part) ? one(expertName(prefix, Number(expert), part, kind)) : [];
+    return Object.hasOwn(EXPERT, part) ? one(expertName(prefix, Number(expert), part, kind)) : one(name);
   }
   const merged = part.replace(/_exps$/, '');
   if (merged !== part && Object.hasOwn(EXPERT, merged) && shape.length === 3) {
@@ -72,7 +77,7 @@ export function huggingFaceTensors(entry: GgufEntry, config: LlamaConfig, permut
     }));
   }
   if (config.fusedProjections && part === 'ffn_up') return one(`${prefix}.mlp.gate_up_proj.${kind}`);
-  if (!Object.hasOwn(IN_LAYER, part)) return [];
+  if (!Object.hasOwn(IN_LAYER, part)) return one(name);
   const heads = part === 'attn_q' ? config.heads : part === 'attn_k' ? config.keyHeads : 0;
   return one(`${prefix}.${IN_LAYER[part]}.${kind}`, permuted ? heads : 0);
 }

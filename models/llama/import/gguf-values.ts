@@ -7,6 +7,9 @@ const MAX_COUNT = 2 ** 31 - 1;
 
 /** Metadata of one architecture: keys are given without `llama.` in front. */
 export class GgufValues {
+  /** Keys that were asked for. */
+  readonly read = new Set<string>();
+
   constructor(
     private readonly metadata: GgufMetadata,
     private readonly architecture: string,
@@ -32,6 +35,14 @@ export class GgufValues {
     const value = this.number(key) ?? otherwise;
     if (value !== undefined && value > 0 && Number.isFinite(value)) return value;
     throw this.error(key, 'a positive number');
+  }
+
+  /** A factor of at least 0, where 0 says that there is none: 1. Null if the key is not there. */
+  scale(key: string): number | null {
+    const value = this.number(key);
+    if (value === undefined) return null;
+    if (value >= 0 && Number.isFinite(value)) return value === 0 ? 1 : value;
+    throw this.error(key, 'a positive number, or 0 for none');
   }
 
   text(key: string, otherwise: string): string {
@@ -78,6 +89,7 @@ export class GgufValues {
   }
 
   private of(key: string): unknown {
+    this.read.add(key);
     return this.metadata.get(`${this.architecture}.${key}`);
   }
 }
