@@ -10,6 +10,7 @@ import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
+import {fromKeras3} from './keras3/model-json.js';
 import {modelArtifacts} from './model-artifacts.js';
 import {checkWeightsSize, MAX_MODEL_JSON_BYTES, parseModelJson} from './model-json.js';
 import type {ModelSource, ShardStream} from './model-source.js';
@@ -72,7 +73,7 @@ export function modelJsonPath(path: string): string {
  */
 export async function openLocalModel(path: string): Promise<ModelSource> {
   const jsonPath = modelJsonPath(path);
-  const json = parseModelJson(await readText(jsonPath), jsonPath);
+  const json = await fromKeras3(parseModelJson(await readText(jsonPath), jsonPath), jsonPath);
   const shardName = (shard: string) => join(dirname(jsonPath), shard);
   for (const group of json.weightsManifest) {
     const sizes = await Promise.all(group.paths.map((shard) => shardSize(shardName(shard), jsonPath)));

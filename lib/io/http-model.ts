@@ -4,6 +4,7 @@
  */
 
 import {FileError} from '../errors.js';
+import {fromKeras3} from './keras3/model-json.js';
 import {MAX_MODEL_JSON_BYTES, parseModelJson} from './model-json.js';
 import type {ModelSource, ShardStream} from './model-source.js';
 
@@ -15,7 +16,7 @@ import type {ModelSource, ShardStream} from './model-source.js';
  * @throws FileError `unreachable`, `http-status`, `too-large`, `unsafe-path`, and the codes of `parseModelJson`.
  */
 export async function openHttpModel(url: string): Promise<ModelSource> {
-  const json = parseModelJson(await fetchText(url, MAX_MODEL_JSON_BYTES), url);
+  const json = await fromKeras3(parseModelJson(await fetchText(url, MAX_MODEL_JSON_BYTES), url), url);
   return {
     name: url,
     json,

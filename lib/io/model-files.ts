@@ -8,7 +8,7 @@ import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
-import {FileError, ModelError, SparsifyError} from '../errors.js';
+import {FileError, ModelError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
 import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
@@ -35,11 +35,7 @@ export async function loadLayersModel(pathOrUrl: string): Promise<tf.LayersModel
   const source = /^https?:\/\//i.test(pathOrUrl)
     ? await openHttpModel(pathOrUrl)
     : await openLocalModel(localPath(pathOrUrl));
-  try {
-    return await streamedModel(source);
-  } catch (cause) {
-    throw cause instanceof SparsifyError ? cause : modelFailure(pathOrUrl, cause);
-  }
+  return streamedModel(source);
 }
 
 /** How `saveLayersModel` writes. */
@@ -224,26 +220,4 @@ async function* bytesOf(
       signal?.throwIfAborted();
     }
   }
-}
-
-function modelFailure(source: string, cause: unknown): ModelError {
-  const said = cause instanceof Error ? cause.message : String(cause);
-  const unknownLayer = /Unknown [a-z ]*: ?([\w-]+)/i.exec(said)?.[1];
-  if (unknownLayer !== undefined) {
-    return new ModelError(
-      'unknown-layer',
-      `${source} uses "${unknownLayer}", which is not registered: call registerLayers() before loading a sparsified ` +
-        'model, and tf.serialization.registerClass for a layer of your own',
-      {source, layer: unknownLayer},
-      {cause},
-    );
-  }
-  const weights = /weight|shape/i.test(said);
-  return new ModelError(
-    weights ? 'weights-mismatch' : 'malformed-topology',
-    `${source} describes a model that TensorFlow.js cannot build (${said}): ` +
-      (weights ? 'its weights belong to another model' : 'load it where it was made and save it again'),
-    {source},
-    {cause},
-  );
 }
