@@ -9,6 +9,7 @@ import {dirname, join} from 'node:path';
 import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
+import {decodeText} from './decode-text.js';
 import {fileFailure} from './file-failure.js';
 import {fromKeras3} from './keras3/model-json.js';
 import {modelArtifacts} from './model-artifacts.js';
@@ -96,7 +97,7 @@ async function readText(path: string): Promise<string> {
         {path, size},
       );
     }
-    return await readFile(path, 'utf8');
+    return decodeText(await readFile(path), path);
   } catch (cause) {
     throw fileFailure(path, cause);
   }

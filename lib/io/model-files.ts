@@ -2,7 +2,7 @@
 
 import {randomBytes} from 'node:crypto';
 import {constants} from 'node:fs';
-import {access, readFile, rmdir, stat} from 'node:fs/promises';
+import {access, rmdir, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
@@ -13,8 +13,9 @@ import {fileFailure} from './file-failure.js';
 import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
 import {makeFolder} from './make-folder.js';
-import {writeModel} from './model-writer.js';
+import {checkReplaceable, writeModel} from './model-writer.js';
 import {streamedModel} from './streamed-model.js';
+import {withoutCredentials} from './url-credentials.js';
 import {tensorBytes} from './weight-tensors.js';
 
 /**
@@ -80,22 +81,6 @@ export async function checkSavePath(path: string): Promise<void> {
   }
 }
 
-/** Refuses to overwrite a file that holds no model: a package.json, say. */
-async function checkReplaceable(jsonPath: string): Promise<void> {
-  let text: string;
-  try {
-    text = await readFile(jsonPath, 'utf8');
-  } catch {
-    return; // nothing there, or nothing that could be read: writing tells
-  }
-  if (/"modelTopology"\s*:/.test(text)) return;
-  throw new FileError(
-    'not-a-model',
-    `${jsonPath} exists and holds no model, so it is not replaced: name another folder for the model`,
-    {path: jsonPath},
-  );
-}
-
 /**
  * Saves a LayersModel on any backend, one weight in memory at a time. An older model in the same place is
  * replaced in one step: a kill or a full disk leaves it whole.
@@ -143,7 +128,6 @@ export async function saveWithWeights(
     dtype: storedDtype(tensor),
   }));
   const jsonPath = modelJsonPath(localPath(path));
-  await checkReplaceable(jsonPath);
   const describe = () => ({
     modelTopology: model.toJSON(null, false),
     format: 'layers-model',
@@ -161,8 +145,8 @@ function localPath(pathOrUrl: string): string {
   if (scheme !== 'file') {
     throw new FileError(
       'unsupported-scheme',
-      `${pathOrUrl}: "${scheme}" is not supported; give a local path, a file:// URL, or to load an http(s) URL`,
-      {path: pathOrUrl, scheme},
+      `${withoutCredentials(pathOrUrl)}: "${scheme}" is not supported; give a local path, a file:// URL, or to load an http(s) URL`,
+      {path: withoutCredentials(pathOrUrl), scheme},
     );
   }
   const path = pathOrUrl.slice('file://'.length);

@@ -12,6 +12,8 @@ export interface FetchProgress {
 export interface FetchOptions {
   /** Is told as bytes come. */
   readonly onProgress?: (progress: FetchProgress) => void;
+  /** Is told what the caller's user should know: that the Hub cannot be asked, so that an older copy is taken. */
+  readonly onNotice?: (text: string) => void;
   /** Stops the download; what came of a file from the Hub is kept for the next time. */
   readonly signal?: AbortSignal;
   /** Where it goes; the per-user cache by default (`XDG_CACHE_HOME` moves it). */
