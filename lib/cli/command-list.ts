@@ -29,7 +29,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   },
   evaluate: {
     args: '<MODEL...>',
-    summary: 'quality, actual sparsity and latency of a model on labelled data',
+    summary: 'quality, actual sparsity and latency of a model on data',
     load: async () => (await import('./commands/evaluate.js')).evaluateCommand(),
   },
   retarget: {

@@ -1,5 +1,4 @@
 /** @file The `--data` option: a file as a data set of batches, as the library takes it. */
-import {readFile} from 'node:fs/promises';
 import {extname} from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import {InvalidArgumentError, type Command} from 'commander';
@@ -8,7 +7,7 @@ import {Dataset, type Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
 import {readsIds} from '../eval/random-inputs.js';
 import {openDataFile} from '../io/data-files.js';
-import {fileFailure} from '../io/file-failure.js';
+import {readText} from '../io/decode-text.js';
 import {countOption, numberOption} from './options.js';
 
 /** How text becomes sequences. */
@@ -92,19 +91,6 @@ export function checkDataFormat(path: string): void {
 /** Whether a file is text by its name. */
 export function isTextFile(path: string): boolean {
   return TEXT_FILE.test(path);
-}
-
-/**
- * Reads a text file.
- *
- * @throws {FileError} if it cannot be read.
- */
-export async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw fileFailure(path, cause);
-  }
 }
 
 async function openText(model: tf.LayersModel, options: DataOptions): Promise<Batches> {

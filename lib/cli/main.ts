@@ -4,6 +4,7 @@ import {createRequire} from 'node:module';
 import {Command, CommanderError} from 'commander';
 import {ScopeError, SparsifyError} from '../errors.js';
 import {commandsFor} from './command-list.js';
+import {withoutCredentials} from '../io/url-credentials.js';
 import {explain, outOfDeviceMemory} from './explain.js';
 import {Interruption} from './interrupt.js';
 
@@ -58,7 +59,7 @@ function report(error: unknown): number {
     return error.exitCode;
   }
   if (error instanceof SparsifyError) {
-    console.error(`error: ${explain(error)}`);
+    console.error(`error: ${withoutCredentials(explain(error))}`);
     return error instanceof ScopeError || WRONG_USE_CODES.has(error.code) ? WRONG_USE : FAILED;
   }
   const memory = outOfDeviceMemory(error);

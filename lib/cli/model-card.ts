@@ -3,9 +3,11 @@
  * alone: the card's last line holds the hash of what stands above it.
  */
 import {createHash} from 'node:crypto';
-import {readFile, stat} from 'node:fs/promises';
+import {stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
-import {writeTextFile} from '../io/text-file.js';
+import {FileError} from '../errors.js';
+import {writeTextFile} from '../io/atomic-file.js';
+import {readText} from '../io/decode-text.js';
 import type {ReportContents, Step} from '../report/contents.js';
 import {renderModelCard, stepsOfCard, type ModelCardOptions} from '../report/model-card.js';
 import {thisStep, type Inputs} from './origin.js';
@@ -19,8 +21,12 @@ const SEAL = /<!-- sha256 of the above: ([0-9a-f]{64}); edited, this file is lef
  * @param model As the command line has it; nothing is known of a URL.
  */
 export async function stepsBeside(model: string): Promise<Step[]> {
-  const text = await textOf(await cardPath(model));
-  return text === null ? [] : (stepsOfCard(text) ?? []);
+  const card = await cardAt(await cardPath(model));
+  if (card instanceof FileError) {
+    console.error(`${card.message}: what made the model is not known`);
+    return [];
+  }
+  return card === null ? [] : (stepsOfCard(card) ?? []);
 }
 
 /**
@@ -62,7 +68,11 @@ export async function writeModelCard(
   options: ModelCardOptions,
 ): Promise<boolean> {
   const path = await cardPath(model);
-  const there = await textOf(path);
+  const there = await cardAt(path);
+  if (there instanceof FileError) {
+    console.error(`${there.message}: it stays as it is, without a card for this model`);
+    return false;
+  }
   if (there !== null && !isOurs(there)) {
     console.error(`${path} is not ours or was edited: it stays as it is`);
     return false;
@@ -85,11 +95,13 @@ async function cardPath(model: string): Promise<string> {
   return join(isFolder ? path : dirname(path), 'README.md');
 }
 
-async function textOf(path: string): Promise<string | null> {
+/** The text of a card, null if there is none, or why it cannot be read. */
+async function cardAt(path: string): Promise<string | null | FileError> {
   try {
-    return await readFile(path, 'utf8');
-  } catch {
-    return null;
+    return await readText(path);
+  } catch (cause) {
+    if (!(cause instanceof FileError)) throw cause;
+    return cause.code === 'missing-file' || cause.code === 'not-a-folder' ? null : cause;
   }
 }
 

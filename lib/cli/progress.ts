@@ -3,6 +3,7 @@
  * elsewhere (logs, pipes).
  */
 import type {Progress} from '../calibration/run.js';
+import {withoutCredentials} from '../io/url-credentials.js';
 
 /** Between two lines where stderr is no terminal. */
 const LINE_INTERVAL_MS = 5000;
@@ -38,7 +39,8 @@ export async function withProgress<T>(
   work: (onProgress: (progress: Progress) => void) => Promise<T>,
   output: ProgressOutput = {},
 ): Promise<T> {
-  return withStages((onProgress) => work((progress) => onProgress(what, unit, progress)), output);
+  const shown = withoutCredentials(what); // it may name a model by its URL
+  return withStages((onProgress) => work((progress) => onProgress(shown, unit, progress)), output);
 }
 
 /**

@@ -5,10 +5,13 @@ import {Option} from 'commander';
 import {isLanguageModel} from '../../models/llama/index.js';
 import {statisticsOf, type CalibrationStatistics} from '../calibration/statistics.js';
 import {ModelError} from '../errors.js';
-import {checkFilePath, writeTextFile} from '../io/text-file.js';
-import {inspect} from '../model/inspect.js';
+import {writeTextFile} from '../io/atomic-file.js';
+import {bareUrl} from '../io/url-credentials.js';
+import {checkFilePath} from '../io/check-file-path.js';
+import {reportWeights, type WeightReport} from '../model/compressible.js';
+import {countWeights, reportDense} from '../model/inspect.js';
 import type {ReportContents} from '../report/contents.js';
-import {measuredLayers, parametersOf, type KnownOfLayers} from '../report/model-layers.js';
+import {measuredLayers, type KnownOfLayers} from '../report/model-layers.js';
 import {renderReport} from '../report/render-report.js';
 
 /** What `reportOption` gives. */
@@ -42,13 +45,19 @@ export type Found = Partial<Omit<ReportContents, 'measured'>> & Pick<KnownOfLaye
 /** What is known of a model before anything is measured. */
 export interface KnownModel extends Pick<KnownOfLayers, 'layers' | 'statistics'> {
   readonly isLanguageModel: boolean;
+  /** Of layers of any kind that are INT8 or can be. */
+  readonly weights: readonly WeightReport[];
+  /** All weights of the model, an INT8 one counted once. */
+  readonly parameters: number;
 }
 
 /** What a model in memory tells. */
 export function knownOf(model: tf.LayersModel): KnownModel {
   return {
-    layers: inspect(model),
+    layers: reportDense(model),
     statistics: knownStatistics(model),
+    weights: reportWeights(model),
+    parameters: countWeights(model),
     isLanguageModel: isLanguageModel(model),
   };
 }
@@ -59,14 +68,15 @@ export function knownOf(model: tf.LayersModel): KnownModel {
  * @param path As the command line has it; names the model.
  */
 export function contentsOf(
-  {layers, statistics, isLanguageModel}: KnownModel,
+  {layers, statistics, isLanguageModel, weights, parameters}: KnownModel,
   path: string,
   {sparsity, errors, ...found}: Found,
 ): ReportContents {
   return {
     name: modelName(path),
     unit: isLanguageModel ? 'token' : 'item',
-    parameters: parametersOf(layers),
+    parameters,
+    weights,
     measured: measuredLayers({layers, statistics, sparsity, errors}),
     allocation: statistics?.allocation ?? null,
     quality: null,
@@ -80,7 +90,7 @@ export function contentsOf(
 
 /** The last part of a path that says something: the folder of a `model.json`, a file without its ending. */
 export function modelName(path: string): string {
-  const full = /^[a-z]+:\/\//i.test(path) ? path : resolve(path);
+  const full = /^[a-z]+:\/\//i.test(path) ? bareUrl(path) : resolve(path);
   return basename(full) === 'model.json'
     ? basename(dirname(full))
     : basename(full, /\.(json|gguf)$/i.test(full) ? extname(full) : '');

@@ -1,9 +1,13 @@
 /** @file Figures of quality and latency, as commands measure them, in the form of a report's tables. */
+import type * as tf from '@tensorflow/tfjs';
 import type {Comparison, Perplexity, SparsityReport} from '../../models/llama/index.js';
 import type {Quality} from '../eval/quality.js';
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
+import {reportWeights} from '../model/compressible.js';
+import {reportDense} from '../model/inspect.js';
 import type {Metric, QualityTable} from '../report/contents.js';
 import type {MeasuredOn} from '../report/model-layers.js';
+import {formatsOf} from '../report/summary-figures.js';
 import {describeAmount} from './windows.js';
 
 /** A model of the table, beside its figures. */
@@ -22,9 +26,15 @@ const AGAINST_DENSE: readonly Metric[] = [
   {title: 'same likeliest token', kind: 'share', better: 'higher'},
 ];
 
-/** Of labelled data; the sparsity is that of the last model. */
+/** How a model's kernels are stored: those of its Dense layers, or where it has none, of others; null without any. */
+export function weightFormats(model: tf.LayersModel): string | null {
+  const layers = reportDense(model);
+  return formatsOf(layers.length > 0 ? layers : reportWeights(model)) || null;
+}
+
+/** Of items, with labels or beside the dense model; the sparsity is that of the last model. */
 export function labelledTable(
-  rows: readonly (Named & Quality)[],
+  rows: readonly (Named & Omit<Quality, 'metric'> & {readonly metric: string})[],
   sparsity: readonly LayerSparsity[],
   data: string,
 ): QualityTable {

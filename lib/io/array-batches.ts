@@ -49,7 +49,7 @@ export function toTensor(array: NumericArray, {scale, dtype}: TensorOptions, sou
       });
     }
   }
-  const converted = target === 'int32' ? asInt32(scaled) : asFloat32(scaled);
+  const converted = target === 'int32' ? asInt32(scaled) : asFloat32(scaled, source);
   return tf.tensor(converted, [...array.shape], target);
 }
 
@@ -57,8 +57,22 @@ function asInt32(values: NumericArray['values']): Int32Array {
   return values instanceof Int32Array ? values : Int32Array.from(values);
 }
 
-function asFloat32(values: NumericArray['values']): Float32Array {
-  return values instanceof Float32Array ? values : Float32Array.from(values);
+/**
+ * Values as float32.
+ *
+ * @throws {FileError} `out-of-range` for a finite value that would become an infinity.
+ */
+export function asFloat32(values: NumericArray['values'], source: string): Float32Array {
+  if (values instanceof Float32Array) return values;
+  const floats = Float32Array.from(values);
+  const index = floats.findIndex((value, i) => !Number.isFinite(value) && Number.isFinite(values[i]));
+  if (index < 0) return floats;
+  throw new FileError(
+    'out-of-range',
+    `${source}: ${values[index]} (value ${index} of a batch) is beyond float32, whose largest is 3.4e38: scale the data, ` +
+      'or leave that item out',
+    {path: source, value: values[index]},
+  );
 }
 
 /**

@@ -8,6 +8,7 @@ import {pathToFileURL} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
+import type {Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
 import {flattenNumbers} from './nested-numbers.js';
@@ -16,7 +17,7 @@ import {flattenNumbers} from './nested-numbers.js';
 export type TensorBatch = tf.Tensor | Record<string, tf.Tensor>;
 
 /**
- * Iterates over the data that a module exports, from its start. Tensors of an exported array are cloned, so
+ * Iterates over the data that a module exports, from its start. Tensors of an exported array or `Dataset` are cloned, so
  * that they are there for the next pass; those of a function, a generator or a `tf.data.Dataset` are handed
  * over.
  *
@@ -28,7 +29,7 @@ export type TensorBatch = tf.Tensor | Record<string, tf.Tensor>;
 export async function* dataModuleBatches(path: string): AsyncGenerator<TensorBatch> {
   const exported = await defaultExport(path);
   const data = isMaker(exported) ? await exported() : exported;
-  const keep = Array.isArray(data) && data === exported;
+  const keep = (Array.isArray(data) && data === exported) || isDataset(data);
   let index = 0;
   for await (const item of iterate(data, path)) {
     yield toBatch(item, keep, `${path}, item ${index}`);
@@ -68,6 +69,11 @@ async function* iterate(data: unknown, path: string): AsyncGenerator<unknown> {
         {path},
       );
     }
+    if (isDataset(data)) {
+      if (data.reiterable === false) spent.add(data);
+      yield* data.getInferenceData(); // its tensors are lent, and cloned above
+      return;
+    }
     if (isAsyncIterable(data) || isIterable(data)) {
       if (isIterator(data)) spent.add(data);
       yield* data;
@@ -81,7 +87,7 @@ async function* iterate(data: unknown, path: string): AsyncGenerator<unknown> {
   }
   throw new FileError(
     'malformed-module',
-    `the default export of ${path} is no data: export an array, a generator function, a tf.data.Dataset or an iterable`,
+    `the default export of ${path} is no data: export an array, a generator function, a Dataset, a tf.data.Dataset or an iterable`,
     {path},
   );
 }
@@ -110,6 +116,16 @@ function toBatch(item: unknown, keep: boolean, where: string): TensorBatch {
 
 function isMaker(exported: unknown): exported is () => unknown {
   return typeof exported === 'function';
+}
+
+/** A `Dataset` of this package, perhaps of another copy of it. */
+function isDataset(data: unknown): data is Batches & {readonly reiterable?: boolean} {
+  return (
+    typeof data === 'object' &&
+    data !== null &&
+    'getInferenceData' in data &&
+    typeof data.getInferenceData === 'function'
+  );
 }
 
 function isAsyncIterable(data: object): data is AsyncIterable<unknown> {

@@ -1,8 +1,9 @@
 /** @file SHA-256 of the files that make a model or a data set, so that a result can say what it was made from. */
 import {createHash} from 'node:crypto';
 import {createReadStream} from 'node:fs';
-import {readFile, readdir, stat} from 'node:fs/promises';
+import {readdir, stat} from 'node:fs/promises';
 import {basename, dirname, join} from 'node:path';
+import {readText} from './decode-text.js';
 import {fileFailure} from './file-failure.js';
 import {parseModelJson, type WeightsGroup} from './model-json.js';
 
@@ -60,7 +61,7 @@ export async function hashModel(path: string): Promise<HashedFile[]> {
 
 async function hashLayersModel(jsonPath: string): Promise<HashedFile[]> {
   const files = [await hashFile(jsonPath)];
-  const {weightsManifest} = parseModelJson(await readFile(jsonPath, 'utf8'), jsonPath);
+  const {weightsManifest} = parseModelJson(await readText(jsonPath), jsonPath);
   for (const {paths, sha256} of weightsManifest as WeightsGroup[]) {
     for (const [i, name] of paths.entries()) {
       const path = join(dirname(jsonPath), name);

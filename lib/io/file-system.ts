@@ -9,7 +9,9 @@ import {dirname, join} from 'node:path';
 import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
+import {decodeText} from './decode-text.js';
 import {fileFailure} from './file-failure.js';
+import {fromKeras3} from './keras3/model-json.js';
 import {modelArtifacts} from './model-artifacts.js';
 import {checkWeightsSize, MAX_MODEL_JSON_BYTES, parseModelJson} from './model-json.js';
 import type {ModelSource, ShardStream} from './model-source.js';
@@ -72,7 +74,7 @@ export function modelJsonPath(path: string): string {
  */
 export async function openLocalModel(path: string): Promise<ModelSource> {
   const jsonPath = modelJsonPath(path);
-  const json = parseModelJson(await readText(jsonPath), jsonPath);
+  const json = await fromKeras3(parseModelJson(await readText(jsonPath), jsonPath), jsonPath);
   const shardName = (shard: string) => join(dirname(jsonPath), shard);
   for (const group of json.weightsManifest) {
     const sizes = await Promise.all(group.paths.map((shard) => shardSize(shardName(shard), jsonPath)));
@@ -95,7 +97,7 @@ async function readText(path: string): Promise<string> {
         {path, size},
       );
     }
-    return await readFile(path, 'utf8');
+    return decodeText(await readFile(path), path);
   } catch (cause) {
     throw fileFailure(path, cause);
   }

@@ -4,23 +4,35 @@
  */
 
 import {FileError} from '../errors.js';
+import {TextPieces} from './decode-text.js';
+import {openHttpFile, type HttpLimits} from './http-file.js';
+import {fromKeras3} from './keras3/model-json.js';
 import {MAX_MODEL_JSON_BYTES, parseModelJson} from './model-json.js';
 import type {ModelSource, ShardStream} from './model-source.js';
+import {takeCredentials, withoutCredentials} from './url-credentials.js';
 
 /**
  * Opens a LayersModel on a web server.
  *
- * @param url http or https URL of a `model.json`; a query string is sent with the weights' requests too.
+ * @param address http or https URL of a `model.json`. Its query string is sent with the weights' requests too, beside what query
+ *     a weight's own path has; user and password are sent as basic authentication.
+ * @param limits How long to wait for the server.
  * @returns The model; its shards are requested one by one as they are read.
- * @throws FileError `unreachable`, `http-status`, `too-large`, `unsafe-path`, and the codes of `parseModelJson`.
+ * @throws FileError `unreachable`, `http-status`, `unsafe-redirect`, `too-large`, `unsafe-path`, and the codes of `parseModelJson`.
  */
-export async function openHttpModel(url: string): Promise<ModelSource> {
-  const json = parseModelJson(await fetchText(url, MAX_MODEL_JSON_BYTES), url);
+export async function openHttpModel(address: string, limits: HttpLimits = {}): Promise<ModelSource> {
+  const name = withoutCredentials(address);
+  if (!URL.canParse(address)) {
+    throw new FileError('bad-option', `${name} is no valid URL: check it`, {url: name});
+  }
+  const {url, authorization} = takeCredentials(address);
+  const open = (file: string) => openHttpFile(file, {...limits, authorization});
+  const json = parseModelJson(await readText(await open(url), url), name);
   return {
-    name: url,
-    json,
+    name,
+    json: await fromKeras3(json, name),
     shardName: (path) => shardUrl(path, url),
-    openShard: (path) => openUrl(shardUrl(path, url)),
+    openShard: (path) => open(shardUrl(path, url)),
   };
 }
 
@@ -28,7 +40,8 @@ export async function openHttpModel(url: string): Promise<ModelSource> {
 function shardUrl(path: string, modelUrl: string): string {
   const base = new URL(modelUrl);
   const shard = new URL(path, base);
-  shard.search = base.search;
+  shard.hash = '';
+  shard.search = joinedQuery(shard.search, base.search);
   const folder = new URL('.', base);
   // '%2e%2e/' is '..' to a URL.
   if (shard.origin !== folder.origin || !shard.pathname.startsWith(folder.pathname)) {
@@ -40,73 +53,40 @@ function shardUrl(path: string, modelUrl: string): string {
   return shard.href;
 }
 
-/** Fetches at most `limit` bytes of text; more is an error, so that a server cannot fill the memory. */
-async function fetchText(url: string, limit: number): Promise<string> {
-  const stream = await openUrl(url);
-  const decoder = new TextDecoder();
+/**
+ * The query of a shard: its own as it is, since it may be signed, then what the model.json's has beyond that, a key to
+ * the whole folder say.
+ */
+function joinedQuery(own: string, base: string): string {
+  if (own.length < 2 || base.length < 2) return own.length < 2 ? base : own;
+  const names = new Set(new URLSearchParams(own).keys());
+  const further = base
+    .slice(1)
+    .split('&')
+    .filter((part) => ![...new URLSearchParams(part).keys()].some((name) => names.has(name)));
+  return [own, ...further].join('&');
+}
+
+/** Reads at most as much text as a model.json may have; more is an error, so that a server cannot fill the memory. */
+async function readText(stream: ShardStream, url: string): Promise<string> {
+  const pieces = new TextPieces(url);
   const chunk = new Uint8Array(64 * 1024);
   let text = '';
   let size = 0;
   try {
     for (let read = await stream.read(chunk); read > 0; read = await stream.read(chunk)) {
       size += read;
-      if (size > limit) {
-        throw new FileError('too-large', `${url} is larger than the ${limit} bytes that it may have`, {
-          url,
-          limit,
-        });
+      if (size > MAX_MODEL_JSON_BYTES) {
+        throw new FileError(
+          'too-large',
+          `${url} is larger than the ${MAX_MODEL_JSON_BYTES} bytes that it may have`,
+          {url, limit: MAX_MODEL_JSON_BYTES},
+        );
       }
-      text += decoder.decode(chunk.subarray(0, read), {stream: true});
+      text += pieces.add(chunk.subarray(0, read));
     }
-    return text + decoder.decode();
+    return text + pieces.end();
   } finally {
     await stream.close();
   }
-}
-
-async function openUrl(url: string): Promise<ShardStream> {
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch (cause) {
-    throw unreachable(url, cause);
-  }
-  if (!response.ok) {
-    throw new FileError(
-      'http-status',
-      `${url} answered ${response.status} ${response.statusText}: check the address`,
-      {url, status: response.status},
-    );
-  }
-  const body = response.body?.getReader();
-  let rest: Uint8Array = new Uint8Array(0);
-  return {
-    read: async (target) => {
-      try {
-        while (rest.byteLength === 0) {
-          const next = await body?.read();
-          if (next?.value === undefined) return 0;
-          rest = next.value;
-        }
-      } catch (cause) {
-        throw unreachable(url, cause);
-      }
-      const taken = rest.subarray(0, target.byteLength);
-      target.set(taken);
-      rest = rest.subarray(taken.byteLength);
-      return taken.byteLength;
-    },
-    close: async () => {
-      await body?.cancel().catch(() => undefined); // a connection that broke is closed already
-    },
-  };
-}
-
-function unreachable(url: string, cause: unknown): FileError {
-  return new FileError(
-    'unreachable',
-    `${url} cannot be reached: check the address and the network`,
-    {url},
-    {cause},
-  );
 }

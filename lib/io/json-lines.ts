@@ -6,12 +6,14 @@
 import {FileError} from '../errors.js';
 import {pickNames, type ArrayBatch, type ArraySource} from './array-batches.js';
 import {fileChunks} from './byte-reader.js';
+import {TextPieces} from './decode-text.js';
 import {flattenNumbers, type FlatNumbers} from './nested-numbers.js';
 import type {NumericArray} from './npy-values.js';
 
 /** An item of 4 million numbers; a longer line is no item of a batch. */
-const MAX_LINE_BYTES = 64 * 1024 ** 2;
-const LINE_FEED = 0x0a;
+const MAX_LINE_CHARACTERS = 64 * 1024 ** 2;
+/** A lone carriage return counts only before something: it may be half of the end of a line that goes on. */
+const LINE_END = /\r?\n|\r(?=[^\n])/;
 /** Names that would reach an object's prototype. */
 const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
@@ -55,33 +57,33 @@ async function* readBatches(
   if (items.length > 0) yield stack(items);
 }
 
+/** The lines of a file, which may end as Unix, Windows or an old Mac ends them. */
 async function* readLines(path: string): AsyncGenerator<string> {
-  let parts: Uint8Array[] = [];
-  let bytes = 0;
-  const take = () => {
-    const line = Buffer.concat(parts).toString('utf8');
-    parts = [];
-    bytes = 0;
-    return line;
+  const pieces = new TextPieces(path);
+  let line = '';
+  const take = function* (text: string): Generator<string> {
+    const lines = (line + text).split(LINE_END);
+    // The last one goes on in the next piece; a carriage return at its end may be half of a line's end.
+    line = lines.pop()!;
+    yield* lines;
+    if (line.length > MAX_LINE_CHARACTERS) throw tooLong(path);
   };
   for await (const chunk of fileChunks(path)) {
-    let start = 0;
-    for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
-      parts.push(chunk.subarray(start, end));
-      yield take();
-      start = end + 1;
-    }
-    parts.push(chunk.subarray(start));
-    bytes += chunk.byteLength - start;
-    if (bytes > MAX_LINE_BYTES) {
-      throw new FileError(
-        'too-large',
-        `${path} has a line of over ${MAX_LINE_BYTES} bytes: write one item a line`,
-        {path},
-      );
+    for (const whole of take(pieces.add(chunk))) {
+      if (whole.length > MAX_LINE_CHARACTERS) throw tooLong(path);
+      yield whole;
     }
   }
-  if (bytes > 0) yield take();
+  yield* take(pieces.end());
+  if (line !== '') yield* line.split('\r');
+}
+
+function tooLong(path: string): FileError {
+  return new FileError(
+    'too-large',
+    `${path} has a line of over ${MAX_LINE_CHARACTERS} characters: write one item a line`,
+    {path},
+  );
 }
 
 function parseLine(
@@ -109,7 +111,7 @@ function parseLine(
     );
   }
   if (Array.isArray(json) || (numbers === true && typeof json === 'number'))
-    return new Map([['', flattenNumbers(json, where)]]);
+    return new Map([['', finite(flattenNumbers(json, where), where)]]);
   if (typeof json !== 'object' || json === null) {
     throw new FileError(
       'malformed-item',
@@ -122,8 +124,20 @@ function parseLine(
     pickNames([...entries.keys()], inputNames, where).map((name) => {
       if (FORBIDDEN_NAMES.has(name))
         throw new FileError('forbidden-key', `${where} has a key "${name}"`, {where, name});
-      return [name, flattenNumbers(entries.get(name), `${where}, "${name}"`)];
+      const here = `${where}, "${name}"`;
+      return [name, finite(flattenNumbers(entries.get(name), here), here)];
     }),
+  );
+}
+
+/** JSON has no infinity: a number that reads as one is beyond what a double holds. */
+function finite(numbers: FlatNumbers, where: string): FlatNumbers {
+  const index = numbers.values.findIndex((value) => !Number.isFinite(value));
+  if (index < 0) return numbers;
+  throw new FileError(
+    'out-of-range',
+    `${where} has a number that is too large to be read (value ${index}, beyond 1.8e308): leave that item out`,
+    {where, index},
   );
 }
 

@@ -1,6 +1,7 @@
 /** @file Files of what a model should have answered: classes, one-hot rows, or targets of a regression. */
 
 import {FileError} from '../errors.js';
+import {asFloat32} from './array-batches.js';
 import type {NumericArray} from './npy-values.js';
 import {openArrays} from './data-files.js';
 
@@ -47,7 +48,7 @@ export async function readLabels(path: string): Promise<Labels> {
   }
   const classes = shape.length === 2 ? oneHotClasses(values, rowSize) : undefined;
   if (classes !== undefined) return {kind: 'classes', values: classes, shape: [items]};
-  return {kind: 'targets', values: Float32Array.from(values), shape};
+  return {kind: 'targets', values: asFloat32(values, path), shape};
 }
 
 /** The class of every row, or undefined if a row is not all zeros and a single one. */

@@ -2,19 +2,20 @@
 
 import {randomBytes} from 'node:crypto';
 import {constants} from 'node:fs';
-import {access, readFile, rmdir, stat} from 'node:fs/promises';
+import {access, rmdir, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
-import {FileError, ModelError, SparsifyError} from '../errors.js';
+import {FileError, ModelError} from '../errors.js';
 import {fileFailure} from './file-failure.js';
 import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
 import {makeFolder} from './make-folder.js';
-import {writeModel} from './model-writer.js';
+import {checkReplaceable, writeModel} from './model-writer.js';
 import {streamedModel} from './streamed-model.js';
+import {withoutCredentials} from './url-credentials.js';
 import {tensorBytes} from './weight-tensors.js';
 
 /**
@@ -35,11 +36,7 @@ export async function loadLayersModel(pathOrUrl: string): Promise<tf.LayersModel
   const source = /^https?:\/\//i.test(pathOrUrl)
     ? await openHttpModel(pathOrUrl)
     : await openLocalModel(localPath(pathOrUrl));
-  try {
-    return await streamedModel(source);
-  } catch (cause) {
-    throw cause instanceof SparsifyError ? cause : modelFailure(pathOrUrl, cause);
-  }
+  return streamedModel(source);
 }
 
 /** How `saveLayersModel` writes. */
@@ -82,22 +79,6 @@ export async function checkSavePath(path: string): Promise<void> {
   } catch (cause) {
     throw fileFailure(folder, cause);
   }
-}
-
-/** Refuses to overwrite a file that holds no model: a package.json, say. */
-async function checkReplaceable(jsonPath: string): Promise<void> {
-  let text: string;
-  try {
-    text = await readFile(jsonPath, 'utf8');
-  } catch {
-    return; // nothing there, or nothing that could be read: writing tells
-  }
-  if (/"modelTopology"\s*:/.test(text)) return;
-  throw new FileError(
-    'not-a-model',
-    `${jsonPath} exists and holds no model, so it is not replaced: name another folder for the model`,
-    {path: jsonPath},
-  );
 }
 
 /**
@@ -147,7 +128,6 @@ export async function saveWithWeights(
     dtype: storedDtype(tensor),
   }));
   const jsonPath = modelJsonPath(localPath(path));
-  await checkReplaceable(jsonPath);
   const describe = () => ({
     modelTopology: model.toJSON(null, false),
     format: 'layers-model',
@@ -165,8 +145,8 @@ function localPath(pathOrUrl: string): string {
   if (scheme !== 'file') {
     throw new FileError(
       'unsupported-scheme',
-      `${pathOrUrl}: "${scheme}" is not supported; give a local path, a file:// URL, or to load an http(s) URL`,
-      {path: pathOrUrl, scheme},
+      `${withoutCredentials(pathOrUrl)}: "${scheme}" is not supported; give a local path, a file:// URL, or to load an http(s) URL`,
+      {path: withoutCredentials(pathOrUrl), scheme},
     );
   }
   const path = pathOrUrl.slice('file://'.length);
@@ -224,26 +204,4 @@ async function* bytesOf(
       signal?.throwIfAborted();
     }
   }
-}
-
-function modelFailure(source: string, cause: unknown): ModelError {
-  const said = cause instanceof Error ? cause.message : String(cause);
-  const unknownLayer = /Unknown [a-z ]*: ?([\w-]+)/i.exec(said)?.[1];
-  if (unknownLayer !== undefined) {
-    return new ModelError(
-      'unknown-layer',
-      `${source} uses "${unknownLayer}", which is not registered: call registerLayers() before loading a sparsified ` +
-        'model, and tf.serialization.registerClass for a layer of your own',
-      {source, layer: unknownLayer},
-      {cause},
-    );
-  }
-  const weights = /weight|shape/i.test(said);
-  return new ModelError(
-    weights ? 'weights-mismatch' : 'malformed-topology',
-    `${source} describes a model that TensorFlow.js cannot build (${said}): ` +
-      (weights ? 'its weights belong to another model' : 'load it where it was made and save it again'),
-    {source},
-    {cause},
-  );
 }

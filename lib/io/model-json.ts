@@ -122,6 +122,9 @@ function parseJson(text: string, source: string): unknown {
 }
 
 function checkKeys(value: unknown, source: string, depth: number): void {
+  if (value === Infinity || value === -Infinity) {
+    throw new FileError('malformed-json', `${source} has a number beyond 1.8e308: no model has`, {source});
+  }
   if (typeof value !== 'object' || value === null) return;
   if (depth > MAX_DEPTH) {
     throw new FileError('malformed-json', `${source} nests more than ${MAX_DEPTH} levels deep`, {source});

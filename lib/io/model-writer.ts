@@ -13,12 +13,14 @@
 
 import {randomBytes} from 'node:crypto';
 import {rmSync} from 'node:fs';
-import {mkdir, open, readdir, readFile, rename, rm, rmdir, stat} from 'node:fs/promises';
+import {mkdir, readdir, rename, rm, rmdir, stat} from 'node:fs/promises';
 import {basename, dirname, join} from 'node:path';
 
 import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
+import {flushFolder, publishFile, writeFlushed} from './atomic-file.js';
+import {readText} from './decode-text.js';
 import {fileFailure} from './file-failure.js';
 import {makeFolder} from './make-folder.js';
 import {parseModelJson, weightsSize} from './model-json.js';
@@ -59,6 +61,7 @@ export async function writeModel(
   const removeStaging = () => {
     rmSync(staging, {recursive: true, force: true});
   };
+  await checkReplaceable(jsonPath);
   let isNew = false;
   try {
     isNew = await makeFolder(folder);
@@ -71,13 +74,12 @@ export async function writeModel(
       const described = typeof description === 'function' ? description() : description;
       const text = JSON.stringify({...described, weightsManifest: [{paths, sha256, weights: specs}]});
       parseModelJson(text, jsonPath); // what this package would refuse to read, it does not write
-      await writeText(join(staging, 'model.json'), text);
+      await writeFlushed(join(staging, 'model.json'), text);
 
       const oldWeights = await ownWeightsOf(jsonPath, stem);
       for (const name of new Set(paths)) await rename(join(staging, name), join(folder, name));
-      await flush(folder);
-      await rename(join(staging, 'model.json'), jsonPath);
-      await flush(folder);
+      await flushFolder(folder);
+      await publishFile(join(staging, 'model.json'), jsonPath);
       await removeUnused(folder, stem, new Set(paths), oldWeights);
       return {modelArtifactsInfo: artifactsInfo(described, specs, bytes)};
     } finally {
@@ -88,6 +90,29 @@ export async function writeModel(
     if (isNew) await rmdir(folder).catch(() => undefined); // unless others have put something there
     throw fileFailure(jsonPath, cause);
   }
+}
+
+/**
+ * Refuses to overwrite a file that holds no model: a package.json, say; or that cannot be read, so that nobody knows.
+ *
+ * @throws FileError `not-a-model`, or what the system says of reading it.
+ */
+export async function checkReplaceable(jsonPath: string): Promise<void> {
+  let text: string;
+  try {
+    text = await readText(jsonPath);
+  } catch (cause) {
+    const code = cause instanceof FileError ? cause.code : undefined;
+    if (code === 'missing-file' || code === 'not-a-folder') return; // whether a folder can be made shows later
+    if (code !== 'malformed-text') throw cause;
+    text = '';
+  }
+  if (/"modelTopology"\s*:/.test(text)) return;
+  throw new FileError(
+    'not-a-model',
+    `${jsonPath} exists and holds no model, so it is not replaced: name another folder for the model`,
+    {path: jsonPath},
+  );
 }
 
 function artifactsInfo(
@@ -117,7 +142,7 @@ function checkComplete(specs: io.WeightsManifestEntry[], written: number, jsonPa
 /** The weight files of the model that is about to be replaced, as far as this writer made them. */
 async function ownWeightsOf(jsonPath: string, stem: string): Promise<string[]> {
   try {
-    const {weightsManifest} = parseModelJson(await readFile(jsonPath, 'utf8'), jsonPath);
+    const {weightsManifest} = parseModelJson(await readText(jsonPath), jsonPath);
     return weightsManifest.flatMap(({paths}) => paths).filter((path) => isOwnWeights(path, stem));
   } catch {
     return []; // None there, or one that cannot be read anyway.
@@ -163,25 +188,4 @@ function isRunning(processId: number): boolean {
 
 function isOwnWeights(name: string, stem: string): boolean {
   return name.startsWith(`${stem}-weights-`) && /^[0-9a-f]{16}\.bin$/.test(name.slice(stem.length + 9));
-}
-
-async function writeText(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx');
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Makes the renames in a folder survive a power cut, where the system can. */
-async function flush(folder: string): Promise<void> {
-  if (process.platform === 'win32') return; // folders cannot be opened there
-  const handle = await open(folder);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -1,13 +1,14 @@
 /**
  * @file NumPy's `.npy` format, versions 1 to 3 (numpy.lib.format, NEP 1), read in batches of rows so that a
- * file may be larger than memory. Pickled objects, records, strings and Fortran order are refused.
+ * file may be larger than memory. Pickled objects, records, and strings are refused; an array in Fortran's order is read whole.
  */
 
 import {FileError} from '../errors.js';
 import type {ByteReader} from './byte-reader.js';
 import {ELEMENT_TYPES, swapBytes, type ElementType, type NumericArray} from './npy-values.js';
 
-const MAGIC = '\x93NUMPY';
+/** What a `.npy` file starts with, in Latin-1. */
+export const NPY_MAGIC = '\x93NUMPY';
 /** NumPy's own limit for headers it does not trust is 10,000 characters. */
 const MAX_HEADER_BYTES = 64 * 1024;
 /** NumPy's own limit. */
@@ -19,6 +20,8 @@ const ALIGNMENT = 64;
 export interface NpyHeader {
   readonly element: ElementType;
   readonly bigEndian: boolean;
+  /** Fortran's order, in which the first index runs fastest: rows do not lie together, so the array is read whole. */
+  readonly columnMajor: boolean;
   /** At least one dimension: rows first. */
   readonly shape: readonly number[];
 }
@@ -36,7 +39,7 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
     throw new FileError(code, `${reader.source}: ${text}`, {path: reader.source, offset: reader.offset});
   };
   const start = await reader.read(8, 'the .npy magic string');
-  if (Buffer.from(start.subarray(0, 6)).toString('latin1') !== MAGIC) {
+  if (Buffer.from(start.subarray(0, 6)).toString('latin1') !== NPY_MAGIC) {
     return fail('not-npy', 'it does not start as a .npy file does: write it with numpy.save');
   }
   const version = start[6];
@@ -52,7 +55,8 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
 
   const descr = /['"]descr['"]\s*:\s*['"]([<>=|]?)([a-zA-Z])(\d*)/.exec(text);
   const order = /['"]fortran_order['"]\s*:\s*(True|False)/.exec(text);
-  const dimensions = /['"]shape['"]\s*:\s*\(([\d\s,]*)\)/.exec(text);
+  // Python 2 writes long integers with an L.
+  const dimensions = /['"]shape['"]\s*:\s*\(((?:\d+L?|[\s,])*)\)/.exec(text);
   if (order === null || dimensions === null)
     return fail('malformed-npy', `its header is ${JSON.stringify(text)}`);
   const element = descr === null ? undefined : ELEMENT_TYPES[descr[2] + descr[3]];
@@ -67,14 +71,11 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '')
-    .map(Number);
+    .map((part) => Number(part.replace('L', '')));
   if (shape.length === 0)
     return fail('unsupported-npy', 'it holds a single number; the first dimension must be the items');
   if (shape.length > MAX_RANK)
     return fail('malformed-npy', `it has ${shape.length} dimensions; at most ${MAX_RANK}`);
-  if (order[1] === 'True' && shape.filter((size) => size > 1).length > 1) {
-    return fail('unsupported-npy', 'it is in Fortran order: save numpy.ascontiguousarray(array)');
-  }
   const claimed = shape.reduce((product, size) => product * size, element.bytes);
   const found = byteLength - reader.offset;
   if (claimed !== found) {
@@ -84,7 +85,8 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
         'copy or make it again',
     );
   }
-  return {element, bigEndian: descr[1] === '>', shape};
+  const columnMajor = order[1] === 'True' && shape.filter((size) => size > 1).length > 1;
+  return {element, bigEndian: descr[1] === '>', columnMajor, shape};
 }
 
 /**
@@ -124,6 +126,29 @@ export async function readNpyRows(
 }
 
 /**
+ * Puts an array in Fortran's order into that of rows.
+ *
+ * @param array All of it, as it was read.
+ * @returns The same array, row-major, in memory of its own.
+ */
+export function rowMajor({values, shape, dtype}: NumericArray): NumericArray {
+  const ordered = values.slice();
+  const strides = shape.map((_, axis) => shape.slice(0, axis).reduce((product, size) => product * size, 1));
+  const index = shape.map(() => 0);
+  let from = 0;
+  for (let to = 0; to < ordered.length; to++) {
+    ordered[to] = values[from];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += strides[axis];
+      if (++index[axis] < shape[axis]) break;
+      from -= strides[axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+  return {values: ordered, shape, dtype};
+}
+
+/**
  * Writes an array of bytes or floats as a `.npy` file (version 1).
  *
  * @param values uint8, int32 or float32, row-major.
@@ -137,9 +162,9 @@ export function encodeNpy(
   const descr = values instanceof Float32Array ? '<f4' : values instanceof Int32Array ? '<i4' : '|u1';
   const dimensions = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${dimensions}), }`;
-  const prefix = MAGIC.length + 4; // magic, version, header length
+  const prefix = NPY_MAGIC.length + 4; // magic, version, header length
   const padded = Math.ceil((prefix + header.length + 1) / ALIGNMENT) * ALIGNMENT - prefix;
-  const head = Buffer.from(`${MAGIC}\x01\x00\x00\x00${header.padEnd(padded - 1)}\n`, 'latin1');
-  head.writeUInt16LE(padded, MAGIC.length + 2);
+  const head = Buffer.from(`${NPY_MAGIC}\x01\x00\x00\x00${header.padEnd(padded - 1)}\n`, 'latin1');
+  head.writeUInt16LE(padded, NPY_MAGIC.length + 2);
   return Buffer.concat([head, Buffer.from(values.buffer, values.byteOffset, values.byteLength)]);
 }

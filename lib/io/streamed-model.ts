@@ -10,6 +10,7 @@ import {ModelError} from '../errors.js';
 import type {LayerVariable} from '../tfjs.js';
 import {GroupReader} from './group-reader.js';
 import {modelArtifacts} from './model-artifacts.js';
+import {buildFailure, matchFailure} from './model-failure.js';
 import type {ModelSource} from './model-source.js';
 import {UnfilledModel} from './unfilled-model.js';
 import {WeightReader} from './weight-tensors.js';
@@ -25,20 +26,20 @@ const STREAMED_DTYPES: ReadonlySet<string> = new Set(['float32', 'int32', 'bool'
  * @param source The model.
  * @returns The model, equal to what `tf.loadLayersModel` gives; owned by the caller.
  * @throws FileError as `GroupReader` and `ModelSource.openShard`.
- * @throws ModelError `weights-mismatch` if a weight's shape or dtype is not the model's.
- * @throws What TensorFlow.js throws for a topology that it cannot build, or weights that are not those of the model.
+ * @throws ModelError `unknown-layer` or `malformed-topology` for a topology that TensorFlow.js cannot build, `weights-mismatch` for
+ *     weights whose names, shapes or dtypes are not the model's.
  */
 export async function streamedModel(source: ModelSource): Promise<tf.LayersModel> {
   const {json} = source;
   const specs = json.weightsManifest.flatMap(({weights}) => weights);
-  const unfilled = await UnfilledModel.build(json.modelTopology);
+  const unfilled = await build(source);
   const {model} = unfilled;
   const optimizerWeights: {name: string; tensor: tf.Tensor}[] = [];
   try {
     const {trainingConfig, userDefinedMetadata} = json;
     if (trainingConfig) model.loadTrainingConfig(trainingConfig as LayersTrainingConfig);
     if (userDefinedMetadata) model.setUserDefinedMetadata(userDefinedMetadata);
-    const variables = unfilled.match(specs.filter(({group}) => group !== 'optimizer'));
+    const variables = match(unfilled, specs, source.name);
     if (!specs.every(({dtype}) => STREAMED_DTYPES.has(dtype))) {
       unfilled.dispose(); // strings have no length beforehand: all at once, as TensorFlow.js does it
       return await tf.loadLayersModel(tf.io.fromMemory(await modelArtifacts(source)));
@@ -61,6 +62,26 @@ export async function streamedModel(source: ModelSource): Promise<tf.LayersModel
     throw cause;
   } finally {
     tf.dispose(optimizerWeights.map(({tensor}) => tensor));
+  }
+}
+
+async function build({json, name}: ModelSource): Promise<UnfilledModel> {
+  try {
+    return await UnfilledModel.build(json.modelTopology);
+  } catch (cause) {
+    throw buildFailure(name, json.modelTopology, cause);
+  }
+}
+
+function match(
+  unfilled: UnfilledModel,
+  specs: readonly io.WeightsManifestEntry[],
+  source: string,
+): Map<string, LayerVariable> {
+  try {
+    return unfilled.match(specs.filter(({group}) => group !== 'optimizer'));
+  } catch (cause) {
+    throw matchFailure(source, cause);
   }
 }
 

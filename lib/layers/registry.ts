@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {COMPRESSIBLE_CLASSES} from './int8-layers.js';
+import {KerasNormalization} from './normalization.js';
 import {SparsifyingDense} from './sparsifying-dense.js';
 
 /** A layer class as TensorFlow.js registers it. */
@@ -14,6 +15,7 @@ export type SerializableClass = Parameters<typeof tf.serialization.registerClass
 /** The layer classes of this package. */
 const LAYERS: readonly SerializableClass[] = [
   SparsifyingDense,
+  KerasNormalization,
   ...COMPRESSIBLE_CLASSES.map(({int8}) => int8),
 ] as unknown as readonly SerializableClass[];
 

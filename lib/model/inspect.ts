@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {asInt8} from '../layers/int8-weight.js';
 import {bytesOf, compressibleWeights, formatOf, sizeOf, type WeightFormat} from './compressible.js';
-import {checkModel, denseLayers, isSparsified} from './dense-layers.js';
+import {checkModel, checkUsable, denseLayers, isSparsified} from './dense-layers.js';
 
 /** One Dense layer of a model. */
 export interface DenseReport {
@@ -33,6 +33,12 @@ export interface DenseReport {
  */
 export function inspect(model: tf.LayersModel): DenseReport[] {
   checkModel(model);
+  return reportDense(model);
+}
+
+/** As `inspect`; nothing for a model without Dense layers, which can be compressed all the same. */
+export function reportDense(model: tf.LayersModel): DenseReport[] {
+  checkUsable(model);
   const total = countWeights(model);
   return denseLayers(model).map(({path, layer}) => {
     const [inputSize, units] = layer.kernel!.shape as [number, number];
@@ -52,7 +58,7 @@ export function inspect(model: tf.LayersModel): DenseReport[] {
 }
 
 /** All weights of a model, an INT8 one counted as the float32 one that it stands for. */
-function countWeights(model: tf.LayersModel): number {
+export function countWeights(model: tf.LayersModel): number {
   const int8 = new Set(
     compressibleWeights(model).flatMap(({variable}) => (asInt8(variable) === undefined ? [] : [variable])),
   );

@@ -5,7 +5,7 @@
 import type {Allocation} from '../allocation/contract.js';
 import type {ModelBench} from '../eval/bench-model.js';
 import type {HashedFile} from '../io/file-hashes.js';
-import type {WeightFormat} from '../model/compressible.js';
+import type {WeightFormat, WeightReport} from '../model/compressible.js';
 import type {HistogramBins} from './histogram-bins.js';
 
 /** One Dense layer of the model. */
@@ -101,6 +101,8 @@ export interface ReportContents {
   readonly unit: 'token' | 'item';
   /** All weights of the model, an INT8 one counted once. */
   readonly parameters: number;
+  /** Weights that are INT8 or can be, of layers of any kind; told of where there is no Dense layer. */
+  readonly weights?: readonly Pick<WeightReport, 'type' | 'format' | 'bytes'>[];
   readonly measured: MeasuredLayers;
   readonly allocation: Allocation | null;
   readonly quality: QualityTable | null;

@@ -8,7 +8,7 @@ import {arrange, placeOf} from './arrangement.js';
 import {describeBytes, describeMs, meanOf, percent, describeCount, times} from './figures.js';
 import {askedFor} from './sections/allocation.js';
 import {writeMetric} from './sections/quality.js';
-import {bytesRead, formatsOf, sparsitySummary} from './summary-figures.js';
+import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from './summary-figures.js';
 
 /** What a card is told beside the figures. */
 export interface ModelCardOptions {
@@ -81,11 +81,14 @@ function isStep(value: unknown): value is Step {
   );
 }
 
-function frontMatter({name, measured: {layers}, quality}: ReportContents, isLanguageModel: boolean): string {
+function frontMatter(
+  {name, measured: {layers}, weights = [], quality}: ReportContents,
+  isLanguageModel: boolean,
+): string {
   const tags = [
     ...['tensorflow.js', 'tfjs'],
     ...(layers.some(({sparsified}) => sparsified) ? ['activation-sparsity'] : []),
-    ...(layers.some(({format}) => format.startsWith('int8')) ? ['int8'] : []),
+    ...([...layers, ...weights].some(({format}) => format.startsWith('int8')) ? ['int8'] : []),
   ];
   const lines = [
     'library_name: tfjs-sparsify',
@@ -116,12 +119,16 @@ function modelIndex(name: string, {metrics, rows, on}: QualityTable, isLanguageM
   ];
 }
 
-function description({parameters, measured: {layers}, unit}: ReportContents): string {
+function description(contents: ReportContents): string {
+  const {parameters, measured, unit} = contents;
+  const {layers} = measured;
+  const model = `A TensorFlow.js LayersModel with ${describeCount(parameters)} weights; `;
+  if (layers.length === 0) return `${model}${describeOtherWeights(contents)}.`;
   const {sparsified, target, actual} = sparsitySummary(layers);
   const bytes = bytesRead(layers);
   const kernels = `kernels ${formatsOf(layers)}, ${describeBytes(layers.reduce((sum, {bytes}) => sum + bytes, 0))}`;
   const lines = [
-    `A TensorFlow.js LayersModel with ${describeCount(parameters)} weights; ${layers.length} Dense layers (${kernels}), ` +
+    `${model}${layers.length} Dense layers (${kernels}), ` +
       (sparsified === 0
         ? 'none sparsified.'
         : `${sparsified} of them sparsified by tfjs-sparsify: inputs of small magnitude count as 0.`),

@@ -1,5 +1,6 @@
 /** @file What several layers come to together: the figures that the head of a report and a model card have in common. */
-import type {ReportLayer} from './contents.js';
+import type {ReportContents, ReportLayer} from './contents.js';
+import {describeBytes} from './figures.js';
 
 /** The layers that are sparsified, taken together. */
 export interface SparsitySummary {
@@ -43,6 +44,14 @@ export function bytesRead(layers: readonly ReportLayer[]): BytesRead | null {
 /** The formats of the kernels: `int8_asym`, or several. */
 export function formatsOf(layers: readonly {readonly format: string}[]): string {
   return [...new Set(layers.map(({format}) => format))].join(', ');
+}
+
+/** A model without Dense layers in words: what else of it can be INT8, and is. */
+export function describeOtherWeights({weights = []}: Pick<ReportContents, 'weights'>): string {
+  if (weights.length === 0) return 'no Dense layers';
+  const types = [...new Set(weights.map(({type}) => type))].join(', ');
+  const bytes = weights.reduce((sum, {bytes}) => sum + bytes, 0);
+  return `no Dense layers; weights of ${types} ${formatsOf(weights)}, ${describeBytes(bytes)}`;
 }
 
 /** As an allocation spends it; so it is the share of the weights that need not be read, too. */

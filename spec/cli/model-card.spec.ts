@@ -3,7 +3,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {expect} from 'chai';
 import {stepsBeside, writeModelCard} from '../../lib/cli/model-card.js';
-import {checkFilePath} from '../../lib/io/text-file.js';
+import {checkFilePath} from '../../lib/io/check-file-path.js';
 import {contents} from '../report/contents.js';
 
 describe('the card beside a model', () => {

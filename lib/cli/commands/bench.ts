@@ -11,6 +11,7 @@ import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../
 import {countOption, jsonOption, numberOption} from '../options.js';
 import {stepsBeside} from '../model-card.js';
 import {describeMachine, thisStep} from '../origin.js';
+import {withoutCredentials} from '../../io/url-credentials.js';
 import {withProgress} from '../progress.js';
 import {
   checkReportPath,
@@ -84,7 +85,7 @@ async function run(path: string, options: BenchOptions, signal: AbortSignal): Pr
     const bench = await withProgress('timing', 'rounds', (onProgress) =>
       benchModel(model, inputs.tensors, inputs.calibration, {onProgress, signal}),
     );
-    if (options.json === true) console.log(JSON.stringify({model: path, backend, rows, ...bench}, null, 2));
+    if (options.json === true) console.log(JSON.stringify({model: withoutCredentials(path), backend, rows, ...bench}, null, 2));
     else console.log(describe(bench, backend, rows));
     await writeReport(options, async () =>
       contentsOf(knownOf(model), path, {

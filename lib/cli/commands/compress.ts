@@ -59,9 +59,10 @@ async function run(path: string, options: CompressCommandOptions, signal: AbortS
     compressWeights(model, {mode, ignoredScope: ignoredScopeOf(ignore), inPlace: true, onProgress, signal}),
   );
   const steps = await stepsFrom(path, {models: [path]});
-  await saveLayersModel(model, out, {signal});
-  await describeSaved(knownOf(model), out, {steps});
+  const known = knownOf(model); // what could fail does so before anything is written
   const weights = inspectWeights(model);
+  await saveLayersModel(model, out, {signal});
+  await describeSaved(known, out, {steps});
   model.dispose();
   if (json === true) console.log(JSON.stringify({out, weights}, null, 2));
   else console.log(`${summarizeWeights(weights)}\n\nsaved to ${out}`);

@@ -7,16 +7,20 @@ import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
 import {compareWithDense, type LanguageModel} from '../../../models/llama/index.js';
 import {toModelInputs} from '../../calibration/model-inputs.js';
+import type {LossMetric} from '../../allocation/contract.js';
 import type {Batches} from '../../dataset.js';
 import {DatasetError, SparsifyError} from '../../errors.js';
+import {denseCopy} from '../../eval/dense-copy.js';
+import {allOf} from '../../eval/held-out.js';
 import {measureLatency} from '../../eval/latency.js';
+import {divergenceLoss} from '../../eval/loss.js';
 import {measureSparsity, type LayerSparsity} from '../../eval/measure-sparsity.js';
 import {measureQuality, type Quality} from '../../eval/quality.js';
-import {readLabels} from '../../io/labels.js';
+import {readLabels, type Labels} from '../../io/labels.js';
+import {withoutCredentials} from '../../io/url-credentials.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
-import {inspect} from '../../model/inspect.js';
-import {formatsOf} from '../../report/summary-figures.js';
-import {addDataOptions, isTextFile, openData, readText, type DataOptions} from '../data.js';
+import {readText} from '../../io/decode-text.js';
+import {addDataOptions, isTextFile, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openLanguageModel, openModel, type BackendOptions} from '../model.js';
 import {stepsBeside} from '../model-card.js';
@@ -33,7 +37,7 @@ import {
   writeReport,
   type ReportOptions,
 } from '../report-option.js';
-import {comparisonTable, labelledTable, sparsityOn, type Named} from '../report-tables.js';
+import {comparisonTable, labelledTable, sparsityOn, weightFormats, type Named} from '../report-tables.js';
 import {formatTable, percent} from '../table.js';
 import {WINDOWS_HELP, addWindowOptions, describeComparison, type WindowCommandOptions} from '../windows.js';
 
@@ -44,14 +48,16 @@ Example:
   $ tfjs-sparsify evaluate sparse --data wikitext-2-test.txt --protocol token --windows 4
   $ tfjs-sparsify evaluate sparse int8-sparse --baseline model.gguf --data wikitext-2-test.txt
 
-Labels are class indices, one-hot rows (accuracy) or numbers (mean squared error). Latency is the median of one
+Labels are class indices, one-hot rows (accuracy) or numbers (mean squared error). Without labels the model's outputs
+are held against those of the baseline, or of the model itself with its thresholds off: the KL divergence where they end
+with softmax or sigmoid, else the relative squared error. Latency is the median of one
 prediction of one item, the models run in turns. With --batches the labels of later items are left out.
 
 A sparsified language model, or several of one tokenizer, is evaluated on text, without labels, against the baseline or
 against the first one with its thresholds off. ${WINDOWS_HELP}
 
 Output of --json, one object:
-  models    [{model, metric, value, items, latencyMs}], the baseline first if there is one
+  models    [{model, metric, value, items, latencyMs}], the baseline, or without labels the dense model, first
   sparsity  [{path, target, actual}] of MODEL on the data; empty if it is not sparsified
 and on text:
   modes       [{mode, sparsity, wordPerplexity, tokenPerplexity, divergence, agreement}], the dense one first; mode is one
@@ -68,8 +74,13 @@ interface EvaluateOptions extends DataOptions, BackendOptions, WindowCommandOpti
   readonly json?: boolean;
 }
 
+/** How right a model is, or how far from the dense one. */
+interface Evaluated extends Omit<Quality, 'metric'> {
+  readonly metric: Quality['metric'] | LossMetric;
+}
+
 /** One line of the result. */
-interface Evaluation extends Quality {
+interface Evaluation extends Evaluated {
   readonly model: string;
   readonly latencyMs: number;
 }
@@ -77,9 +88,12 @@ interface Evaluation extends Quality {
 /** The command, to add to a program. */
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
-    .description('quality, actual sparsity and latency of a model on labelled data')
+    .description('quality, actual sparsity and latency of a model on data')
     .argument('<MODEL...>', `${MODEL_ARGUMENT}; several language models are put beside each other`)
-    .option('-l, --labels <FILE>', 'what the model should give: .npy, .npz or .jsonl; not with text')
+    .option(
+      '-l, --labels <FILE>',
+      'what the model should give: .npy, .npz or .jsonl; without it the dense model; not with text',
+    )
     .option('--baseline <MODEL>', 'another model to put beside it, the dense one say')
     .addOption(backendOption())
     .addOption(reportOption())
@@ -94,29 +108,24 @@ export function evaluateCommand(): Command {
 }
 
 async function run(path: string, options: EvaluateOptions, signal: AbortSignal): Promise<void> {
-  const paths = options.baseline === undefined ? [path] : [options.baseline, path];
-  if (options.labels === undefined) {
-    throw new SparsifyError(
-      'bad-option',
-      `--labels is missing: only text, .txt or .md, is evaluated without`,
-    );
-  }
+  const {baseline} = options;
   checkNoWindows(options);
   await checkReportPath(options);
-  const labels = await readLabels(options.labels);
+  const labels = options.labels === undefined ? null : await readLabels(options.labels);
+  const given = baseline === undefined ? [path] : [baseline, path];
+  const paths = given.map(withoutCredentials);
   const models: tf.LayersModel[] = [];
-  for (const path of paths) models.push(await openModel(path, {...options, signal}));
+  for (const path of given) models.push(await openModel(path, {...options, signal}));
   const model = models[models.length - 1];
-  const data = await openData(model, options);
-  const partial = options.batches !== undefined;
-
-  const qualities: Quality[] = [];
-  for (const [i, model] of models.entries()) {
-    const quality = await withProgress(`evaluating ${paths[i]}`, 'batches', (onProgress) =>
-      measureQuality(model, data, labels, {onProgress, signal, partial}),
-    );
-    qualities.push(quality);
+  if (labels === null && baseline === undefined) {
+    models.unshift(denseOf(model));
+    paths.unshift(THRESHOLDS_OFF);
   }
+  const data = await openData(model, options);
+  const qualities =
+    labels === null
+      ? await divergenceFrom(models[0], model, data, signal)
+      : await qualitiesOf(models, paths, data, labels, options, signal);
   const sparsity = await sparsityOf(model, data, signal);
   const latencies = await latencyOfOneItem(models, data);
   signal.throwIfAborted();
@@ -140,15 +149,77 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
       },
       sparsity: sparsity.length === 0 ? null : {layers: sparsity, on: `on ${name}`},
       steps: await stepsBeside(path),
-      measurement: await thisStep({models: paths, data: options.data, labels: options.labels}),
+      measurement: await thisStep({
+        models: given,
+        data: options.data,
+        labels: options.labels,
+      }),
     });
   });
-  models.forEach((model) => model.dispose());
+  models.reverse().forEach((model) => model.dispose());
+}
+
+/** What a report calls the model itself, dense. */
+const THRESHOLDS_OFF = 'dense (thresholds off)';
+
+/** The model with its thresholds off. */
+function denseOf(model: tf.LayersModel): tf.LayersModel {
+  if (sparsifyingLayers(model).size > 0) return denseCopy(model);
+  throw new SparsifyError(
+    'bad-option',
+    'the model is dense, so there is nothing to hold it against: give what it should answer with --labels, or another ' +
+      'model with --baseline',
+  );
+}
+
+/** How right each model is. */
+async function qualitiesOf(
+  models: readonly tf.LayersModel[],
+  paths: readonly string[],
+  data: Batches,
+  labels: Labels,
+  {batches}: EvaluateOptions,
+  signal: AbortSignal,
+): Promise<Evaluated[]> {
+  const qualities: Evaluated[] = [];
+  for (const [i, model] of models.entries()) {
+    const quality = await withProgress(`evaluating ${paths[i]}`, 'batches', (onProgress) =>
+      measureQuality(model, data, labels, {onProgress, signal, partial: batches !== undefined}),
+    );
+    qualities.push(quality);
+  }
+  return qualities;
+}
+
+/** How far a model's outputs are from those of the dense one, which is none from itself. */
+async function divergenceFrom(
+  dense: tf.LayersModel,
+  model: tf.LayersModel,
+  data: Batches,
+  signal: AbortSignal,
+): Promise<Evaluated[]> {
+  let items = 0;
+  const counted: Batches = {
+    length: data.length,
+    async *getInferenceData() {
+      for await (const item of data.getInferenceData()) {
+        const inputs = toModelInputs(model, item, items);
+        items += inputs.tensors[0].shape[0];
+        inputs.dispose();
+        yield item;
+      }
+    },
+  };
+  const {metric, measure} = divergenceLoss(dense, allOf(counted));
+  const {loss} = await withProgress('comparing with the dense model', 'batches', (onProgress) =>
+    measure(model, {onProgress, signal}),
+  );
+  return [0, loss].map((value) => ({metric, value, items}));
 }
 
 /** A model as the tables of a report have it. */
 function named(path: string, model: tf.LayersModel): Named {
-  return {name: modelName(path), weights: formatsOf(inspect(model))};
+  return {name: path === THRESHOLDS_OFF ? path : modelName(path), weights: weightFormats(model)};
 }
 
 function onlyOne(paths: readonly string[]): string {

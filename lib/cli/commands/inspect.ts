@@ -1,9 +1,11 @@
-/** @file `tfjs-sparsify inspect`: the Dense layers of a model. */
+/** @file `tfjs-sparsify inspect`: the Dense layers of a model, or what else of it can be compressed. */
 import {Command} from 'commander';
-import {inspect} from '../../model/inspect.js';
+import {inspectWeights} from '../../compress.js';
+import type {WeightReport} from '../../model/compressible.js';
+import {reportDense} from '../../model/inspect.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../options.js';
-import {describeLayers, layersJson} from '../report.js';
+import {describeLayers, describeWeights, layersJson} from '../report.js';
 
 const HELP = `
 Example:
@@ -13,12 +15,21 @@ Output of --json, one object:
   layers  [{path, inputSize, units, weightShare, format, bytes, sparsified, target, threshold}], in the order of the
           graph; path is what a pattern matches, weightShare the share of the model's weights in [0, 1], format of
           the kernel float32, int8_asym or int8_sym, bytes its size, target and threshold are null unless the layer
-          is sparsified and calibrated
+          is sparsified and calibrated; empty for a model without Dense layers
+  weights [{path, type, weight, shape, format, bytes}] of every weight that is INT8 or that compress can make so, Dense
+          layers' and others'
 
 Exit code: 0, or 1 if the model cannot be read, 2 on wrong use.`;
 
 interface InspectCommandOptions extends BackendOptions {
   readonly json?: boolean;
+}
+
+/** A model that cannot be sparsified: what can be compressed of it. */
+function describeWithoutDense(weights: readonly WeightReport[]): string {
+  if (weights.length === 0)
+    return 'no Dense layers, so nothing to sparsify; and no weight that can be INT8, so nothing to compress';
+  return `no Dense layers, so nothing to sparsify; what tfjs-sparsify compress makes INT8:\n\n${describeWeights(weights)}`;
 }
 
 /** The command, to add to a program. */
@@ -31,12 +42,15 @@ export function inspectCommand(): Command {
     .addHelpText('after', HELP)
     .action(async (path: string, options: InspectCommandOptions) => {
       const model = await openModel(path, options);
-      const layers = inspect(model);
+      const layers = reportDense(model);
+      const weights = inspectWeights(model);
       model.dispose();
       console.log(
         options.json === true
-          ? JSON.stringify({layers: layersJson(layers)}, null, 2)
-          : describeLayers(layers),
+          ? JSON.stringify({layers: layersJson(layers), weights}, null, 2)
+          : layers.length > 0
+            ? describeLayers(layers)
+            : describeWithoutDense(weights),
       );
     });
 }

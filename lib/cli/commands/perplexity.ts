@@ -5,12 +5,13 @@ import type {Perplexity} from '../../../models/llama/index.js';
 import {inspect} from '../../model/inspect.js';
 import type {ReportContents} from '../../report/contents.js';
 import {formatsOf} from '../../report/summary-figures.js';
-import {readText} from '../data.js';
+import {readText} from '../../io/decode-text.js';
 import {interruptible} from '../interrupt.js';
 import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../options.js';
 import {stepsBeside} from '../model-card.js';
 import {thisStep} from '../origin.js';
+import {withoutCredentials} from '../../io/url-credentials.js';
 import {withProgress} from '../progress.js';
 import {
   checkReportPath,
@@ -94,7 +95,7 @@ async function run(
       const result = await withProgress(`scoring ${model}`, 'windows', (onProgress) =>
         lm.perplexity(text, {windows, protocol, contextLength, onProgress, signal}),
       );
-      models.push({model, ...result});
+      models.push({model: withoutCredentials(model), ...result});
       weights.push(formatsOf(inspect(lm.model)));
       if (models.length === named.length && options.report !== undefined) {
         const quality = perplexityTable(

@@ -6,12 +6,11 @@ import {isLanguageModel} from '../../../models/llama/index.js';
 import {SparsifyError} from '../../errors.js';
 import {benchModel} from '../../eval/bench-model.js';
 import {denseCopy} from '../../eval/dense-copy.js';
-import {checkFilePath, writeTextFile} from '../../io/text-file.js';
-import {inspect} from '../../model/inspect.js';
+import {writeTextFile} from '../../io/atomic-file.js';
+import {checkFilePath} from '../../io/check-file-path.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
 import type {ReportContents} from '../../report/contents.js';
 import {renderReport} from '../../report/render-report.js';
-import {formatsOf} from '../../report/summary-figures.js';
 import {openBenchInputs} from '../bench-inputs.js';
 import {addDataOptions, isTextFile, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
@@ -21,6 +20,7 @@ import {jsonOption} from '../options.js';
 import {describeMachine, thisStep} from '../origin.js';
 import {withProgress} from '../progress.js';
 import {contentsOf, knownOf, modelName, type Found} from '../report-option.js';
+import {weightFormats} from '../report-tables.js';
 import {measureItems, measureText, type ReportModel} from '../report-measurement.js';
 import {WINDOWS_HELP, addWindowOptions, type WindowCommandOptions} from '../windows.js';
 
@@ -83,7 +83,7 @@ async function run(path: string, options: ReportCommandOptions, signal: AbortSig
     for (const model of [...baseline, path]) {
       opened.push(await openModel(model, {...options, signal}));
       const [last] = opened.slice(-1);
-      models.push({name: modelName(model), weights: formatsOf(inspect(last)), model: last, isDense: false});
+      models.push({name: modelName(model), weights: weightFormats(last), model: last, isDense: false});
     }
     const own = opened[opened.length - 1];
     if (data !== undefined && baseline.length === 0 && sparsifyingLayers(own).size > 0) {
@@ -91,7 +91,7 @@ async function run(path: string, options: ReportCommandOptions, signal: AbortSig
       const [copy] = opened.slice(-1);
       models.unshift({
         name: 'dense (thresholds off)',
-        weights: formatsOf(inspect(own)),
+        weights: weightFormats(own),
         model: copy,
         isDense: true,
       });

@@ -3,6 +3,7 @@ import {readFileSync} from 'node:fs';
 import {basename, dirname, extname, resolve} from 'node:path';
 import {setFlagsFromString} from 'node:v8';
 import {Command, InvalidArgumentError} from 'commander';
+import {bareUrl} from '../../io/url-credentials.js';
 import {createServer, type ServedModel} from '../../serve/index.js';
 import {backendOption, type BackendOptions} from '../backend-option.js';
 
@@ -155,7 +156,7 @@ function parseModel(text: string, {allVersions, label}: ServeOptions): ServedMod
 }
 
 function nameOf(path: string): string {
-  const full = /^[a-z]+:\/\//i.test(path) ? path : resolve(path);
+  const full = /^[a-z]+:\/\//i.test(path) ? bareUrl(path) : resolve(path);
   const last = basename(full) === 'model.json' ? basename(dirname(full)) : basename(full, extname(full));
   return last.replaceAll(/[^\w.-]/g, '_');
 }

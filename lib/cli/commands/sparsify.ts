@@ -16,6 +16,7 @@ import {
   isCheckpoint,
   sparsifyStreamed,
 } from '../../../models/llama/index.js';
+import {parametersOf} from '../../report/model-layers.js';
 import {sparsifyActivations} from '../../sparsify.js';
 import {
   ALLOCATION_HELP,
@@ -193,7 +194,13 @@ async function streamed(
   );
   const jsonPath = modelJsonPath(out);
   const {userDefinedMetadata} = parseModelJson(await readFile(jsonPath, 'utf8'), jsonPath);
-  const known = {layers, statistics: savedStatistics(userDefinedMetadata), isLanguageModel: true};
+  const known = {
+    layers,
+    statistics: savedStatistics(userDefinedMetadata),
+    isLanguageModel: true,
+    weights: [],
+    parameters: parametersOf(layers),
+  };
   return {known, allocation: null};
 }
 
@@ -230,8 +237,8 @@ async function inMemory(
       signal,
     }),
   );
-  await saveLayersModel(model, out, {signal});
   const known = knownOf(model);
+  await saveLayersModel(model, out, {signal});
   model.dispose();
   return {known, allocation};
 }

@@ -2,7 +2,7 @@
 import type {ReportContents} from '../contents.js';
 import {describeBytes, describeMs, percent, describeCount, times} from '../figures.js';
 import {html, type Html, type HtmlValue} from '../html.js';
-import {bytesRead, formatsOf, sparsitySummary} from '../summary-figures.js';
+import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from '../summary-figures.js';
 import {missing} from './missing.js';
 import {writeMetric} from './quality.js';
 
@@ -13,8 +13,12 @@ export function head(contents: ReportContents): Html {
   const {sparsified, dense} = sparsitySummary(layers);
   const what = [
     `${describeCount(parameters)} weights`,
-    `${layers.length} Dense layers, ${sparsified} sparsified${dense > 0 ? `, ${dense} dense` : ''}`,
-    `kernels ${formatsOf(layers)}`,
+    ...(layers.length === 0
+      ? [describeOtherWeights(contents)]
+      : [
+          `${layers.length} Dense layers, ${sparsified} sparsified${dense > 0 ? `, ${dense} dense` : ''}`,
+          `kernels ${formatsOf(layers)}`,
+        ]),
   ];
   return html`<header>
       <p class="note">tfjs-sparsify report</p>

@@ -1,9 +1,10 @@
 /** @file One large file over HTTP: what is there already of it is kept, and it takes its name when it is whole. */
 import {createHash} from 'node:crypto';
 import {createReadStream} from 'node:fs';
-import {open, rename, rm, stat} from 'node:fs/promises';
+import {open, rm, stat} from 'node:fs/promises';
 
 import {FileError} from '../../../lib/errors.js';
+import {flushFile, publishFile} from '../../../lib/io/atomic-file.js';
 import {fileFailure} from '../../../lib/io/file-failure.js';
 
 export interface DownloadOptions {
@@ -26,17 +27,16 @@ const SILENCE_MS = 60_000;
  * Downloads a file, or the rest of it.
  *
  * @param url Where it is.
- * @param path Where it goes; a file of the right size is left as it is.
+ * @param path Where it goes; a file there is replaced in one step.
  * @throws {FileError} `download-failed`, `checksum-mismatch`, `interrupted`, or what the operating system says.
  */
 export async function downloadFile(url: string, path: string, options: DownloadOptions): Promise<void> {
   const {size, sha256, version, onBytes} = options;
-  if ((await sizeOf(path)) === size) return onBytes?.(size);
   const tag = createHash('sha256').update(version).digest('hex').slice(0, 16);
   const partial = `${path}.${tag}.partial`;
   const there = await sizeOf(partial);
   if (there > size) await rm(partial);
-  if (there !== size) await append(url, partial, there > size ? 0 : there, options);
+  if (there !== size || size === 0) await append(url, partial, there > size ? 0 : there, options);
   if ((await sizeOf(partial)) !== size) {
     throw new FileError(
       'download-failed',
@@ -48,7 +48,9 @@ export async function downloadFile(url: string, path: string, options: DownloadO
     await rm(partial);
     throw new FileError('checksum-mismatch', `${url} was damaged on the way: try again`, {url, path});
   }
-  await rename(partial, path);
+  await flushFile(partial);
+  await publishFile(partial, path);
+  onBytes?.(size);
 }
 
 async function append(url: string, partial: string, there: number, options: DownloadOptions): Promise<void> {

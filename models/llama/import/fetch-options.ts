@@ -12,8 +12,11 @@ export interface FetchProgress {
 export interface FetchOptions {
   /** Is told as bytes come. */
   readonly onProgress?: (progress: FetchProgress) => void;
-  /** Is told, in a line every 15 s, that another process fetches it and this one waits. */
-  readonly onWait?: (line: string) => void;
+  /**
+   * Is told what the caller's user should know: every 15 s that another process fetches the same and this one waits; that
+   * the Hub cannot be asked, so that an older copy is taken.
+   */
+  readonly onNotice?: (text: string) => void;
   /** Stops the download, or the wait for another; what came of a file from the Hub is kept for the next time. */
   readonly signal?: AbortSignal;
   /** Where it goes; the per-user cache by default (`XDG_CACHE_HOME` moves it). */

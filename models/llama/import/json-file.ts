@@ -2,6 +2,7 @@
 import {readFile, stat} from 'node:fs/promises';
 
 import {FileError} from '../../../lib/errors.js';
+import {decodeText} from '../../../lib/io/decode-text.js';
 import {fileFailure} from '../../../lib/io/file-failure.js';
 
 /** The largest `tokenizer.json` of these families (gemma, 256,000 tokens with merges) is 35 MB. */
@@ -47,7 +48,7 @@ export async function readOptionalJsonFile(path: string): Promise<JsonObject | n
 export async function readTextFile(path: string): Promise<string> {
   try {
     const {size} = await stat(path);
-    if (size <= MAX_JSON_BYTES) return await readFile(path, 'utf8');
+    if (size <= MAX_JSON_BYTES) return decodeText(await readFile(path), path);
     throw new FileError(
       'too-large',
       `${path} is ${size} bytes; at most ${MAX_JSON_BYTES} are read: it holds no weights`,

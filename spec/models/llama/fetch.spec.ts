@@ -23,11 +23,11 @@ describe('fetchModel', () => {
     const controller = new AbortController();
     const lines: string[] = [];
     await withLock(lock, async () => {
-      const onWait = (line: string): void => {
+      const onNotice = (line: string): void => {
         lines.push(line);
         controller.abort(new Error('enough'));
       };
-      const options = {cache, onWait, signal: controller.signal};
+      const options = {cache, onNotice, signal: controller.signal};
       const error = await rejection(() => fetchModel(name, options), 'interrupted');
       expect(error.message).to.equal(`the download of ${name} was stopped`);
     });

@@ -1,6 +1,7 @@
 import {mkdirSync, readFileSync, readdirSync} from 'node:fs';
 import {expect} from 'chai';
-import {checkFilePath, writeTextFile} from '../../lib/io/text-file.js';
+import {writeTextFile} from '../../lib/io/atomic-file.js';
+import {checkFilePath} from '../../lib/io/check-file-path.js';
 import {failure, temporaryFolder, write} from './files.js';
 
 describe('writeTextFile', () => {
