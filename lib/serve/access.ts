@@ -1,7 +1,13 @@
-/** @file Who may ask: API keys, compared so that the time it takes tells nothing about them. */
+/**
+ * @file Who may ask: API keys, compared so that the time it takes tells nothing about them; without any, this machine alone
+ * (hosts.ts).
+ */
 import {createHash, timingSafeEqual} from 'node:crypto';
 import type {FastifyRequest} from 'fastify';
+import {SparsifyError} from '../errors.js';
 import {ServeError} from './errors.js';
+import {isLoopback} from './hosts.js';
+import type {HttpOptions} from './options.js';
 
 /** Probes have no keys, and the status page asks for one: it holds nothing of this server. */
 const OPEN: ReadonlySet<string> = new Set([
@@ -37,6 +43,24 @@ export function keyCheck(keys: readonly string[]): (request: FastifyRequest) => 
         : 'the API key is not known here',
     );
   };
+}
+
+/**
+ * Refuses to listen where other machines can ask without a key, unless that is meant.
+ *
+ * @param host A name or an address.
+ * @throws {SparsifyError} `bad-option`.
+ */
+export async function checkReach(host: string, {apiKeys = [], noKey = false}: HttpOptions): Promise<void> {
+  if (apiKeys.length > 0 || noKey) return;
+  // What a name without address means, listening to it tells.
+  if (await isLoopback(host).catch(() => true)) return;
+  throw new SparsifyError(
+    'bad-option',
+    `host is ${JSON.stringify(host)}, where other machines can ask, and there is no API key: give one (--api-key KEY, ` +
+      'SPARSIFY_API_KEYS, or http.apiKeys), listen at 127.0.0.1, or say that everyone may ask (--no-key, or http.noKey)',
+    {option: 'host', got: host},
+  );
 }
 
 function givenKey({headers}: FastifyRequest): string | undefined {

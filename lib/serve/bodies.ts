@@ -14,6 +14,11 @@ export const JSON_LENGTH = 'inference-header-content-length';
 const ALIGNMENT = 8;
 /** Pieces are of one size, which is enough for most tensors. Larger bodies take memory only as they come. */
 const PIECE_BYTES = 512 * 1024;
+/**
+ * What any web page may send to any server, and no client of an API does. A form's type is the third, and is what `curl -d`
+ * says: of that, `Origin` tells pages (hosts.ts).
+ */
+const REFUSED_TYPES: ReadonlySet<string | undefined> = new Set(['text/plain', 'multipart/form-data']);
 /** A smaller body is no burden. */
 const SMALL_BYTES = 4096;
 /** As many as wait in the queues of a busy server, without holding on to what a rush needed. */
@@ -27,7 +32,8 @@ declare module 'fastify' {
 }
 
 /**
- * Makes a server give its handlers every body as a Buffer, which is theirs until the answer is out.
+ * Makes a server give its handlers every body as a Buffer, which is theirs until the answer is out; 415 for types that only
+ * forms of web pages have.
  *
  * @param limit Bytes; more are refused with 413.
  */
@@ -35,6 +41,8 @@ export function readBodies(fastify: FastifyInstance, limit: number): void {
   const kept: Buffer[] = [];
   fastify.decorateRequest('bodyMemory', null);
   fastify.addContentTypeParser('*', (request, payload, done) => {
+    const type = request.headers['content-type']?.split(';', 1)[0].trim().toLowerCase();
+    if (REFUSED_TYPES.has(type)) return done(unreadType(type));
     const length = Number(request.headers['content-length']); // NaN for a body in chunks
     if (length > limit) return done(tooLarge(limit));
     const start = padding(Number(request.headers[JSON_LENGTH]));
@@ -88,6 +96,14 @@ function padding(jsonBytes: number): number {
 
 function tooLarge(limit: number): ServeError {
   return new ServeError(413, 'body-too-large', `the body is too large; at most ${limit} bytes are read`);
+}
+
+function unreadType(type: string | undefined): ServeError {
+  return new ServeError(
+    415,
+    'content-type',
+    `bodies of type ${type} are not read: send application/json, or leave the content type out`,
+  );
 }
 
 function brokenOff(error: Error): ServeError {

@@ -239,7 +239,8 @@ export class Dispatcher {
     } catch (error) {
       // One request of a batch may be what the model cannot compute: each alone tells.
       const isRetried = error instanceof WorkerGone || batch.length > 1;
-      for (const entry of batch) this.failed(entry, error, isRetried);
+      // From the last: each that is retried goes to the front, where the first must end up.
+      for (const entry of [...batch].reverse()) this.failed(entry, error, isRetried);
     } finally {
       this.pump();
     }

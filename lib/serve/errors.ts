@@ -8,23 +8,25 @@ export class ServeError extends SparsifyError {
   /**
    * @param status HTTP status, 4xx or 5xx.
    * @param retryAfterSeconds When asking again makes sense; sent as `Retry-After`.
+   * @param field The field of the request that is wrong, as `messages.0.role`.
    */
   constructor(
     readonly status: number,
     code: string,
     message: string,
     readonly retryAfterSeconds?: number,
+    readonly field?: string,
   ) {
     super(code, message, {status});
   }
 }
 
 /** A request that is wrong in itself: 400. */
-export function badRequest(message: string, code = 'bad-request'): ServeError {
-  return new ServeError(400, code, message);
+export function badRequest(message: string, code = 'bad-request', field?: string): ServeError {
+  return new ServeError(400, code, message, undefined, field);
 }
 
-/** Codes of a language model's errors that tell what is wrong with the request. */
+/** Codes of a worker's errors that tell what is wrong with the request. */
 const REQUEST_CODES: ReadonlySet<string> = new Set([
   'prompt-too-long',
   'empty-prompt',
@@ -34,6 +36,8 @@ const REQUEST_CODES: ReadonlySet<string> = new Set([
   'no-chat-template',
   'chat-template',
   'cache-too-small',
+  'bad-id',
+  'cannot-compute',
 ]);
 
 /** An error as it crosses from a worker to the front. */

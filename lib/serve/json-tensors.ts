@@ -35,9 +35,7 @@ export function nestedTensor(json: unknown, {name, dtype, shape: {length: rank}}
     shape.push(inner.length);
     inner = inner[0] as unknown;
   }
-  const values = emptyValues(dtype, sizeOf(shape, name));
-  fill(values, 0, json, shape, 0, dtype, name);
-  return {dtype, shape, values};
+  return filled(json, shape, {name, dtype, size: sizeOf(shape, name)});
 }
 
 /**
@@ -59,31 +57,46 @@ export function shapedTensor(
   if (!isNested && json.length !== size) {
     throw badRequest(`"${name}" has ${json.length} values; its shape [${shape}] needs ${size}`);
   }
+  return {...filled(json, isNested ? shape : [size], {name, dtype, size}), shape};
+}
+
+/** A tensor of nested arrays. Memory is taken for what is there, not for what the first row and column promise. */
+function filled(
+  json: unknown,
+  shape: readonly number[],
+  {name, dtype, size}: {readonly name: string; readonly dtype: TensorType; readonly size: number},
+): WireTensor {
+  checkRows(json, shape, 0, name);
   const values = emptyValues(dtype, size);
-  fill(values, 0, json, isNested ? shape : [size], 0, dtype, name);
+  fill(values, 0, json as unknown[], shape.length - 1, dtype, name);
   return {dtype, shape, values};
 }
 
-/** Writes the values of one array into place; returns where the next one begins. Depth is bounded by the shape's. */
-function fill(
-  values: TensorValues,
-  start: number,
-  json: unknown,
-  shape: readonly number[],
-  depth: number,
-  dtype: TensorType,
-  name: string,
-): number {
+/** Looks at the lengths of all arrays, and at no value. Depth is bounded by the shape's. */
+function checkRows(json: unknown, shape: readonly number[], depth: number, name: string): void {
   if (!Array.isArray(json) || json.length !== shape[depth]) {
     const got = Array.isArray(json) ? `an array of ${json.length}` : typeof json;
     throw badRequest(`"${name}" is ragged: ${got} beside arrays of ${shape[depth]} in dimension ${depth}`);
   }
-  if (depth < shape.length - 1) {
-    for (const child of json as unknown[]) start = fill(values, start, child, shape, depth + 1, dtype, name);
+  if (depth < shape.length - 1)
+    for (const child of json as unknown[]) checkRows(child, shape, depth + 1, name);
+}
+
+/** Writes the values of one array, which is so many arrays deep, into place; returns where the next one begins. */
+function fill(
+  values: TensorValues,
+  start: number,
+  json: readonly unknown[],
+  depth: number,
+  dtype: TensorType,
+  name: string,
+): number {
+  if (depth > 0) {
+    for (const child of json) start = fill(values, start, child as unknown[], depth - 1, dtype, name);
     return start;
   }
   const [isRight, allowed] = CHECKS[dtype];
-  for (const value of json as unknown[]) {
+  for (const value of json) {
     if (!isRight(value)) {
       const got = Array.isArray(value) ? 'an array' : JSON.stringify(value)?.slice(0, 40);
       throw badRequest(`value ${start} of "${name}" is ${got}; it must be ${allowed}`);

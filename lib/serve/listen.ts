@@ -9,6 +9,9 @@ export interface ListenOptions {
   readonly host?: string;
 }
 
+/** This machine only. */
+export const DEFAULT_HOST = '127.0.0.1';
+
 /** What to do, by the system's code. */
 const REMEDIES: Readonly<Record<string, string>> = {
   EADDRINUSE:
@@ -26,7 +29,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
  */
 export async function listen(
   fastify: FastifyInstance,
-  {port = 8501, host = '127.0.0.1'}: ListenOptions = {},
+  {port = 8501, host = DEFAULT_HOST}: ListenOptions = {},
 ): Promise<string> {
   try {
     return await fastify.listen({port, host});

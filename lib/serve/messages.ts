@@ -35,6 +35,8 @@ export interface GenerationRequest {
   readonly maxTokens?: number;
   readonly temperature: number;
   readonly topP: number;
+  readonly topK?: number;
+  readonly minP?: number;
   readonly seed?: number;
   readonly stop: readonly string[];
   /** Compute every token with thresholds off, as the dense model would. */

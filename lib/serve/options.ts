@@ -1,5 +1,7 @@
 /** @file What a server is made with, and what it takes where nothing is said. */
+import {isIPv6} from 'node:net';
 import {SparsifyError} from '../errors.js';
+import {hostName, originOf} from './hosts.js';
 
 /** A model to serve. */
 export interface ServedModel {
@@ -46,8 +48,15 @@ export interface WorkerOptions {
 
 /** The HTTP side. */
 export interface HttpOptions {
-  /** Keys of which a request must bring one; by default none is asked for. */
+  /** Keys of which a request must bring one; by default none is asked for, and only this machine may ask. */
   readonly apiKeys?: readonly string[];
+  /** That other machines may ask although there is no key. Default false: the server listens at loopback addresses alone. */
+  readonly noKey?: boolean;
+  /**
+   * Names beside its address and `localhost` that clients of a server without keys may know it by, as behind a proxy; `*`
+   * for any. Default none.
+   */
+  readonly allowedHosts?: readonly string[];
   /** Largest body in bytes; 32 MiB by default. */
   readonly bodyLimit?: number;
   /** Headers that take longer end the connection with 408. Default 10,000. */
@@ -118,6 +127,18 @@ export function checkOptions({models, queue = {}, pool = {}, http = {}}: ServerO
   }
   if (http.apiKeys?.some((key) => key === '')) {
     throw badOption('an API key', 'empty', 'text, or leave it out');
+  }
+  if (http.noKey === true && (http.apiKeys?.length ?? 0) > 0) {
+    throw badOption('noKey', 'true beside API keys', 'left out, or the keys (SPARSIFY_API_KEYS too) must be');
+  }
+  for (const host of http.allowedHosts ?? []) {
+    const isName = host === '*' || (hostName(host) !== null && (isIPv6(host) || !/:\d*$/.test(host)));
+    if (!isName)
+      throw badOption('an allowed host', JSON.stringify(host), 'a name or an address without port');
+  }
+  for (const origin of http.cors ?? []) {
+    if (origin === '*' || originOf(origin) !== undefined) continue;
+    throw badOption('an origin', JSON.stringify(origin), 'as in https://page.example, or *');
   }
 }
 

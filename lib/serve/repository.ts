@@ -43,6 +43,8 @@ const DRAIN_POLL_MS = 20;
 export class Repository {
   private readonly versions = new Map<string, Map<number, ModelVersion>>();
   private readonly failures = new Map<string, {count: number; until: number}>();
+  /** Models whose path could not be read when it was looked at last. */
+  private readonly unreadable = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private work: Promise<void> = Promise.resolve();
   private isClosed = false;
@@ -152,9 +154,9 @@ export class Repository {
   /** Makes what is served what is on the disk. */
   private async scan(): Promise<void> {
     for (const model of this.models) {
-      const found = await versionsIn(model.path);
-      const latest = Math.max(...found.keys());
       const served = this.versions.get(model.name)!;
+      const found = await this.versionsOf(model, served);
+      const latest = Math.max(...found.keys());
       const pinned = new Set(Object.values(model.labels ?? {}));
       for (const entry of served.values()) {
         if (entry.state === 'available' && !this.pool.wants(entry.key)) {
@@ -178,6 +180,24 @@ export class Repository {
         if (entry.state === 'failed') served.delete(entry.version);
         else if (entry.state === 'available') void this.retire(entry);
       }
+    }
+  }
+
+  /** What is on the disk; what is served while that cannot be read, which may pass. */
+  private async versionsOf(
+    {name, path}: ServedModel,
+    served: ReadonlyMap<number, ModelVersion>,
+  ): Promise<ReadonlyMap<number, string>> {
+    try {
+      const found = await versionsIn(path);
+      this.unreadable.delete(name);
+      return found;
+    } catch (error) {
+      if (served.size === 0) return new Map([[1, path]]); // loading it says what is wrong
+      if (!this.unreadable.has(name))
+        this.log.warn({err: error, model: name}, 'no versions can be looked for');
+      this.unreadable.add(name);
+      return new Map([...served].map(([version, entry]) => [version, entry.path]));
     }
   }
 

@@ -1,6 +1,6 @@
 /** @file What every protocol does with a request: its JSON, its errors, the client that goes away. */
 import type {FastifyReply, FastifyRequest} from 'fastify';
-import type {Static, TSchema} from 'typebox';
+import type {Static, TObject} from 'typebox';
 import {Compile} from 'typebox/compile';
 import {ServeError, badRequest} from './errors.js';
 import {checkJsonCost} from './json-limits.js';
@@ -42,15 +42,31 @@ export function parseJson(body: unknown): unknown {
 /**
  * A check of an envelope by its schema.
  *
+ * @param schema The `description` of a field says what it must be.
  * @returns Gives what it checked; throws a {ServeError} 400 that names the field.
  */
-export function checker<T extends TSchema>(schema: T): (value: unknown) => Static<T> {
+export function checker<T extends TObject>(schema: T): (value: unknown) => Static<T> {
   const compiled = Compile(schema);
   return (value) => {
     if (compiled.Check(value)) return value;
-    const [error] = compiled.Errors(value);
-    const field = error.instancePath === '' ? 'the body' : error.instancePath.slice(1).replaceAll('/', '.');
-    throw badRequest(`${field.slice(0, 100)} ${error.message}`);
+    // A field of several types has an error for each; the one that lies deepest is of the type that was meant.
+    const errors = compiled.Errors(value).map(({instancePath, message}) => ({
+      path: instancePath.split('/').slice(1),
+      message,
+    }));
+    const {path, message} = errors.reduce((a, b) => (b.path.length > a.path.length ? b : a));
+    if (path.length === 0) throw badRequest(`the body ${message}`);
+    const field = path.join('.').slice(0, 100);
+    const {description} = (schema.properties as Readonly<Record<string, {readonly description?: string}>>)[
+      path[0]
+    ];
+    if (description === undefined) throw badRequest(`${field} ${message}`, 'bad-request', field);
+    const got = JSON.stringify(path.reduce((inner, key) => (inner as Record<string, unknown>)[key], value));
+    throw badRequest(
+      `${field} is ${got.slice(0, 60)}; ${path[0]} must be ${description}`,
+      'bad-request',
+      field,
+    );
   };
 }
 

@@ -11,11 +11,12 @@ import Fastify, {
   type FastifyInstance,
   type FastifyServerOptions,
 } from 'fastify';
-import {keyCheck} from './access.js';
+import {checkReach, keyCheck} from './access.js';
 import {readBodies} from './bodies.js';
 import {Dispatcher} from './dispatcher.js';
 import {ServeError} from './errors.js';
-import {listen, type ListenOptions} from './listen.js';
+import {HostCheck, originOf} from './hosts.js';
+import {DEFAULT_HOST, listen, type ListenOptions} from './listen.js';
 import type {ActualSparsity} from './messages.js';
 import {Metrics} from './metrics.js';
 import {
@@ -50,7 +51,8 @@ export interface Server {
    * Starts to listen; models may still be loading, which `/v2/health/ready` tells.
    *
    * @returns The address, as `http://127.0.0.1:8501`.
-   * @throws {SparsifyError} `cannot-listen`.
+   * @throws {SparsifyError} `cannot-listen`; `bad-option` where other machines could ask without a key, unless `noKey` says
+   *   that they may.
    */
   listen(options?: ListenOptions): Promise<string>;
   /**
@@ -115,7 +117,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     reply.raw.once('close', () => running--); // comes after every answer, and when the client goes away amid it
     done();
   });
-  addHooks(fastify, http, metrics);
+  const origins = (http.cors ?? []).map((origin) => originOf(origin) ?? origin); // '*' is none
+  const hosts = new HostCheck(http.allowedHosts ?? [], origins);
+  addHooks(fastify, {apiKeys: http.apiKeys ?? [], origins, hosts}, metrics);
   statusPage(fastify, {...services, version, isReady, workers: workersHealth, sparsity});
   await fastify.register((scope) => openAi(scope, services));
   await fastify.register((scope) => tensorFlowServing(scope, services));
@@ -153,7 +157,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     get workerPids() {
       return [...pool.workers].flatMap(({pid}) => pid ?? []);
     },
-    listen: (options) => listen(fastify, options),
+    async listen(options = {}) {
+      const {host = DEFAULT_HOST} = options;
+      await checkReach(host, http);
+      hosts.listensAt(host);
+      return listen(fastify, options);
+    },
     ready: () => repository.ready(),
     close: () => (closing ??= close()),
   };
@@ -200,16 +209,15 @@ function createFastify({
 
 function addHooks(
   fastify: FastifyInstance,
-  {apiKeys = [], cors: origins = []}: HttpOptions,
+  {apiKeys, origins, hosts}: {apiKeys: readonly string[]; origins: readonly string[]; hosts: HostCheck},
   metrics: Metrics,
 ): void {
-  if (apiKeys.length > 0) {
-    const check = keyCheck(apiKeys);
-    fastify.addHook('onRequest', (request, _reply, done) => {
-      if (request.method !== 'OPTIONS') check(request);
-      done();
-    });
-  }
+  const checkKey = apiKeys.length > 0 ? keyCheck(apiKeys) : null;
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    if (checkKey === null) hosts.check(request);
+    else if (request.method !== 'OPTIONS') checkKey(request);
+    done();
+  });
   if (origins.length > 0) {
     void fastify.register(cors, {origin: origins.includes('*') ? '*' : [...origins]});
   }

@@ -1,7 +1,7 @@
 /**
  * @file Which token follows, given the logits: the likeliest, or one drawn from the likeliest few. Order of the steps
  * as in Hugging Face transformers' logits warpers: temperature, then top-k, then top-p (nucleus sampling, Holtzman et
- * al. 2020, "The Curious Case of Neural Text Degeneration"). Draws by mulberry32 (Tommy Ettinger, public domain), so
+ * al. 2020, "The Curious Case of Neural Text Degeneration"), then min-p (Nguyen et al. 2024, "Turning Up the Heat"). Draws by mulberry32 (Tommy Ettinger, public domain), so
  * that a seed gives the same tokens on every machine that computes the same logits.
  */
 import {ModelError, SparsifyError} from '../../lib/errors.js';
@@ -14,6 +14,8 @@ export interface SamplingOptions {
   readonly topP?: number;
   /** Draw from the so many likeliest tokens; by default from all. */
   readonly topK?: number;
+  /** Of those, draw from the tokens that are at least so likely as a share of the likeliest; in [0, 1], 0 by default: all. */
+  readonly minP?: number;
   /** A whole number: the same gives the same draws. By default another each time. */
   readonly seed?: number;
 }
@@ -33,7 +35,13 @@ export type Sampler = (logits: Float32Array) => number;
  * @example
  * const sample = createSampler({temperature: 0.7, topP: 0.9, seed: 1});
  */
-export function createSampler({temperature = 0, topP = 1, topK, seed}: SamplingOptions = {}): Sampler {
+export function createSampler({
+  temperature = 0,
+  topP = 1,
+  topK,
+  minP = 0,
+  seed,
+}: SamplingOptions = {}): Sampler {
   check('temperature', temperature, temperature >= 0 && temperature < Infinity, 'at least 0: 0 is greedy');
   check('topP', topP, topP > 0 && topP <= 1, 'in (0, 1]: 1 draws from all tokens');
   check(
@@ -42,13 +50,15 @@ export function createSampler({temperature = 0, topP = 1, topK, seed}: SamplingO
     topK === undefined || (Number.isInteger(topK) && topK >= 1),
     'a whole number of 1 or more',
   );
+  check('minP', minP, minP >= 0 && minP <= 1, 'in [0, 1]: 0 leaves all tokens in');
   check('seed', seed, seed === undefined || Number.isSafeInteger(seed), 'a whole number');
   if (temperature === 0) return likeliest;
   const random = seededRandom(seed ?? Math.floor(Math.random() * 2 ** 32));
   return (logits) => {
     const scaled = probabilities(logits, temperature);
     const candidates = topCandidates(scaled, topK ?? scaled.length, topP);
-    return draw(scaled, candidates, random());
+    const likely = minP === 0 ? candidates : candidates.filter((id) => scaled[id] >= minP);
+    return draw(scaled, likely, random());
   };
 }
 

@@ -150,6 +150,7 @@ describe('the OpenAI-style API', function () {
     const before = (await served.metric('sparsify_tokens_total')).get('model="tiny",kind="completion"');
     const response = await fetch(`${served.url}/v1/completions`, {
       method: 'POST',
+      headers: {'content-type': 'application/json'},
       body,
       signal: controller.signal,
     });

@@ -2,6 +2,7 @@ import {join} from 'node:path';
 import {expect} from 'chai';
 import {modelFolder, saveSlowModel, saveSumModel, serving, type Answer, type Serving} from './serving.js';
 
+const JSON_TYPE = {'content-type': 'application/json'};
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('the queue', function () {
@@ -56,9 +57,12 @@ describe('the queue', function () {
     await waitingIs(1);
     const controller = new AbortController();
     const {signal} = controller;
-    const gone = fetch(`${served.url}/v1/models/slow:predict`, {method: 'POST', body, signal}).catch(
-      (error: Error) => error.name,
-    );
+    const gone = fetch(`${served.url}/v1/models/slow:predict`, {
+      method: 'POST',
+      headers: JSON_TYPE,
+      body,
+      signal,
+    }).catch((error: Error) => error.name);
     await waitingIs(2);
     controller.abort();
     expect(await gone).to.equal('AbortError');

@@ -2,7 +2,8 @@
 import {readFileSync} from 'node:fs';
 import {basename, dirname, extname, resolve} from 'node:path';
 import {setFlagsFromString} from 'node:v8';
-import {Command, InvalidArgumentError} from 'commander';
+import {Command, InvalidArgumentError, Option} from 'commander';
+import {SparsifyError} from '../../errors.js';
 import {bareUrl} from '../../io/url-credentials.js';
 import {createServer, type ServedModel} from '../../serve/index.js';
 import {backendOption, type BackendOptions} from '../backend-option.js';
@@ -19,6 +20,9 @@ served, and a new one takes over once it is loaded. NAME is the last part of PAT
 Protocols: TensorFlow Serving REST (/v1/models/NAME:predict), Open Inference Protocol v2 (/v2/models/NAME/infer),
 and for language models OpenAI's (/v1/chat/completions, /v1/completions). /metrics is for Prometheus; /healthz and
 /readyz are for probes.
+
+Without an API key only programs on this machine may ask, under its own names: --host beyond loopback wants a key or
+--no-key, and web pages of other origins are refused unless --cors names them.
 
 SIGTERM and Ctrl-C: no new requests, those that are there are answered, exit code 0; a second one ends it at once.
 Exit code: 0, or 1 if a model cannot be loaded at the start, 2 on wrong use.`;
@@ -37,6 +41,8 @@ interface ServeOptions extends BackendOptions {
   readonly maxSequences: number;
   readonly cache: number;
   readonly apiKey: readonly string[];
+  readonly noKey?: boolean;
+  readonly allowHost: readonly string[];
   readonly bodyLimit: number;
   readonly cors: readonly string[];
   readonly cert?: string;
@@ -87,6 +93,13 @@ export function serveCommand(): Command {
       collect,
       [],
     )
+    .addOption(noKeyOption())
+    .option(
+      '--allow-host <NAME>',
+      'a further name that clients without a key may use, or *; may be repeated',
+      collect,
+      [],
+    )
     .option('--body-limit <MIB>', 'largest body of a request', wholeNumber(1), 32)
     .option('--cors <ORIGIN>', 'an origin whose pages may ask, or *; may be repeated', collect, [])
     .option('--cert <FILE>', 'certificate for https, PEM; with --key')
@@ -116,6 +129,8 @@ async function run(models: readonly string[], options: ServeOptions): Promise<vo
     },
     http: {
       apiKeys: [...options.apiKey, ...keysOfEnvironment()],
+      noKey: options.noKey === true,
+      allowedHosts: options.allowHost,
       bodyLimit: options.bodyLimit * MIB,
       cors: options.cors,
       log: options.logLevel === 'silent' ? false : options.logLevel,
@@ -140,6 +155,13 @@ async function run(models: readonly string[], options: ServeOptions): Promise<vo
   } finally {
     await server.close();
   }
+}
+
+/** Not the opposite of `--key`, which is for https, as commander would have it. */
+function noKeyOption(): Option {
+  const option = new Option('--no-key', 'other machines may ask although there is no API key');
+  option.negate = false;
+  return option;
 }
 
 /** `NAME=PATH`, or a path whose last part is the name. */
@@ -169,7 +191,7 @@ function keysOfEnvironment(): string[] {
 function tlsOf({cert, key}: ServeOptions): {tls?: {cert: Buffer; key: Buffer}} {
   if (cert === undefined && key === undefined) return {};
   if (cert === undefined || key === undefined)
-    throw new InvalidArgumentError('--cert and --key go together.');
+    throw new SparsifyError('bad-option', '--cert and --key go together: give both, or neither');
   return {tls: {cert: readFileSync(cert), key: readFileSync(key)}};
 }
 

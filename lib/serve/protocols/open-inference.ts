@@ -38,6 +38,12 @@ const checkInfer = checker(
   }),
 );
 
+/** Triton's wishes that change an answer or its form, and cannot be met; any that is not set says 0, false or nothing. */
+const UNSUPPORTED: readonly string[] = [
+  ...['sequence_id', 'sequence_start', 'sequence_end', 'classification'],
+  ...['shared_memory_region', 'shared_memory_byte_size', 'shared_memory_offset'],
+];
+
 const DATATYPES = {float32: 'FP32', int32: 'INT32', bool: 'BOOL'} as const satisfies Record<
   TensorType,
   string
@@ -103,6 +109,7 @@ export function openInference(
       const {signature} = chosen.info;
       const {json, binary} = splitBody(request);
       const body = checkInfer(json);
+      checkParameters(body);
       const inputs = orderedInputs(signature, readInputs(body, binary));
       const wanted = wantedOutputs(body, signature);
       const timeoutMs = timeoutOf(body);
@@ -142,6 +149,13 @@ function splitBody({headers, body}: FastifyRequest): {json: unknown; binary: Buf
     throw badRequest(`Inference-Header-Content-Length is ${got}; the body has ${bytes.length} bytes`);
   }
   return {json: parseJson(bytes.subarray(0, Number(length))), binary: bytes.subarray(Number(length))};
+}
+
+function checkParameters({parameters, inputs, outputs = []}: InferBody): void {
+  for (const given of [parameters, ...[...inputs, ...outputs].map((tensor) => tensor.parameters)]) {
+    const field = UNSUPPORTED.find((name) => Boolean(given?.[name]));
+    if (field !== undefined) throw badRequest(`the parameter "${field}" is not supported here: leave it out`);
+  }
 }
 
 type InferBody = ReturnType<typeof checkInfer>;

@@ -1,84 +1,21 @@
 /**
  * @file OpenAI-style endpoints for language models: chat completions, completions and the list of models, whole or
- * streamed. What a model here cannot do (tools, log probabilities, penalties, images) is refused, never ignored.
+ * streamed. What a model here cannot do (tools, log probabilities, penalties, images) is refused, never ignored
+ * (openai-fields.ts, chat-messages.ts).
  */
 import {randomUUID} from 'node:crypto';
 import {Readable} from 'node:stream';
 import type {FastifyInstance, FastifyReply, FastifyRequest} from 'fastify';
-import {Type, type Static} from 'typebox';
 import type {Generation} from '../../../models/llama/generate.js';
 import {badRequest, type ServeError} from '../errors.js';
 import type {GenerationRequest, LoadedInfo} from '../messages.js';
 import type {ModelVersion} from '../repository.js';
-import {checker, clientSignal, errorHandler, parseJson, type Services} from '../request.js';
+import {clientSignal, errorHandler, parseJson, type Services} from '../request.js';
+import {chatMessages} from './chat-messages.js';
+import {checkChat, checkCompletion, type SamplingBody} from './openai-fields.js';
 import {TextEvents} from './text-events.js';
 import {openAiModel} from './tensorflow-serving.js';
 
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
-  Type.Optional(Type.Union([schema, Type.Null()]));
-const Count = Type.Integer({minimum: 1, maximum: 2 ** 31 - 1});
-
-/** What both kinds of request have. */
-const SAMPLING = {
-  model: Type.String(),
-  stream: Nullable(Type.Boolean()),
-  /** Ours: false computes with thresholds off, to see what sparsity changes. */
-  sparse: Nullable(Type.Boolean()),
-  stream_options: Nullable(Type.Object({include_usage: Nullable(Type.Boolean())})),
-  max_tokens: Nullable(Count),
-  temperature: Nullable(Type.Number({minimum: 0, maximum: 2})),
-  top_p: Nullable(Type.Number({exclusiveMinimum: 0, maximum: 1})),
-  seed: Nullable(Type.Integer({minimum: -(2 ** 53) + 1, maximum: 2 ** 53 - 1})),
-  n: Nullable(Type.Integer({minimum: 1, maximum: 16})),
-  stop: Nullable(
-    Type.Union([
-      Type.String({minLength: 1}),
-      Type.Array(Type.String({minLength: 1}), {minItems: 0, maxItems: 16}),
-    ]),
-  ),
-};
-const TextPart = Type.Object({type: Type.Literal('text'), text: Type.String()});
-const Message = Type.Object({
-  role: Type.String(),
-  content: Type.Union([Type.String(), Type.Array(TextPart)]),
-});
-const checkChat = checker(
-  Type.Object({
-    ...SAMPLING,
-    messages: Type.Array(Message, {minItems: 1, maxItems: 4096}),
-    max_completion_tokens: Nullable(Count),
-  }),
-);
-const Ids = Type.Array(Type.Integer({minimum: 0}), {minItems: 1});
-const checkCompletion = checker(
-  Type.Object({
-    ...SAMPLING,
-    prompt: Type.Union([
-      Type.String(),
-      Ids,
-      Type.Array(Type.Union([Type.String(), Ids]), {minItems: 1, maxItems: 16}),
-    ]),
-  }),
-);
-type SamplingBody = Static<ReturnType<typeof Type.Object<typeof SAMPLING>>>;
-
-/** Wishes that change an answer and cannot be met, with the values that change nothing. */
-const UNSUPPORTED: Readonly<Record<string, readonly unknown[]>> = {
-  tools: [[]],
-  functions: [[]],
-  tool_choice: ['none', 'auto'],
-  response_format: [{type: 'text'}],
-  logprobs: [false],
-  top_logprobs: [0],
-  logit_bias: [{}],
-  presence_penalty: [0],
-  frequency_penalty: [0],
-  best_of: [1],
-  echo: [false],
-  suffix: [''],
-  audio: [],
-  modalities: [['text']],
-};
 /** The API's own default of completions. */
 const COMPLETION_TOKENS = 16;
 
@@ -101,21 +38,16 @@ export function openAi(fastify: FastifyInstance, services: Services): void {
   }));
 
   fastify.post('/v1/chat/completions', (request, reply) => {
-    const json = checkSupported(parseJson(request.body));
-    const body = checkChat(json);
+    const body = checkChat(parseJson(request.body));
+    const messages = chatMessages(body.messages);
     const version = languageModel(services, body.model, request);
-    const messages = body.messages.map(({role, content}) => ({
-      role: role === 'developer' ? 'system' : role,
-      content: typeof content === 'string' ? content : content.map(({text}) => text).join(''),
-    }));
     const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
     const requests = repeated(generation(body, messages, maxTokens), body);
     return answer(services, {kind: 'chat', version, requests, body}, request, reply);
   });
 
   fastify.post('/v1/completions', (request, reply) => {
-    const json = checkSupported(parseJson(request.body));
-    const body = checkCompletion(json);
+    const body = checkCompletion(parseJson(request.body));
     const version = languageModel(services, body.model, request);
     const prompts = promptsOf(body.prompt);
     const maxTokens = body.max_tokens ?? COMPLETION_TOKENS;
@@ -125,22 +57,10 @@ export function openAi(fastify: FastifyInstance, services: Services): void {
 }
 
 /** Errors as OpenAI's clients read them. */
-function openAiError({message, code, status}: ServeError): object {
+function openAiError({message, code, status, field}: ServeError): object {
   const types: Readonly<Record<number, string>> = {401: 'authentication_error', 429: 'rate_limit_error'};
   const type = types[status] ?? (status < 500 ? 'invalid_request_error' : 'server_error');
-  return {error: {message, type, param: null, code: code.replaceAll('-', '_')}};
-}
-
-function checkSupported(json: unknown): unknown {
-  if (typeof json !== 'object' || json === null) return json;
-  for (const [field, harmless] of Object.entries(UNSUPPORTED)) {
-    const value = (json as Record<string, unknown>)[field];
-    if (value === undefined || value === null) continue;
-    const isHarmless = harmless.some((allowed) => JSON.stringify(allowed) === JSON.stringify(value));
-    if (!isHarmless)
-      throw badRequest(`"${field}" is not supported here: leave it out`, 'unsupported-parameter');
-  }
-  return json;
+  return {error: {message, type, param: field ?? null, code: code.replaceAll('-', '_')}};
 }
 
 function languageModel(
@@ -158,7 +78,7 @@ function languageModel(
 }
 
 function generation(
-  {temperature, top_p: topP, seed, stop, sparse}: SamplingBody,
+  {temperature, top_p: topP, top_k: topK, min_p: minP, seed, stop, sparse}: SamplingBody,
   prompt: GenerationRequest['prompt'],
   maxTokens: number | undefined,
 ): GenerationRequest {
@@ -168,7 +88,9 @@ function generation(
     topP: topP ?? 1,
     stop: [stop ?? []].flat(),
     ...(maxTokens === undefined ? {} : {maxTokens}),
-    ...(typeof seed === 'number' ? {seed} : {}),
+    ...(typeof topK === 'number' && topK >= 1 ? {topK} : {}),
+    ...(typeof minP === 'number' ? {minP} : {}),
+    ...(typeof seed === 'number' ? {seed: drawingSeed(seed)} : {}),
     ...(sparse === false ? {dense: true} : {}),
   };
 }
@@ -178,6 +100,16 @@ function repeated(request: GenerationRequest, {n}: SamplingBody): GenerationRequ
   return Array.from({length: n ?? 1}, (_, i) =>
     request.seed === undefined ? request : {...request, seed: request.seed + i},
   );
+}
+
+/**
+ * Draws have a seed of 32 bits. Of one with 64, as clients draw them, the upper half is mixed in: its lowest bits are lost
+ * already, since JSON's numbers hold 53.
+ */
+function drawingSeed(seed: number): number {
+  if (seed >= -(2 ** 31) && seed < 2 ** 32) return seed;
+  const bits = BigInt(seed);
+  return Number(BigInt.asUintN(32, bits ^ (bits >> 32n)));
 }
 
 function promptsOf(prompt: string | number[] | (string | number[])[]): (string | number[])[] {
@@ -203,7 +135,10 @@ async function answer(
       return done;
     }),
   );
-  work.catch((error: unknown) => events.fail(error));
+  work.catch((error: unknown) => {
+    events.fail(error);
+    events.stop(); // one choice has failed, and with it the answer: nobody waits for the others
+  });
   const envelope = new Envelope(asked);
   if (body.stream !== true) {
     return reply.type('application/json').send(JSON.stringify(envelope.whole(await work)));

@@ -16,7 +16,7 @@ export class TextEvents implements AsyncIterable<TextEvent> {
     this.left = count;
   }
 
-  /** Aborts when the reader has gone. */
+  /** Aborts when the reader has gone, or nothing that comes is of use any more. */
   get signal(): AbortSignal {
     return this.stopped.signal;
   }
@@ -42,7 +42,7 @@ export class TextEvents implements AsyncIterable<TextEvent> {
     this.wake();
   }
 
-  /** The reader reads no further. */
+  /** What is still generated is of no use. */
   stop(): void {
     this.stopped.abort();
   }

@@ -21,6 +21,8 @@ export class SessionPool {
   private readonly idle: DecoderSession[] = []; // the one that was used last stands last
   private readonly active = new Map<DecoderSession, number>(); // bytes that each may grow to
   private readonly waiting: Waiting[] = [];
+  /** Bytes of the active ones, and of those that may start and have not yet. */
+  private promisedBytes = 0;
   private readonly bytesPerToken: number;
 
   constructor(
@@ -34,7 +36,7 @@ export class SessionPool {
 
   /** What the sessions hold or are promised. */
   get bytes(): number {
-    return this.idleBytes() + this.activeBytes();
+    return this.idleBytes() + this.promisedBytes;
   }
 
   /**
@@ -54,9 +56,15 @@ export class SessionPool {
         {tokens},
       );
     }
-    signal.throwIfAborted();
-    if (this.waiting.length > 0 || !this.fits(bytes)) await this.turn(bytes, signal);
-    const session = this.take(prompt);
+    await this.turn(bytes, signal);
+    let session: DecoderSession;
+    try {
+      session = this.take(prompt);
+    } catch (error) {
+      this.promisedBytes -= bytes;
+      this.startWaiting();
+      throw error;
+    }
     this.active.set(session, bytes);
     while (this.bytes > this.budgetBytes && this.idle.length > 0) this.idle.shift()!.dispose();
     return session;
@@ -64,10 +72,11 @@ export class SessionPool {
 
   /** Gives a session back; its tokens stay for prompts that begin alike. */
   release(session: DecoderSession): void {
+    this.promisedBytes -= this.active.get(session) ?? 0;
     this.active.delete(session);
     this.idle.push(session);
     while (this.idle.length > this.maxIdle) this.idle.shift()!.dispose();
-    while (this.waiting.length > 0 && this.fits(this.waiting[0].bytes)) this.waiting.shift()!.start();
+    this.startWaiting();
   }
 
   /** Frees the idle sessions; nothing may be running. */
@@ -75,22 +84,36 @@ export class SessionPool {
     for (const session of this.idle.splice(0)) session.dispose();
   }
 
-  /** Whether a new sequence fits once idle ones have gone. */
-  private fits(bytes: number): boolean {
-    return this.activeBytes() + bytes <= this.budgetBytes;
+  /** Waits until the bytes are promised, which they are when it returns. */
+  private async turn(bytes: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    let leave = () => {};
+    try {
+      await new Promise<void>((start, reject) => {
+        const entry = {bytes, start};
+        leave = () => {
+          const place = this.waiting.indexOf(entry);
+          if (place < 0) return; // it has started, and ends by the signal itself
+          this.waiting.splice(place, 1);
+          reject(signal.reason as Error);
+          this.startWaiting(); // what stood behind it may fit
+        };
+        signal.addEventListener('abort', leave);
+        this.waiting.push(entry);
+        this.startWaiting();
+      });
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
   }
 
-  private async turn(bytes: number, signal: AbortSignal): Promise<void> {
-    await new Promise<void>((start) => {
-      const entry = {bytes, start};
-      this.waiting.push(entry);
-      signal.addEventListener('abort', () => {
-        const place = this.waiting.indexOf(entry);
-        if (place >= 0) this.waiting.splice(place, 1);
-        start();
-      });
-    });
-    signal.throwIfAborted();
+  /** Promises what fits once idle sessions have gone, in the order in which it was asked for. */
+  private startWaiting(): void {
+    while (this.waiting.length > 0 && this.promisedBytes + this.waiting[0].bytes <= this.budgetBytes) {
+      const {bytes, start} = this.waiting.shift()!;
+      this.promisedBytes += bytes;
+      start();
+    }
   }
 
   private take(prompt: readonly number[]): DecoderSession {
@@ -108,9 +131,5 @@ export class SessionPool {
 
   private idleBytes(): number {
     return this.idle.reduce((sum, {decoder}) => sum + decoder.length * this.bytesPerToken, 0);
-  }
-
-  private activeBytes(): number {
-    return [...this.active.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 }

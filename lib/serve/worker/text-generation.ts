@@ -35,7 +35,7 @@ export class TextGeneration {
    * @throws As `LanguageModel.generate`; {SparsifyError} `cache-too-small`; the signal's reason.
    */
   async generate(
-    {prompt, maxTokens, temperature, topP, seed, stop, dense}: GenerationRequest,
+    {prompt, maxTokens, temperature, topP, topK, minP, seed, stop, dense}: GenerationRequest,
     onText: (text: string) => void,
     signal: AbortSignal,
   ): Promise<Generation> {
@@ -64,7 +64,7 @@ export class TextGeneration {
         },
         ids,
         {
-          ...{maxTokens: most - ids.length, temperature, topP, seed, stop, signal},
+          ...{maxTokens: most - ids.length, temperature, topP, topK, minP, seed, stop, signal},
           prefill: dense === true ? contextLength : PREFILL,
         },
       );

@@ -5,12 +5,13 @@ import {isCheckpoint, languageModelOf, loadLanguageModel} from '../../../models/
 import type {LanguageModel} from '../../../models/llama/language-model.js';
 import {registerLlamaLayers} from '../../../models/llama/layers/registry.js';
 import {measureSparsity} from '../../eval/measure-sparsity.js';
-import {ModelError} from '../../errors.js';
+import {ModelError, SparsifyError} from '../../errors.js';
 import {loadLayersModel} from '../../io/model-files.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
 import {onlyTensor} from '../../tfjs.js';
 import type {ActualSparsity, LoadedInfo, WorkerSettings} from '../messages.js';
 import type {TensorInfo, TensorValues, WireTensor} from '../tensors.js';
+import {checkIds} from './id-check.js';
 import {TextGeneration} from './text-generation.js';
 import {batchesAgree, warmUpInputs} from './warm-up.js';
 
@@ -37,13 +38,15 @@ export class WorkerModel {
   static async load(path: string, {cacheBytes, maxSequences}: WorkerSettings): Promise<WorkerModel> {
     registerLlamaLayers();
     const {model, lm} = await open(path);
+    let generation: TextGeneration | null = null;
     try {
+      checkIds(model);
       const signature = {
         inputs: tensorInfos(model.inputs),
         outputs: tensorInfos(model.outputs),
       };
       const canBatch = await warmUp(model, signature.inputs);
-      const generation = lm === null ? null : new TextGeneration(lm, cacheBytes, maxSequences);
+      generation = lm === null ? null : new TextGeneration(lm, cacheBytes, maxSequences);
       const isText = lm !== null && lm.tokenizer !== null;
       const sparsified = [...sparsifyingLayers(model)].map(([path, {targetSparsity: target}]) => ({
         path,
@@ -57,14 +60,20 @@ export class WorkerModel {
       }
       return loaded;
     } catch (cause) {
-      model.dispose();
+      generation?.dispose();
+      if (lm === null) model.dispose();
+      else lm.dispose();
       throw cause;
     }
   }
 
-  /** The outputs for a batch, in the signature's order. */
+  /**
+   * The outputs for a batch, in the signature's order.
+   *
+   * @throws {SparsifyError} `bad-id`; `cannot-compute` if it computes other inputs than these; else what TensorFlow.js throws.
+   */
   async predict(inputs: readonly WireTensor[]): Promise<WireTensor[]> {
-    const outputs = compute(this.model, inputs);
+    const outputs = this.compute(inputs);
     try {
       return await Promise.all(
         outputs.map(async (output, i): Promise<WireTensor> => {
@@ -96,6 +105,33 @@ export class WorkerModel {
     }
   }
 
+  /** As TensorFlow's own codes tell a wrong argument from a failure; the other backends have none. */
+  private compute(inputs: readonly WireTensor[]): tf.Tensor[] {
+    try {
+      return compute(this.model, inputs);
+    } catch (cause) {
+      if (cause instanceof SparsifyError || isOutOfMemory(cause) || !this.isSound()) throw cause;
+      const said = cause instanceof Error ? cause.message : String(cause);
+      throw new SparsifyError(
+        'cannot-compute',
+        `the model cannot compute with these inputs: ${said}`,
+        {},
+        {cause},
+      );
+    }
+  }
+
+  /** Whether it still computes what it did when it was loaded, so that an error is that of the inputs. */
+  private isSound(): boolean {
+    const {inputs} = this.info.signature;
+    try {
+      tf.dispose(compute(this.model, warmUpInputs(inputs, 1)));
+      return true;
+    } catch {
+      return hasOpenSizes(inputs);
+    }
+  }
+
   dispose(): void {
     this.generation?.dispose();
     if (this.lm === null) this.model.dispose();
@@ -123,7 +159,7 @@ async function warmUp(model: tf.LayersModel, inputs: readonly TensorInfo[]): Pro
     return await batchesAgree(inputs, (batch) => compute(model, batch));
   } catch (cause) {
     // Where a size is not known beforehand, what was tried may be what the model cannot take.
-    if (inputs.some(({shape}) => shape.slice(1).includes(null))) return false;
+    if (hasOpenSizes(inputs)) return false;
     const said = cause instanceof Error ? cause.message : String(cause);
     const shapes = warmUpInputs(inputs, 1).map(({shape}) => `[${shape}]`);
     throw new ModelError(
@@ -133,6 +169,18 @@ async function warmUp(model: tf.LayersModel, inputs: readonly TensorInfo[]): Pro
       {cause},
     );
   }
+}
+
+/** Whether there are sizes beside the batch's that are not known beforehand. */
+function hasOpenSizes(inputs: readonly TensorInfo[]): boolean {
+  return inputs.some(({shape}) => shape.slice(1).includes(null));
+}
+
+/** An allocation of JavaScript, or TensorFlow's RESOURCE_EXHAUSTED. */
+function isOutOfMemory(cause: unknown): boolean {
+  return (
+    cause instanceof RangeError || (cause instanceof Error && /^Invalid TF_Status: 8\b/.test(cause.message))
+  );
 }
 
 function compute(model: tf.LayersModel, inputs: readonly WireTensor[]): tf.Tensor[] {
