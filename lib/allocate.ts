@@ -18,18 +18,29 @@ import {AllocationPlan} from './allocation/plan.js';
 import {probeLayers} from './allocation/probe.js';
 import {searchSparsity} from './allocation/search.js';
 import {lawSpread, uniformSpread, type SharingLayer, type Spread} from './allocation/spread.js';
+import {CALIBRATION} from './calibration/calibration-rules.js';
 import type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
 import type {Progress, RunOptions} from './calibration/run.js';
 import {allocationOf} from './calibration/statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
 import {DatasetError, ModelError} from './errors.js';
-import {allOf, holdOut, type HeldOut} from './eval/held-out.js';
+import {allOf, checkNotEmpty, holdOut, type HeldOut} from './eval/held-out.js';
 import {accuracyLoss, divergenceLoss} from './eval/loss.js';
 import {predictionSpeed} from './eval/prediction-speed.js';
 import {timePerSparsity} from './eval/time-per-sparsity.js';
 import type {Labels} from './io/labels.js';
 import {SPARSIFIABLE_TYPES, checkModel, denseLayers, graphOf} from './model/dense-layers.js';
-import {TargetScope, type IgnoredScope} from './scope/target-scope.js';
+import {
+  CALLBACK,
+  CHECKED_LATER,
+  SIGNAL,
+  checkOptions,
+  count,
+  optional,
+  required,
+  type OptionRules,
+} from './option-rules.js';
+import {IGNORED_SCOPE, TargetScope, type IgnoredScope} from './scope/target-scope.js';
 import {sparsifyActivations} from './sparsify.js';
 
 /** What is being done, and how far it is. */
@@ -77,6 +88,36 @@ export interface AllocateOptions extends AllocationMeasures {
   readonly signal?: AbortSignal;
 }
 
+const MEASURE = optional(
+  'a measure: an object with a function measure(model)',
+  (value) => typeof (value as Partial<SpeedMeasure> | null)?.measure === 'function',
+);
+
+const MEASURE_RULES: OptionRules<AllocationMeasures> = {
+  heldOut: CHECKED_LATER,
+  labels: optional(
+    "labels, as readLabels gives them: {kind: 'classes', values: Int32Array, shape}",
+    isLabels,
+  ),
+  loss: MEASURE,
+  speed: MEASURE,
+};
+
+/** Of `allocateSparsity`; what builds on it takes these options too. */
+export const ALLOCATE_RULES: OptionRules<AllocateOptions> = {
+  ...MEASURE_RULES,
+  target: required('{target: 0.5} or {target: {maxLoss: 0.02}}'),
+  method: CHECKED_LATER,
+  scopes: CHECKED_LATER,
+  ignoredScope: IGNORED_SCOPE,
+  weighting: CHECKED_LATER,
+  calibration: CALIBRATION,
+  probeData: CHECKED_LATER,
+  probeRows: count(),
+  onProgress: CALLBACK,
+  signal: SIGNAL,
+};
+
 /**
  * Decides how much each layer of a model is to mask.
  *
@@ -89,7 +130,7 @@ export interface AllocateOptions extends AllocationMeasures {
  * @param dataset As for `sparsifyActivations`, but walked several times. Null to allocate anew, without data, for a model
  *   that was sparsified with an allocation: by its probes, for a mean sparsity.
  * @returns What goes into `sparsifyActivations` and `retarget` as `targetSparsityByScope`.
- * @throws {SparsifyError} `bad-target`, `unknown-method`; {ScopeError} if the scopes do not fit the model, or
+ * @throws {SparsifyError} `unknown-option`, `missing-option`, `bad-option`, `bad-target`, `unknown-method`; {ScopeError} if the scopes do not fit the model, or
  *   `target-out-of-range` for a mean that their bounds do not allow; {ModelError} `not-probed` without data and probes;
  *   {DatasetError} as `sparsifyActivations`, `no-data`, or `too-few-batches` where none can be held out; the signal's reason.
  * @example
@@ -101,19 +142,24 @@ export async function allocateSparsity(
   dataset: Batches | DataSource<unknown> | null,
   options: AllocateOptions,
 ): Promise<Allocation> {
+  checkOptions('allocateSparsity', options, ALLOCATE_RULES);
   const {method = 'local', weighting = 'weights'} = options;
   const target = parseTarget(options.target);
   checkMethod(method);
   checkWeighting(weighting);
   checkModel(model);
   const batches = dataset === null ? null : toBatches(dataset);
+  const measured =
+    target.sparsity === undefined
+      ? await measuredData(model, dataOf(batches, 'a loss or a speed'), target, options)
+      : null;
   const layers = await sharingLayers(model, batches, options);
-  const {probes, spread} = await methodOf(method, model, layers, batches, options);
+  const seen = measured?.calibration ?? batches;
+  const {probes, spread} = await methodOf(method, model, layers, seen, options);
   const plan = new AllocationPlan(layers, spread, {method, weighting, target, probes});
-  if (target.sparsity === undefined)
-    return search(model, dataOf(batches, 'a loss or a speed'), plan, target, options);
-  checkReachable(target.sparsity, plan.range);
-  return plan.at(target.sparsity);
+  if (measured !== null) return search(model, measured, plan, target, options);
+  checkReachable(target.sparsity!, plan.range);
+  return plan.at(target.sparsity!);
 }
 
 /** The layers that the scopes select, with their bounds and sizes. */
@@ -178,14 +224,13 @@ async function methodOf(
 /** Makes and measures models until the target is met as well as can be. */
 async function search(
   model: tf.LayersModel,
-  batches: Batches,
+  {calibration, loss}: MeasuredData,
   plan: AllocationPlan,
   target: AllocationTarget,
   options: AllocateOptions,
 ): Promise<Allocation> {
   const {signal} = options;
-  const {calibration, loss} = lossOf(model, batches, target, options);
-  const speed = options.speed ?? predictionSpeed(model, batches);
+  const speed = options.speed ?? predictionSpeed(model, calibration);
   const candidates = new Candidates(model, calibration, plan, options);
   try {
     const found = await searchSparsity(target, plan.range, {
@@ -236,20 +281,39 @@ class Candidates {
   }
 }
 
+/** A data set, parted so that a loss is measured on nothing that the candidates were made with. */
+interface MeasuredData {
+  /** What is probed and calibrated on. */
+  readonly calibration: Batches;
+  /** Null if the target has no loss. */
+  readonly loss: LossMeasure | null;
+}
+
 /** How the loss is measured, if the target has one, and what is left for calibration. */
-function lossOf(
+async function measuredData(
   model: tf.LayersModel,
   batches: Batches,
   {maxLoss}: AllocationTarget,
   {loss, heldOut, labels}: AllocateOptions,
-): {calibration: Batches; loss: LossMeasure | null} {
+): Promise<MeasuredData> {
   if (maxLoss === undefined) return {calibration: batches, loss: null};
   if (loss !== undefined) return {calibration: batches, loss};
-  const measured = (data: HeldOut) =>
+  const measure = (data: HeldOut) =>
     labels === undefined ? divergenceLoss(model, data) : accuracyLoss(model, data, labels);
-  if (heldOut !== undefined) return {calibration: batches, loss: measured(allOf(toBatches(heldOut)))};
-  const split = holdOut(batches);
-  return {calibration: split.calibration, loss: measured(split.heldOut)};
+  if (heldOut !== undefined) {
+    const data = toBatches(heldOut);
+    await checkNotEmpty(data);
+    return {calibration: batches, loss: measure(allOf(data))};
+  }
+  const split = await holdOut(model, batches);
+  return {calibration: split.calibration, loss: measure(split.heldOut)};
+}
+
+function isLabels(value: unknown): boolean {
+  const {kind, values} = (value ?? {}) as Partial<Labels>;
+  return (
+    (kind === 'classes' && values instanceof Int32Array) || (kind === 'targets' && ArrayBuffer.isView(values))
+  );
 }
 
 /** The layers of the allocation that a model was sparsified with, by their bounds; undefined if there is none. */

@@ -5,7 +5,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import type {Progress} from './calibration/run.js';
 import {copyStatistics} from './calibration/statistics.js';
-import {ModelError, ScopeError, SparsifyError, nearest} from './errors.js';
+import {ModelError, ScopeError} from './errors.js';
 import {asInt8, type Int8Weight} from './layers/int8-weight.js';
 import {cloneModel} from './model/clone.js';
 import {
@@ -17,9 +17,10 @@ import {
 } from './model/compressible.js';
 import {checkUsable, graphOf} from './model/dense-layers.js';
 import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/int8-layers.js';
-import {INT8_MODES, type Int8Mode} from './quantization/int8.js';
+import {CALLBACK, FLAG, SIGNAL, checkOptions, type OptionRules} from './option-rules.js';
+import {checkInt8Mode, type Int8Mode} from './quantization/int8.js';
 import {matchScope} from './scope/match.js';
-import type {IgnoredScope, TargetScope} from './scope/target-scope.js';
+import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
 import type {LayerVariable} from './tfjs.js';
 
 export interface CompressOptions {
@@ -35,13 +36,15 @@ export interface CompressOptions {
   readonly signal?: AbortSignal;
 }
 
-const OPTION_NAMES: readonly (keyof CompressOptions)[] = [
-  'mode',
-  'ignoredScope',
-  'inPlace',
-  'onProgress',
-  'signal',
-];
+const RULES: OptionRules<CompressOptions> = {
+  mode: (value) => {
+    if (value !== undefined) checkInt8Mode(value);
+  },
+  ignoredScope: IGNORED_SCOPE,
+  inPlace: FLAG,
+  onProgress: CALLBACK,
+  signal: SIGNAL,
+};
 
 /**
  * Makes the weights of a model's Dense, Embedding and convolution layers INT8, per output channel: a quarter of the
@@ -62,7 +65,7 @@ export async function compressWeights(
   model: tf.LayersModel,
   options: CompressOptions = {},
 ): Promise<tf.LayersModel> {
-  checkOptions(options);
+  checkOptions('compressWeights', options, RULES);
   const {mode = 'int8_asym', ignoredScope = null, inPlace = false, onProgress, signal} = options;
   const selected = weightPaths(model, ignoredScope);
   const compressed = inPlace ? model : cloneModel(model);
@@ -102,10 +105,9 @@ export interface DecompressOptions {
  * @example
  * await decompressWeights(small).save('file://float32');
  */
-export function decompressWeights(
-  model: tf.LayersModel,
-  {inPlace = false}: DecompressOptions = {},
-): tf.LayersModel {
+export function decompressWeights(model: tf.LayersModel, options: DecompressOptions = {}): tf.LayersModel {
+  checkOptions<DecompressOptions>('decompressWeights', options, {inPlace: FLAG});
+  const {inPlace = false} = options;
   checkUsable(model);
   const float = inPlace ? model : cloneModel(model);
   dequantizeLayers(float);
@@ -168,29 +170,6 @@ function checkAnyLeft(model: tf.LayersModel, ignored: ReadonlySet<string>): void
       `the ignored scope leaves nothing to compress: it holds all ${paths.length} layers of the types ${types}; ` +
         'narrow it',
       {ignored: paths},
-    );
-  }
-}
-
-/** Rejects modes and options that there are not, NNCF's among them: they would pass unnoticed. */
-function checkOptions(options: unknown): void {
-  const {mode} = (options ?? {}) as {mode?: unknown};
-  if (mode !== undefined && !(INT8_MODES as readonly unknown[]).includes(mode)) {
-    throw new SparsifyError(
-      'unsupported-mode',
-      `the mode is ${JSON.stringify(mode)}; supported are ` +
-        INT8_MODES.map((supported) => `"${supported}"`).join(' and '),
-      {got: mode, allowed: INT8_MODES},
-    );
-  }
-  for (const name of Object.keys(options ?? {})) {
-    if ((OPTION_NAMES as readonly string[]).includes(name)) continue;
-    const near = nearest(name, OPTION_NAMES);
-    throw new SparsifyError(
-      'unknown-option',
-      `"${name}" is no option of compressWeights; supported are ${OPTION_NAMES.join(', ')}` +
-        (near.length > 0 ? `: did you mean "${near[0]}"?` : ''),
-      {got: name, allowed: OPTION_NAMES},
     );
   }
 }

@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs';
 
 import {DatasetError} from './errors.js';
+import {CHECKED_LATER, FLAG, checkOptions, type OptionRules} from './option-rules.js';
 
 /** Items that can be walked once or more often. */
 type Walkable<Item> = Iterable<Item> | AsyncIterable<Item>;
@@ -32,6 +33,12 @@ export interface DatasetOptions {
    */
   readonly disposeItems?: boolean;
 }
+
+const RULES: OptionRules<DatasetOptions> = {
+  length: CHECKED_LATER,
+  batchSize: CHECKED_LATER,
+  disposeItems: FLAG,
+};
 
 /** What calibration and evaluation need of a data set: its model inputs, any number of times, and how many. */
 export interface Batches {
@@ -95,8 +102,10 @@ export class Dataset<Item = unknown, Input = Item> {
   constructor(
     source: DataSource<Item>,
     transform?: DatasetTransform<Item, Input> | null,
-    {length, batchSize, disposeItems}: DatasetOptions = {},
+    options: DatasetOptions = {},
   ) {
+    checkOptions('Dataset', options, RULES);
+    const {length, batchSize, disposeItems} = options;
     if (transform !== undefined && transform !== null && typeof transform !== 'function') {
       throw new DatasetError(
         'invalid-transform',

@@ -6,6 +6,7 @@ import type * as tf from '@tensorflow/tfjs';
 import {isAllocation, type Allocation} from './allocation/contract.js';
 import {targetsIn} from './allocation/targets.js';
 import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
+import {CALIBRATION} from './calibration/calibration-rules.js';
 import type {Progress} from './calibration/run.js';
 import {
   CalibrationStatistics,
@@ -14,7 +15,7 @@ import {
   statisticsOf,
 } from './calibration/statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
-import {ModelError, SparsifyError, nearest} from './errors.js';
+import {ModelError} from './errors.js';
 import {cloneModel} from './model/clone.js';
 import {
   SPARSIFIABLE_TYPES,
@@ -24,8 +25,9 @@ import {
   sparsifyingForms,
 } from './model/dense-layers.js';
 import {inspect, type DenseReport} from './model/inspect.js';
+import {CALLBACK, FLAG, SIGNAL, checkOptions, required, type OptionRules} from './option-rules.js';
 import {selectTargets} from './scope/select.js';
-import type {IgnoredScope, TargetScope} from './scope/target-scope.js';
+import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
 import type {TargetSparsityByScope} from './scope/targets.js';
 
 /** Which layers to sparsify and how much. */
@@ -52,15 +54,19 @@ export interface SparsifyOptions extends SparsifyScopes {
   readonly signal?: AbortSignal;
 }
 
-const OPTION_NAMES: readonly (keyof SparsifyOptions)[] = [
-  'targetSparsityByScope',
-  'ignoredScope',
-  'calibration',
-  'inPlace',
-  'saveStatistics',
-  'onProgress',
-  'signal',
-];
+const SCOPE_RULES: OptionRules<SparsifyScopes> = {
+  targetSparsityByScope: required("{targetSparsityByScope: {'.*': 0.5}}"),
+  ignoredScope: IGNORED_SCOPE,
+};
+
+const RULES: OptionRules<SparsifyOptions> = {
+  ...SCOPE_RULES,
+  calibration: CALIBRATION,
+  inPlace: FLAG,
+  saveStatistics: FLAG,
+  onProgress: CALLBACK,
+  signal: SIGNAL,
+};
 
 /**
  * Sparsifies the inputs of a model's Dense layers: each selected layer masks the share of its inputs that are
@@ -87,7 +93,7 @@ export async function sparsifyActivations(
   dataset: Batches | DataSource<unknown>,
   options: SparsifyOptions,
 ): Promise<tf.LayersModel> {
-  checkOptions(options);
+  checkOptions('sparsifyActivations', options, RULES);
   const {calibration = 'pooled', inPlace = false, saveStatistics = false, onProgress, signal} = options;
   checkModel(model);
   const targets = selectTargets(
@@ -140,9 +146,9 @@ export function retarget(
   scopes: SparsifyScopes | TargetSparsityByScope | Allocation,
 ): DenseReport[] {
   checkModel(model);
-  const {targetSparsityByScope: given, ignoredScope} = isScopes(scopes)
-    ? scopes
-    : {targetSparsityByScope: scopes, ignoredScope: null};
+  const options = isScopes(scopes) ? scopes : {targetSparsityByScope: scopes};
+  checkOptions<SparsifyScopes>('retarget', options, SCOPE_RULES);
+  const {targetSparsityByScope: given, ignoredScope} = options;
   const targets = selectTargets(graphOf(model), targetsIn(given), ignoredScope, SPARSIFIABLE_TYPES);
   const statistics = statisticsOf(model);
   const layers = sparsifyingForms(model);
@@ -165,28 +171,11 @@ export function retarget(
   return inspect(model);
 }
 
-/** Rejects options that are missing or misspelt: a wrong name would pass unnoticed. */
-function checkOptions(options: unknown): void {
-  if (typeof options !== 'object' || options === null || !('targetSparsityByScope' in options)) {
-    throw new SparsifyError(
-      'missing-option',
-      "sparsifyActivations needs options with targetSparsityByScope: write {targetSparsityByScope: {'.*': 0.5}}",
-    );
-  }
-  for (const name of Object.keys(options)) {
-    if ((OPTION_NAMES as readonly string[]).includes(name)) continue;
-    const near = nearest(name, OPTION_NAMES);
-    throw new SparsifyError(
-      'unknown-option',
-      `"${name}" is no option of sparsifyActivations; its options are ${OPTION_NAMES.join(', ')}` +
-        (near.length > 0 ? `: did you mean "${near[0]}"?` : ''),
-      {got: name, allowed: OPTION_NAMES},
-    );
-  }
-}
-
+/** Whether options were given rather than targets: those are numbers, or an allocation. */
 function isScopes(scopes: SparsifyScopes | TargetSparsityByScope | Allocation): scopes is SparsifyScopes {
-  return 'targetSparsityByScope' in scopes && typeof scopes.targetSparsityByScope === 'object';
+  if (typeof scopes !== 'object' || scopes === null || Symbol.iterator in scopes || isAllocation(scopes))
+    return false;
+  return Object.values(scopes).some((value) => typeof value === 'object');
 }
 
 /** Targets and thresholds of the layers that are sparsified already. */

@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
  * never from one below.
  */
 const LAYERS = [
-  ['errors'],
+  ['errors', 'option-rules'],
   ['tfjs', 'stats', 'quantization'],
   ['kernels'],
   ['layers'],

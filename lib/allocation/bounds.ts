@@ -1,8 +1,9 @@
 /** @file Which layers share the sparsity, and between which bounds each is free. */
 import {ScopeError} from '../errors.js';
 import type {ModelGraph} from '../scope/model-graph.js';
+import {CHECKED_LATER, checkOptions, type OptionRules} from '../option-rules.js';
 import {selectTargets} from '../scope/select.js';
-import {TargetScope, type Scope} from '../scope/target-scope.js';
+import {Scope, TargetScope} from '../scope/target-scope.js';
 import {checkTarget} from '../scope/targets.js';
 
 /** Least and most share of its inputs that a layer may mask, in [0, 1]; 0 and 0.95 by default. */
@@ -24,6 +25,8 @@ export interface LayerBounds {
   readonly maximum: number;
 }
 
+const BOUNDS: OptionRules<SparsityBounds> = {minimum: CHECKED_LATER, maximum: CHECKED_LATER};
+
 /** The law has its wall at 1: beyond this it says nothing. */
 const DEFAULT_MAXIMUM = 0.95;
 
@@ -32,7 +35,8 @@ const DEFAULT_MAXIMUM = 0.95;
  *
  * @param scopes All supported nodes by default.
  * @returns By name, in the order of the graph; never empty.
- * @throws {ScopeError} as `selectTargets`; `invalid-bounds` for a minimum above the maximum.
+ * @throws {ScopeError} as `selectTargets`; `invalid-bounds` for a minimum above the maximum, or `invalid-scope` for scopes of
+ *   another form; {SparsifyError} `unknown-option`, `bad-option` for bounds that are none.
  */
 export function selectBounds(
   graph: ModelGraph,
@@ -57,16 +61,33 @@ export function selectBounds(
 function entriesOf(scopes: AllocationScopes | undefined): (readonly [TargetScope, SparsityBounds])[] {
   if (scopes === undefined) return [[new TargetScope({patterns: ['.*']}), {}]];
   if (scopes instanceof TargetScope) return [[scopes, {}]];
-  if (scopes instanceof Map) return [...(scopes as ReadonlyMap<TargetScope, SparsityBounds>)];
-  if (Array.isArray(scopes)) return [...(scopes as readonly (readonly [TargetScope, SparsityBounds])[])];
+  if (scopes instanceof Map || Array.isArray(scopes)) return [...(scopes as Iterable<unknown>)].map(pairOf);
+  if (typeof scopes !== 'object' || scopes === null || scopes instanceof Scope || Symbol.iterator in scopes) {
+    throw invalidScope(
+      'the scopes of an allocation must be a TargetScope, pairs [TargetScope, bounds], a Map, or an object',
+    );
+  }
   return Object.entries(scopes as Readonly<Record<string, SparsityBounds>>).map(([pattern, bounds]) => [
     new TargetScope({patterns: [pattern]}),
     bounds,
   ]);
 }
 
-function checked(scope: TargetScope, {minimum = 0, maximum}: SparsityBounds): LayerBounds {
+function pairOf(entry: unknown): readonly [TargetScope, SparsityBounds] {
+  const [scope, bounds, ...rest] = Array.isArray(entry) ? (entry as unknown[]) : [];
+  if (scope instanceof TargetScope && bounds !== undefined && rest.length === 0)
+    return [scope, bounds as SparsityBounds]; // checked below
+  throw invalidScope('each entry of the scopes of an allocation must be a pair [TargetScope, bounds]');
+}
+
+function invalidScope(what: string): ScopeError {
+  return new ScopeError('invalid-scope', `${what}: write {'.*up_proj.*': {minimum: 0.2, maximum: 0.8}}`);
+}
+
+function checked(scope: TargetScope, given: SparsityBounds): LayerBounds {
   const whose = scope.describe();
+  checkOptions(`the bounds of ${whose}`, given, BOUNDS);
+  const {minimum = 0, maximum} = given;
   const most = maximum ?? Math.max(minimum, DEFAULT_MAXIMUM);
   checkTarget(minimum, `${whose} (minimum)`);
   checkTarget(most, `${whose} (maximum)`);

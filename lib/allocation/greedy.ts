@@ -1,8 +1,8 @@
 /**
  * @file TEAL's greedy allocation (Liu et al. 2024, arXiv:2408.14690, algorithm 1), for comparison: within each segment of
  * the graph, steps of equal cost are given to the layer whose step makes the smallest error at the join, together with all
- * that was given before. Every segment gets the same mean. TEAL's block is a whole decoder block; a segment ends at each
- * join, so that attention and feed-forward part are two.
+ * that was given before. Every segment gets the same mean, as far as the bounds of its layers allow. TEAL's block is a whole
+ * decoder block; a segment ends at each join, so that attention and feed-forward part are two.
  */
 import * as tf from '@tensorflow/tfjs';
 import type {RunOptions} from '../calibration/run.js';
@@ -11,7 +11,7 @@ import {quantileAbs} from '../stats/quantile.js';
 import type {DenseSegment} from './dense-segment.js';
 import type {SegmentPlan} from './probe-plan.js';
 import {runSegments, type SegmentVisitor} from './segment-runs.js';
-import {meanOf, type SharingLayer, type Spread} from './spread.js';
+import {levelSpread, meanOf, type SharingLayer, type Spread} from './spread.js';
 
 /** Mean sparsity that a step adds to its segment. */
 const STEP = 0.05;
@@ -37,17 +37,17 @@ export async function greedySpread(
   const climber = new Climber(layers, options);
   await runSegments(model, new Set(layers.map(({path}) => path)), dataset, climber, options);
   const {trajectories} = climber;
-  return (sparsity) => {
+  return levelSpread(layers, (level) => {
     const shares = new Map(
       trajectories.flatMap((trajectory) => {
-        const own = sharesAt(trajectory, sparsity);
+        const own = sharesAt(trajectory, level);
         return trajectory.layers.map(({path}, i) => [path, own[i]] as const);
       }),
     );
     return layers.map(
-      ({path, minimum, maximum}) => shares.get(path) ?? Math.min(Math.max(sparsity, minimum), maximum),
+      ({path, minimum, maximum}) => shares.get(path) ?? Math.min(Math.max(level, minimum), maximum),
     );
-  };
+  });
 }
 
 class Climber implements SegmentVisitor {

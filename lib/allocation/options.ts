@@ -25,6 +25,9 @@ const PARTS: Readonly<Record<keyof AllocationTarget, {allowed: string; fits(valu
  */
 export function parseTarget(given: number | AllocationTarget): AllocationTarget {
   const target: AllocationTarget = typeof given === 'number' ? {sparsity: given} : given;
+  if (typeof target !== 'object' || target === null || Symbol.iterator in target) {
+    throw badTarget('it must be a mean sparsity, as 0.5, or an object, as {maxLoss: 0.02}', given);
+  }
   const parts = Object.entries(target).filter(([, value]) => value !== undefined) as [string, unknown][];
   for (const [part, value] of parts) {
     if (!Object.hasOwn(PARTS, part)) {

@@ -21,11 +21,19 @@ export type Spread = (sparsity: number) => number[];
 
 /** Every layer the same, as far as its bounds allow. */
 export function uniformSpread(layers: readonly SharingLayer[]): Spread {
-  const at = (level: number) => layers.map(({minimum, maximum}) => clamp(level, minimum, maximum));
+  return levelSpread(layers, (level) => layers.map(({minimum, maximum}) => clamp(level, minimum, maximum)));
+}
+
+/**
+ * One level for all layers: it moves away from the mean where bounds hold some of them back.
+ *
+ * @param at The shares at a level in [0, 1]; none of them falls as the level rises.
+ */
+export function levelSpread(layers: readonly SharingLayer[], at: (level: number) => number[]): Spread {
   return (sparsity) => {
     let [low, high] = [0, 1];
     if (meanOf(layers, at(sparsity)) === sparsity) return at(sparsity);
-    // Bounds move the mean away from the level: find the level by halving, to the last bit that matters.
+    // The level is found by halving, to the last bit that matters.
     for (let i = 0; i < 40; i++) {
       const middle = (low + high) / 2;
       if (meanOf(layers, at(middle)) < sparsity) low = middle;

@@ -54,14 +54,7 @@ export async function calibrate(
   options: CalibrationOptions & RunOptions & {readonly carry?: Carry} = {},
 ): Promise<CalibrationStatistics> {
   const {method = 'pooled', alpha, carry = null} = options;
-  if (!CALIBRATION_METHODS.includes(method)) {
-    const near = nearest(String(method), CALIBRATION_METHODS)[0] ?? CALIBRATION_METHODS[0];
-    throw new SparsifyError(
-      'unknown-method',
-      `the calibration method is "${method}"; it must be ${CALIBRATION_METHODS.join(' or ')}: did you mean "${near}"?`,
-      {got: method, allowed: CALIBRATION_METHODS},
-    );
-  }
+  checkCalibrationMethod(method);
   for (const layer of layers.values()) layer.setThreshold(-Infinity);
   if (method === 'sequential') return calibrateSequentially(model, layers, dataset, carry, options);
   const pass: Calibration =
@@ -70,6 +63,18 @@ export async function calibrate(
       : new NncfCalibration(model, layers, carry, alpha);
   await runPass(model, dataset, pass, options);
   return pass.finish();
+}
+
+/** @throws {SparsifyError} `unknown-method`. */
+export function checkCalibrationMethod(method: unknown): asserts method is CalibrationMethod {
+  if (!CALIBRATION_METHODS.includes(method as CalibrationMethod)) {
+    const near = nearest(String(method), CALIBRATION_METHODS)[0] ?? CALIBRATION_METHODS[0];
+    throw new SparsifyError(
+      'unknown-method',
+      `the calibration method is "${String(method)}"; it must be ${CALIBRATION_METHODS.join(' or ')}: did you mean "${near}"?`,
+      {got: method, allowed: CALIBRATION_METHODS},
+    );
+  }
 }
 
 /** What both methods share: a histogram a stream, whether or not the thresholds come from it. */

@@ -20,6 +20,7 @@ const TEXTS: Readonly<Record<string, (data: Data, error: SparsifyError) => strin
   'not-calibrated': ({missing, calibrated}) =>
     `the model has no statistics for ${list(missing)}: sparsify these layers too, with tfjs-sparsify sparsify, or take ` +
     `them out with --ignore; it has some for ${list(calibrated)}`,
+  'too-few-batches': tooFewBatches,
   'wrong-shape': wrongShape,
   'wrong-inputs': wrongInputs,
 };
@@ -47,6 +48,16 @@ export function outOfDeviceMemory(error: unknown): string | undefined {
 
 function unmatched(option: string, {complaints}: Data): string {
   return `${option}: ${(complaints as string[]).join('; ')}. tfjs-sparsify inspect lists the layers of a model`;
+}
+
+/** A loss needs batches that calibration does not see, and there is one batch in all. */
+function tooFewBatches({items, batchSize}: Data): string {
+  const count = `${String(items)} item${items === 1 ? '' : 's'}`;
+  const remedy =
+    Number(items) < 2
+      ? 'give more items'
+      : `give --batch-size ${String(batchSize)}, say, or a .mjs that exports smaller batches`;
+  return `a loss is measured on batches that calibration does not see, and the data make one batch, of ${count}: ${remedy}`;
 }
 
 /** An item lacks the dimension of the batch: in a file, that of the items. */

@@ -10,7 +10,7 @@ import {DatasetError, SparsifyError} from '../errors.js';
 import type {Labels} from '../io/labels.js';
 import {probabilityOf} from '../model/probability.js';
 import {denseCopy} from './dense-copy.js';
-import type {HeldOut} from './held-out.js';
+import {nothingHeldOut, type HeldOut} from './held-out.js';
 
 /** One value for each row, or item, of a batch: [rows]. */
 type RowLoss = (dense: tf.Tensor, sparse: tf.Tensor) => tf.Tensor;
@@ -35,7 +35,8 @@ export function divergenceLoss(model: tf.LayersModel, data: HeldOut): LossMeasur
  * How many right answers are lost.
  *
  * @param labels Classes, in the order of the data; of the whole data set, also where only a part is held out.
- * @throws {SparsifyError} `bad-option` for labels that are no classes.
+ * @throws {SparsifyError} `bad-option` for labels that are no classes; {DatasetError} `labels-mismatch` for a class that the
+ *   model does not have.
  */
 export function accuracyLoss(model: tf.LayersModel, data: HeldOut, labels: Labels): LossMeasure {
   if (labels.kind !== 'classes') {
@@ -46,6 +47,8 @@ export function accuracyLoss(model: tf.LayersModel, data: HeldOut, labels: Label
     );
   }
   const {values} = labels;
+  const extents = model.outputs[0].shape.slice(1);
+  if (!extents.includes(null)) checkClasses(values, 0, sizeOf(extents));
   const rowLoss = (first: number): RowLoss => {
     return (dense, sparse) => {
       const count = dense.shape[0];
@@ -55,9 +58,10 @@ export function accuracyLoss(model: tf.LayersModel, data: HeldOut, labels: Label
           `there are only ${values.length} labels for the items; labels and data must hold the same items in the same order`,
         );
       }
-      const wanted = tf.tensor1d(values.subarray(first, first + count), 'int32');
-      const right = (outputs: tf.Tensor) => tf.cast(tf.equal(classesOf(outputs), wanted), 'float32');
-      return tf.sub(right(dense), right(sparse));
+      const own = values.subarray(first, first + count);
+      checkClasses(own, first, dense.size / count);
+      const wanted = tf.tensor1d(own, 'int32');
+      return tf.sub(rightOf(dense, wanted), rightOf(sparse, wanted));
     };
   };
   return {
@@ -107,8 +111,7 @@ async function measure(
   } finally {
     dense.dispose();
   }
-  if (rows === 0)
-    throw new DatasetError('empty', 'no batch is held out: there is nothing to measure the loss on');
+  if (rows === 0) throw nothingHeldOut();
   const loss = sum / rows;
   return {loss, error: rows < 2 ? null : Math.sqrt(Math.max(0, squares / rows - loss ** 2) / (rows - 1))};
 }
@@ -132,6 +135,36 @@ function squaredError(dense: tf.Tensor, sparse: tf.Tensor): tf.Tensor {
   const [a, b] = [dense, sparse].map((values) => tf.reshape(values, [dense.shape[0], -1]));
   const norm = tf.maximum(tf.mean(tf.sum(tf.square(a), -1)), 1e-30);
   return tf.div(tf.sum(tf.squaredDifference(a, b), -1), norm);
+}
+
+/** 1 for each item whose likeliest class is the wanted one, else 0; NaN where an output is: [items]. */
+function rightOf(outputs: tf.Tensor, wanted: tf.Tensor): tf.Tensor {
+  const right = tf.cast(tf.equal(classesOf(outputs), wanted), 'float32');
+  const isBad = tf.any(tf.isNaN(tf.reshape(outputs, [outputs.shape[0], -1])), -1);
+  return tf.where(isBad, tf.fill(right.shape, NaN), right);
+}
+
+/**
+ * A label that no output can be would count as wrong at every sparsity, and cost nothing.
+ *
+ * @param first Index of the first label's item.
+ * @param width Values of one item in the model's output.
+ */
+function checkClasses(labels: Int32Array, first: number, width: number): void {
+  const count = Math.max(2, width);
+  const at = labels.findIndex((label) => !(label >= 0 && label < count));
+  if (at < 0) return;
+  const has = width === 1 ? 'a single output, the probability of class 1' : `${width} classes`;
+  throw new DatasetError(
+    'labels-mismatch',
+    `label ${labels[at]} of item ${first + at} is no class of the model, which has ${has}: classes count from 0; leave the ` +
+      "labels out to measure how far the outputs are from the dense model's",
+    {label: labels[at], item: first + at, classes: count},
+  );
+}
+
+function sizeOf(extents: readonly (number | null)[]): number {
+  return extents.reduce<number>((product, extent) => product * extent!, 1);
 }
 
 /** The likeliest class of each item, int32 [items]; a single output is the probability of class 1. */

@@ -1,6 +1,7 @@
 /** @file How sparse the inputs of a sparsified model's layers really are, on data of the caller's choice. */
 import type * as tf from '@tensorflow/tfjs';
 import {ActivationRecorder, type Stream} from '../calibration/recorder.js';
+import {checkRunOptions} from '../calibration/calibration-rules.js';
 import {runPass, type RunOptions} from '../calibration/run.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {ModelError} from '../errors.js';
@@ -28,6 +29,7 @@ export async function measureSparsity(
   dataset: Batches | DataSource<unknown>,
   options: RunOptions = {},
 ): Promise<LayerSparsity[]> {
+  checkRunOptions('measureSparsity', options);
   checkModel(model);
   const layers = sparsifyingLayers(model);
   if (layers.size === 0) {

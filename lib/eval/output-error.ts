@@ -1,11 +1,13 @@
 /** @file What masking its inputs does to the output of each layer of a sparsified model, on data of the caller's choice. */
 import * as tf from '@tensorflow/tfjs';
+import {RUN_RULES} from '../calibration/calibration-rules.js';
 import {ActivationRecorder} from '../calibration/recorder.js';
 import {runPass, type RunOptions} from '../calibration/run.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {ModelError} from '../errors.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {checkModel, sparsifyingLayers} from '../model/dense-layers.js';
+import {checkOptions, count, type OptionRules} from '../option-rules.js';
 
 /** The error of one layer's output. */
 export interface LayerOutputError {
@@ -24,6 +26,8 @@ export interface OutputErrorOptions extends RunOptions {
   readonly maxRows?: number;
 }
 
+const RULES: OptionRules<OutputErrorOptions> = {...RUN_RULES, maxRows: count()};
+
 /**
  * Runs a data set through a sparsified model and compares each layer's output with what it would be unmasked. Upstream
  * layers are masked both times: the error is that of the layer's own masking.
@@ -34,8 +38,10 @@ export interface OutputErrorOptions extends RunOptions {
 export async function measureOutputErrors(
   model: tf.LayersModel,
   dataset: Batches | DataSource<unknown>,
-  {maxRows = 1024, ...options}: OutputErrorOptions = {},
+  options: OutputErrorOptions = {},
 ): Promise<LayerOutputError[]> {
+  checkOptions('measureOutputErrors', options, RULES);
+  const {maxRows = 1024, ...running} = options;
   checkModel(model);
   const layers = sparsifyingLayers(model);
   if (layers.size === 0) {
@@ -65,7 +71,7 @@ export async function measureOutputErrors(
           }
         },
       },
-      options,
+      running,
     );
     const errors: LayerOutputError[] = [];
     for (const path of layers.keys()) {

@@ -19,8 +19,8 @@ export function predictionSpeed(model: tf.LayersModel, batches: Batches, rows = 
   return {
     async measure(sparse) {
       registerSparsifiedMatMul();
-      const dense = denseCopy(model);
       const inputs = await firstItems(model, batches, rows);
+      const dense = denseCopy(model);
       try {
         const [denseMs, ms] = await measureLatency([dense, sparse], inputs);
         return {denseMs, ms};

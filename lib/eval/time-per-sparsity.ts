@@ -28,10 +28,10 @@ export async function timePerSparsity(
   options: Pick<RunOptions, 'onProgress' | 'signal'> = {},
 ): Promise<Map<string, number>> {
   registerSparsifiedMatMul();
+  const inputs = await firstItems(model, batches, 1);
   const dense = cloneModel(model);
   dequantizeLayers(dense);
   for (const layer of sparsifyingForms(dense).values()) release(layer);
-  const inputs = await firstItems(model, batches, 1);
   try {
     const {layers} = await measureLayerTimes([dense], inputs, {sparsities: SPARSITIES, ...options});
     return new Map(

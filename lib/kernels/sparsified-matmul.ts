@@ -4,8 +4,9 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../errors.js';
+import {CHECKED_LATER, checkOptions, oneOf, type OptionRules} from '../option-rules.js';
 import {runKernel} from '../tfjs.js';
-import {activationGradient, type FusedActivation} from './activations.js';
+import {FUSED_ACTIVATIONS, activationGradient, type FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs} from './contract.js';
 import {cpuKernelConfig} from './cpu.js';
 import {sparsifiedMatMulFallback} from './fallback.js';
@@ -20,6 +21,11 @@ export interface SparsifiedMatMulOptions {
   readonly activation?: FusedActivation;
 }
 
+const RULES: OptionRules<SparsifiedMatMulOptions> = {
+  bias: CHECKED_LATER, // its shape, with the others'
+  activation: oneOf(FUSED_ACTIVATIONS),
+};
+
 /**
  * `activation(masked(x) * kernel + bias)`, where entries with `|x| <= threshold` count as 0 and NaN is kept.
  * Gradients pass to x where it was kept, to the kernel if it is float32, and to the bias; the threshold has none.
@@ -31,14 +37,16 @@ export interface SparsifiedMatMulOptions {
  * @param kernel float32, [K, N]; or INT8, packed, with a scale and a zero point a column.
  * @param threshold float32, a scalar or [K]; -Infinity keeps everything.
  * @returns float32, [..., N]; the caller disposes it.
- * @throws {SparsifyError} `shape-mismatch` if the shapes do not fit.
+ * @throws {SparsifyError} `shape-mismatch` if the shapes do not fit; `unknown-option`, `bad-option`.
  */
 export function sparsifiedMatMul(
   x: tf.Tensor,
   kernel: tf.Tensor2D | Int8Matrix,
   threshold: tf.Tensor,
-  {bias, activation = 'linear'}: SparsifiedMatMulOptions = {},
+  options: SparsifiedMatMulOptions = {},
 ): tf.Tensor {
+  checkOptions('sparsifiedMatMul', options, RULES);
+  const {bias, activation = 'linear'} = options;
   registerSparsifiedMatMul();
   if (isInt8Matrix(kernel)) {
     checkShapes(x, [kernel.values.shape[0], kernel.scale.size], threshold, bias);

@@ -7,6 +7,8 @@
  * float16. Storage differs from NNCF in one point: asymmetric values and zero points are kept less 128, so that both
  * modes are signed bytes and one kernel reads both; their difference is the same.
  */
+import {SparsifyError} from '../errors.js';
+import {checkOptions, count, oneOf, required, type OptionRules} from '../option-rules.js';
 import {FLOAT16_SPLITTER, roundToFloat16} from './float16.js';
 
 /** How weights are quantized: 256 steps over [min, max] with 0 among them, or over [-m, m] without a zero point. */
@@ -39,6 +41,12 @@ export interface MatrixShape {
   readonly channels: ChannelAxis;
 }
 
+const SHAPE_RULES: OptionRules<MatrixShape> = {
+  rows: required('{rows: 1}', count(0)),
+  columns: required('{columns: 1}', count(0)),
+  channels: required("{channels: 'columns'}", oneOf(['columns', 'rows'])),
+};
+
 /** A quantized matrix. */
 export interface Int8Values extends MatrixShape {
   /** [rows, stride], row-major; the columns up to the stride are 0. Asymmetric values are stored less 128. */
@@ -51,6 +59,21 @@ export interface Int8Values extends MatrixShape {
   readonly zeroPoint: Float32Array;
 }
 
+/**
+ * Rejects modes that there are not, NNCF's others among them.
+ *
+ * @throws {SparsifyError} `unsupported-mode`.
+ */
+export function checkInt8Mode(mode: unknown): asserts mode is Int8Mode {
+  if ((INT8_MODES as readonly unknown[]).includes(mode)) return;
+  throw new SparsifyError(
+    'unsupported-mode',
+    `the mode is ${JSON.stringify(mode)}; supported are ` +
+      INT8_MODES.map((supported) => `"${supported}"`).join(' and '),
+    {got: mode, allowed: INT8_MODES},
+  );
+}
+
 /** Bytes of a stored row of so many columns. */
 export function strideOf(columns: number): number {
   return Math.ceil(columns / BYTES_PER_WORD) * BYTES_PER_WORD;
@@ -60,8 +83,11 @@ export function strideOf(columns: number): number {
  * Quantizes a matrix per channel.
  *
  * @param weights float32 [rows, columns], row-major, finite.
+ * @throws {SparsifyError} `unsupported-mode`; `unknown-option`, `missing-option` or `bad-option` of the shape.
  */
 export function quantizeInt8(weights: Float32Array, shape: MatrixShape, mode: Int8Mode): Int8Values {
+  checkInt8Mode(mode);
+  checkOptions('quantizeInt8', shape, SHAPE_RULES);
   const {rows, columns, channels} = shape;
   const stride = strideOf(columns);
   const byRow = channels === 'rows';

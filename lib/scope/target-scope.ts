@@ -3,7 +3,8 @@
  * alone. Fields and equality follow NNCF's `TargetScope` and `IgnoredScope` (nncf/scopes.py). A scope only
  * holds its rules: which nodes they match is `match.ts`'s matter, as is whether a pattern is well-formed.
  */
-import {nearest, ScopeError} from '../errors.js';
+import {ScopeError} from '../errors.js';
+import {CHECKED_LATER, checkOptions, optional, type OptionRules} from '../option-rules.js';
 
 /** All nodes on directed paths from one of `inputs` to one of `outputs`, ends included. Names are exact. */
 export interface Subgraph {
@@ -25,7 +26,16 @@ export interface ScopeOptions {
 }
 
 const LIST_OPTIONS = ['names', 'patterns', 'types'] as const;
-const OPTIONS = [...LIST_OPTIONS, 'subgraphs', 'validate'];
+
+/** What the options hold is checked below, entry by entry. */
+const OPTIONS: OptionRules<ScopeOptions> = {
+  names: CHECKED_LATER,
+  patterns: CHECKED_LATER,
+  types: CHECKED_LATER,
+  subgraphs: CHECKED_LATER,
+  validate: CHECKED_LATER,
+};
+const SUBGRAPH: OptionRules<Subgraph> = {inputs: CHECKED_LATER, outputs: CHECKED_LATER};
 
 /** What both kinds of scope share: their rules, checked and frozen. */
 export abstract class Scope {
@@ -43,7 +53,7 @@ export abstract class Scope {
    *   wrong type.
    */
   constructor(options: ScopeOptions = {}) {
-    checkOptions(options);
+    checkRules(options);
     this.names = Object.freeze([...(options.names ?? [])]);
     this.patterns = Object.freeze([...(options.patterns ?? [])]);
     this.types = Object.freeze([...(options.types ?? [])]);
@@ -104,6 +114,12 @@ export class IgnoredScope extends Scope {
   override readonly role = 'ignored';
 }
 
+/** For options that leave layers as they are; a target scope serves too. */
+export const IGNORED_SCOPE = optional(
+  "a scope or null: write new IgnoredScope({names: ['head']})",
+  (value) => value === null || value instanceof Scope,
+);
+
 /** A subgraph in short, for messages: `"a" -> "b"`. */
 export function describeSubgraph({inputs, outputs}: Subgraph): string {
   const quote = (names: readonly string[]) => names.map((name) => `"${name}"`).join(' | ');
@@ -111,21 +127,11 @@ export function describeSubgraph({inputs, outputs}: Subgraph): string {
 }
 
 /** Rejects what a caller without types, or a parsed file, can get wrong. */
-function checkOptions(options: unknown): void {
+function checkRules(options: unknown): void {
   if (!isRecord(options)) {
     throw invalidOption('the options of a scope', options, "an object: write {patterns: ['.*up_proj.*']}");
   }
-  for (const option of Object.keys(options)) {
-    if (!OPTIONS.includes(option)) {
-      const near = nearest(option, OPTIONS);
-      const hint = near.length > 0 ? `write ${near.join(' or ')}` : 'remove it';
-      throw new ScopeError(
-        'unknown-option',
-        `a scope has no option "${option}"; it has ${OPTIONS.join(', ')}: ${hint}`,
-        {option, allowed: OPTIONS, nearest: near},
-      );
-    }
-  }
+  checkOptions('a scope', options, OPTIONS, ScopeError);
   for (const option of LIST_OPTIONS) {
     checkStrings(option, options[option]);
   }
@@ -143,6 +149,7 @@ function checkOptions(options: unknown): void {
     if (!isRecord(subgraph) || subgraph.inputs === undefined || subgraph.outputs === undefined) {
       throw invalidOption(`subgraphs[${i}]`, subgraph, "an object: write {inputs: ['a'], outputs: ['b']}");
     }
+    checkOptions(`subgraphs[${i}]`, subgraph, SUBGRAPH, ScopeError);
     checkStrings(`subgraphs[${i}].inputs`, subgraph.inputs);
     checkStrings(`subgraphs[${i}].outputs`, subgraph.outputs);
   }

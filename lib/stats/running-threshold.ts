@@ -36,7 +36,7 @@ export class RunningThreshold {
    * @throws SparsifyError `alpha-out-of-range` unless alpha is in (0, 1).
    */
   constructor({alpha = DEFAULT_ALPHA, round = Math.fround}: RunningThresholdOptions = {}) {
-    if (!(alpha > 0 && alpha < 1)) {
+    if (typeof alpha !== 'number' || !(alpha > 0 && alpha < 1)) {
       throw new SparsifyError(
         'alpha-out-of-range',
         `alpha is ${String(alpha)}; it must lie in (0, 1), ends excluded: write ${DEFAULT_ALPHA}, NNCF's default`,

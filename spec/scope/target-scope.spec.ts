@@ -63,7 +63,7 @@ describe('TargetScope', () => {
   it('names the nearest option for an unknown one', () => {
     const error = errorOf({pattern: ['.*']});
     expect(error.code).to.equal('unknown-option');
-    expect(error.message).to.include('no option "pattern"').and.include('write patterns');
+    expect(error.message).to.include('no option "pattern"').and.include('write "patterns"');
     expect(errorOf({somethingElse: 1}).message).to.include('remove it');
   });
 
