@@ -16,6 +16,8 @@ export interface GraphCall {
   readonly nodeIndices: number[];
   readonly inputTensors: tf.SymbolicTensor[];
   readonly outputTensors: tf.SymbolicTensor[];
+  /** Further arguments of the call. */
+  readonly callArgs?: object | null;
 }
 
 /** A model or nested model: layers plus the calls between them (`engine/container.ts`, class Container). */
@@ -49,8 +51,25 @@ export interface LayerClass<T extends Layer = Layer> {
   readonly prototype: T;
 }
 
-/** TensorFlow.js's Dense class, which it does not export: the constructor of any dense layer. */
-export const Dense = tf.layers.dense({units: 1}).constructor as unknown as LayerClass<DenseLayer>;
+/**
+ * A layer class of TensorFlow.js, which exports functions that make layers and not their classes. It is found where
+ * loading finds it: making a layer would use up an id of the user's program, and without a name also a name.
+ *
+ * @param className Of a layer with a kernel or embeddings, as TensorFlow.js registers it.
+ * @param make Makes such a layer, with a name: for a program that has registered a class of its own as `className`.
+ */
+export function stockClass(className: string, make: () => Layer): LayerClass {
+  const {classNameMap} = tf.serialization.SerializationMap.getMap();
+  const registered = classNameMap[className]?.[0] as unknown as LayerClass | undefined;
+  // Each of these classes gives its weights a constraint that its configuration names.
+  const isStock = /(kernel|embeddings|depthwise)Constraint\b/.test(String(registered?.prototype.build));
+  return isStock ? registered! : (make().constructor as unknown as LayerClass);
+}
+
+/** TensorFlow.js's Dense class. */
+export const Dense = stockClass('Dense', () =>
+  tf.layers.dense({units: 1, name: 'stock'}),
+) as LayerClass<DenseLayer>;
 
 /** The calls of a layer, in the order in which they were made; calls of other models included. */
 export function callsOf(layer: Layer): GraphCall[] {
@@ -120,6 +139,42 @@ export function freshLayerId(): number {
   return new LayerBase({name: 'id'}).id;
 }
 
+/** A fresh id of the kind that layer variables and symbolic tensors have. */
+export function freshVariableId(): number {
+  return shapedSymbol('float32', []).id;
+}
+
+/** A symbolic tensor that belongs to no graph. */
+export function shapedSymbol(dtype: tf.DataType, shape: tf.Shape): tf.SymbolicTensor {
+  return new tf.SymbolicTensor(dtype, shape, null as unknown as Layer, [], {});
+}
+
+/** The states that a recurrent layer keeps between calls, those kept for training too; empty for other layers. */
+export function statesOf(layer: Layer): tf.Tensor[] {
+  const {states_: states, keptStates} = layer as unknown as {states_?: unknown; keptStates?: unknown};
+  return [states ?? [], keptStates ?? []]
+    .flat(3)
+    .filter((state): state is tf.Tensor => state instanceof tf.Tensor);
+}
+
+/** Runs `work`, which may call recurrent layers, and gives them back the states that they had. */
+export function withStatesRestored<T>(layers: readonly Layer[], work: () => T): T {
+  const holders = layers as unknown as readonly {states_?: tf.Tensor[]; keptStates?: unknown[]}[];
+  const saved = holders.flatMap((holder) => {
+    const {states_: states} = holder;
+    if (!Array.isArray(states)) return [];
+    return [{holder, states: states.map((state) => tf.keep(tf.clone(state)))}];
+  });
+  try {
+    return work();
+  } finally {
+    for (const {holder, states} of saved) {
+      tf.dispose(holder.states_);
+      holder.states_ = states;
+    }
+  }
+}
+
 /** A fresh id for a call of a layer, from the class of an existing one. */
 export function freshCallId(call: GraphCall): number {
   const CallClass = call.constructor as new (args: object) => GraphCall;
@@ -141,12 +196,76 @@ export function runKernel(name: string, inputs: Record<string, tf.Tensor>, attrs
   return tf.engine().runKernel(name, inputs, attrs as tf.NamedAttrMap);
 }
 
-/** An optimizer of the same class and settings without the state of the original. */
-export function freshOptimizer(optimizer: tf.Optimizer): tf.Optimizer {
-  const OptimizerClass = optimizer.constructor as unknown as {
-    fromConfig(cls: unknown, config: unknown): tf.Optimizer;
+/** A copy of a tensor over the same data, in no tidy scope; a variable if the tensor is one. The caller owns it. */
+export function makeTensorCopy(tensor: tf.Tensor): tf.Tensor {
+  return tensor instanceof tf.Variable
+    ? tf.variable(tensor, tensor.trainable, undefined, tensor.dtype)
+    : tf.keep(tf.clone(tensor));
+}
+
+/** The variables of TensorFlow.js that exist now. */
+export function existingVariables(): tf.Variable[] {
+  return Object.values(tf.engine().registeredVariables);
+}
+
+/** The fields of a model that `compile` and `fit` set, as far as copies and changes of weights touch them. */
+export interface Training {
+  collectedTrainableWeights?: LayerVariable[];
+  optimizer_?: tf.Optimizer;
+  isOptimizerOwned?: boolean;
+  isTraining: boolean;
+  /** As the program gave them. */
+  loss?: unknown;
+  metrics?: unknown;
+}
+
+/** What `compile` set on a model. */
+export function trainingOf(model: Container): Training {
+  return model as unknown as Training;
+}
+
+/** The penalties of a layer: functions without arguments that give a scalar. */
+export function lossesOf(layer: Layer): (() => tf.Scalar)[] {
+  return (layer as unknown as {_losses: (() => tf.Scalar)[]})._losses;
+}
+
+/**
+ * Runs `work` while reading a layer variable reads what `redirect` gives for it.
+ *
+ * @param redirect The variable to read instead, or undefined for the variable itself.
+ */
+export function withReadsOf<T>(
+  redirect: (variable: LayerVariable) => LayerVariable | undefined,
+  work: () => T,
+): T {
+  const {prototype} = tf.LayerVariable;
+  const {read} = prototype;
+  prototype.read = function (this: LayerVariable): tf.Tensor {
+    return read.call(redirect(this) ?? this);
   };
-  return OptimizerClass.fromConfig(OptimizerClass, optimizer.getConfig());
+  try {
+    return work();
+  } finally {
+    prototype.read = read;
+  }
+}
+
+/** Runs `work` and tells `observe` of every layer that is applied meanwhile, and to what. */
+export function withAppliesObserved<T>(
+  observe: (layer: Layer, inputs: Parameters<Layer['apply']>[0]) => void,
+  work: () => T,
+): T {
+  const {prototype} = tf.layers.Layer;
+  const {apply} = prototype;
+  prototype.apply = function (this: Layer, ...args) {
+    observe(this, args[0]);
+    return apply.apply(this, args);
+  };
+  try {
+    return work();
+  } finally {
+    prototype.apply = apply;
+  }
 }
 
 /**

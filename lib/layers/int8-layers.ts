@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {Int8Mode} from '../quantization/int8.js';
-import {onlyTensor, type Layer, type LayerClass, type LayerVariable} from '../tfjs.js';
+import {onlyTensor, stockClass, type Layer, type LayerClass, type LayerVariable} from '../tfjs.js';
 import {Int8Weight, standIn, type Int8Layout} from './int8-weight.js';
 
 /** How a layer's weights are quantized, as its configuration says it: saving a model mangles words with `_`. */
@@ -84,7 +84,7 @@ interface EmbeddingLayer extends Layer {
 
 const EMBEDDINGS: CompressibleWeight = {name: 'embeddings', field: 'embeddings', layout: 'rows'};
 
-const StockEmbedding = classOf(
+const StockEmbedding = stockClass('Embedding', () =>
   tf.layers.embedding({inputDim: 1, outputDim: 1, name: 'stock'}),
 ) as unknown as LayerClass<EmbeddingLayer & {int8: Int8Kind}>;
 
@@ -115,15 +115,32 @@ const POINTWISE: CompressibleWeight = {name: 'pointwise_kernel', field: 'pointwi
 /** The kernel of Dense, whose INT8 form is `SparsifyingDense`. */
 export const DENSE_KERNEL = KERNEL;
 
-// Named, so that no name is used up that a user's model would get.
-const CONVOLUTIONS: readonly (readonly [Layer, readonly CompressibleWeight[]])[] = [
-  [tf.layers.conv1d({filters: 1, kernelSize: 1, name: 'stock'}), [KERNEL]],
-  [tf.layers.conv2d({filters: 1, kernelSize: 1, name: 'stock'}), [KERNEL]],
-  [tf.layers.conv3d({filters: 1, kernelSize: 1, name: 'stock'}), [KERNEL]],
-  [tf.layers.conv2dTranspose({filters: 1, kernelSize: 1, name: 'stock'}), [TRANSPOSED]],
-  [tf.layers.conv3dTranspose({filters: 1, kernelSize: 1, name: 'stock'}), [TRANSPOSED]],
-  [tf.layers.depthwiseConv2d({kernelSize: 1, name: 'stock'}), [DEPTHWISE]],
-  [tf.layers.separableConv2d({filters: 1, kernelSize: 1, name: 'stock'}), [DEPTHWISE, POINTWISE]],
+const CONVOLUTIONS: readonly (readonly [LayerClass, readonly CompressibleWeight[]])[] = [
+  [stockClass('Conv1D', () => tf.layers.conv1d({filters: 1, kernelSize: 1, name: 'stock'})), [KERNEL]],
+  [stockClass('Conv2D', () => tf.layers.conv2d({filters: 1, kernelSize: 1, name: 'stock'})), [KERNEL]],
+  [stockClass('Conv3D', () => tf.layers.conv3d({filters: 1, kernelSize: 1, name: 'stock'})), [KERNEL]],
+  [
+    stockClass('Conv2DTranspose', () =>
+      tf.layers.conv2dTranspose({filters: 1, kernelSize: 1, name: 'stock'}),
+    ),
+    [TRANSPOSED],
+  ],
+  [
+    stockClass('Conv3DTranspose', () =>
+      tf.layers.conv3dTranspose({filters: 1, kernelSize: 1, name: 'stock'}),
+    ),
+    [TRANSPOSED],
+  ],
+  [
+    stockClass('DepthwiseConv2D', () => tf.layers.depthwiseConv2d({kernelSize: 1, name: 'stock'})),
+    [DEPTHWISE],
+  ],
+  [
+    stockClass('SeparableConv2D', () =>
+      tf.layers.separableConv2d({filters: 1, kernelSize: 1, name: 'stock'}),
+    ),
+    [DEPTHWISE, POINTWISE],
+  ],
 ];
 
 /** The classes other than Dense whose weights can be INT8, as NNCF compresses them. */
@@ -133,12 +150,5 @@ export const COMPRESSIBLE_CLASSES: readonly CompressibleClass[] = [
     int8: Int8Embedding,
     weights: [EMBEDDINGS],
   },
-  ...CONVOLUTIONS.map(([layer, weights]) => {
-    const stock = classOf(layer);
-    return {stock, int8: int8ClassOf(stock, weights), weights};
-  }),
+  ...CONVOLUTIONS.map(([stock, weights]) => ({stock, int8: int8ClassOf(stock, weights), weights})),
 ];
-
-function classOf(layer: Layer): LayerClass {
-  return layer.constructor as unknown as LayerClass;
-}

@@ -1,6 +1,6 @@
 /**
  * @file Every layer of a model by its path, inner layers of nested models, wrappers and custom layers included, and
- * how data flows between them. Knows nothing of scopes or thresholds.
+ * how data flows between them. Knows nothing of scopes or thresholds. Nothing here recurses: models may be deep.
  */
 import * as tf from '@tensorflow/tfjs';
 import {belongsTo, callsOf, isContainer, isGraphCall, type Container, type Layer} from '../tfjs.js';
@@ -14,6 +14,8 @@ export interface PlacedLayer {
   readonly type: string;
   /** The layer of the outermost model that holds it; itself if it stands there. */
   readonly ancestor: Layer;
+  /** The nested model, wrapper or custom layer that holds it; null if the outermost model does. */
+  readonly holder: Layer | null;
 }
 
 export interface ModelLayers {
@@ -30,16 +32,26 @@ export function walkModel(model: Container): ModelLayers {
   const heldBy = new Map<Layer, readonly Layer[]>();
   const paths = new Set<string>();
 
-  const place = (layer: Layer, holder: string, ancestor: Layer): void => {
-    if (indexOf.has(layer)) return;
-    const path = uniquePath(holder === '' ? layer.name : `${holder}/${layer.name}`, paths);
+  // Depth first: the last one is placed next, and what it holds goes on top of it.
+  const open = model.layers.map((layer) => ({
+    layer,
+    prefix: '',
+    ancestor: layer,
+    holder: null as Layer | null,
+  }));
+  open.reverse();
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const {layer, prefix, ancestor, holder} = next;
+    if (indexOf.has(layer)) continue;
+    const path = uniquePath(prefix + layer.name, paths);
     indexOf.set(layer, layers.length);
-    layers.push({path, layer, type: layer.getClassName(), ancestor});
+    layers.push({path, layer, type: layer.getClassName(), ancestor, holder});
     const held = isContainer(layer) ? layer.layers : heldLayers(layer);
     heldBy.set(layer, held);
-    for (const inner of held) place(inner, path, ancestor);
-  };
-  for (const layer of model.layers) place(layer, '', layer);
+    for (const inner of [...held].reverse()) {
+      open.push({layer: inner, prefix: `${path}/`, ancestor, holder: layer});
+    }
+  }
   return {layers, edges: connect(model, indexOf, heldBy)};
 }
 
@@ -55,12 +67,25 @@ function connect(
     if (source !== undefined && target !== undefined) edges.push([source, target]);
   };
   /** All layers inside a wrapper or custom layer, at any depth. */
-  const within = (layer: Layer): Layer[] =>
-    (heldBy.get(layer) ?? []).flatMap((held) => [held, ...within(held)]);
+  const within = (layer: Layer): Layer[] => {
+    const found = new Set<Layer>([layer]);
+    // The set grows while it is walked.
+    for (const holder of found) for (const held of heldBy.get(holder) ?? []) found.add(held);
+    found.delete(layer);
+    return [...found];
+  };
   /** Where data leaves: a nested model's output layers, a wrapper and all that it holds, or the layer. */
-  const exitsOf = (layer: Layer): Layer[] =>
-    isContainer(layer) ? layer.outputLayers.flatMap(exitsOf) : [layer, ...within(layer)];
-  const connectWithin = (container: Container): void => {
+  const exitsOf = (layer: Layer): Layer[] => {
+    const exits = new Set<Layer>([layer]);
+    for (const exit of exits) {
+      if (!isContainer(exit)) continue;
+      exits.delete(exit);
+      for (const output of exit.outputLayers) exits.add(output);
+    }
+    return [...exits].flatMap((exit) => [exit, ...within(exit)]);
+  };
+  const containers = [model];
+  for (let container = containers.pop(); container !== undefined; container = containers.pop()) {
     for (const layer of container.layers) {
       const sources = sourcesIn(container, layer);
       for (const source of sources) {
@@ -68,11 +93,10 @@ function connect(
         for (const exit of indexOf.has(source) ? exitsOf(source) : [container]) edge(exit, layer);
       }
       if (sources.length === 0) edge(container, layer);
-      if (isContainer(layer)) connectWithin(layer);
+      if (isContainer(layer)) containers.push(layer);
       else for (const held of within(layer)) edge(layer, held);
     }
-  };
-  connectWithin(model);
+  }
   return edges;
 }
 
@@ -84,23 +108,32 @@ function sourcesIn(container: Container, layer: Layer): Layer[] {
 }
 
 /** The layers in the fields of a wrapper or custom layer, also inside arrays, maps and plain objects. */
-function heldLayers(layer: Layer): Layer[] {
+export function heldLayers(layer: Layer): Layer[] {
   const found = new Set<Layer>();
-  const seen = new Set<object>();
-  const search = (value: unknown): void => {
-    if (value === null || typeof value !== 'object' || seen.has(value)) return;
-    seen.add(value);
-    if (value instanceof tf.layers.Layer) found.add(value);
-    else if (Array.isArray(value) || value instanceof Set) value.forEach(search);
-    else if (value instanceof Map) [...value.values()].forEach(search);
-    else if (mayHoldLayers(value)) Object.values(value).forEach(search);
-  };
+  const seen = new Set<unknown>();
+  const open: unknown[] = [];
   for (const [field, value] of Object.entries(layer)) {
     // Bidirectional runs the two copies that it made of `layer`, never `layer` itself.
     if (field === 'layer' && 'forwardLayer' in layer) continue;
-    if (field !== 'inboundNodes' && field !== 'outboundNodes') search(value);
+    if (field !== 'inboundNodes' && field !== 'outboundNodes') open.push(value);
+  }
+  open.reverse();
+  // Depth first and in order: the last one is looked at next.
+  while (open.length > 0) {
+    const value = open.pop();
+    if (value === null || typeof value !== 'object' || seen.has(value)) continue;
+    seen.add(value);
+    if (value instanceof tf.layers.Layer) found.add(value);
+    else for (const item of itemsOf(value).reverse()) open.push(item);
   }
   return [...found];
+}
+
+/** What an object other than a layer holds that may be layers. */
+function itemsOf(value: object): unknown[] {
+  if (Array.isArray(value) || value instanceof Set) return [...(value as Iterable<unknown>)];
+  if (value instanceof Map) return [...(value as Map<unknown, unknown>).values()];
+  return mayHoldLayers(value) ? Object.values(value) : [];
 }
 
 /** Whether an object other than a layer or a collection can hold layers: not tensors, variables, graph records. */
