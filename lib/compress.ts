@@ -20,6 +20,7 @@ import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/int8-laye
 import {INT8_MODES, type Int8Mode} from './quantization/int8.js';
 import {matchScope} from './scope/match.js';
 import type {IgnoredScope, TargetScope} from './scope/target-scope.js';
+import {floatsOf} from './tensor-values.js';
 import type {LayerVariable} from './tfjs.js';
 
 export interface CompressOptions {
@@ -126,7 +127,7 @@ export function inspectWeights(model: tf.LayersModel): WeightReport[] {
 }
 
 async function quantize(placed: PlacedWeight, mode: Int8Mode): Promise<Int8Weight> {
-  return quantizeWeight(placed, (await placed.variable.read().data()) as Float32Array, mode);
+  return quantizeWeight(placed, floatsOf(await placed.variable.read().data()), mode);
 }
 
 /**

@@ -11,8 +11,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
  * never from one below.
  */
 const LAYERS = [
-  ['errors'],
-  ['tfjs', 'stats', 'quantization'],
+  ['errors', 'warnings'],
+  ['tfjs', 'tensor-values', 'stats', 'quantization'],
   ['kernels'],
   ['layers'],
   ['scope', 'dataset', 'model'],
