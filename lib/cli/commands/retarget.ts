@@ -73,12 +73,13 @@ async function run(path: string, options: RetargetCommandOptions, signal: AbortS
   await checkReportPath(options);
   const model = await openModel(path, {...options, signal});
   const ignoredScope = ignoredScopeOf(ignore);
-  const allocation =
-    target === undefined ? await allocateSparsity(model, null, {target: sparsity!, ignoredScope}) : null;
   const warnings: SparsifyWarning[] = [];
-  const layers = retarget(model, allocation ?? {targetSparsityByScope: target!, ignoredScope}, {
-    onWarning: (warning) => void warnings.push(warning),
-  });
+  const onWarning = (warning: SparsifyWarning) => void warnings.push(warning);
+  const allocation =
+    target === undefined
+      ? await allocateSparsity(model, null, {target: sparsity!, ignoredScope, onWarning})
+      : null;
+  const layers = retarget(model, allocation ?? {targetSparsityByScope: target!, ignoredScope}, {onWarning});
   const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
   await describeSaved(knownOf(model), out, {steps}, options);
