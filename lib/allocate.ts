@@ -42,6 +42,7 @@ import {
 } from './option-rules.js';
 import {IGNORED_SCOPE, TargetScope, type IgnoredScope} from './scope/target-scope.js';
 import {sparsifyActivations} from './sparsify.js';
+import {warnOnConsole, type WarningOptions} from './warnings.js';
 
 /** What is being done, and how far it is. */
 export interface AllocationProgress extends Progress {
@@ -84,6 +85,8 @@ export interface AllocateOptions extends AllocationMeasures {
   /** Rows that probes compare, at least: tokens of a language model, items of another. 128 by default. */
   readonly probeRows?: number;
   readonly onProgress?: (progress: AllocationProgress) => void;
+  /** Told of a mean sparsity that layers cannot have; by default it goes to `console.warn`. */
+  readonly onWarning?: WarningOptions['onWarning'];
   /** Stops between two steps: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -115,6 +118,7 @@ export const ALLOCATE_RULES: OptionRules<AllocateOptions> = {
   probeData: CHECKED_LATER,
   probeRows: count(),
   onProgress: CALLBACK,
+  onWarning: CALLBACK,
   signal: SIGNAL,
 };
 
@@ -159,7 +163,39 @@ export async function allocateSparsity(
   const plan = new AllocationPlan(layers, spread, {method, weighting, target, probes});
   if (measured !== null) return search(model, measured, plan, target, options);
   checkReachable(target.sparsity!, plan.range);
-  return plan.at(target.sparsity!);
+  const allocation = plan.at(target.sparsity!);
+  if (!allocation.met) warnOfMean(allocation, target.sparsity!, options);
+  return allocation;
+}
+
+/** Warns of a mean that is not reached, and which layers cannot have their share of it. */
+function warnOfMean(
+  {layers, probes, sparsity: mean}: Allocation,
+  sparsity: number,
+  {onWarning = warnOnConsole}: AllocateOptions,
+): void {
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  const gaps = new Map(probes?.layers.map(({path, inputs}) => [path, inputs?.gaps ?? []]));
+  const limited = layers.flatMap(({path, target}) => {
+    const gap = gaps.get(path)?.find(([from, to]) => from < sparsity && sparsity < to);
+    return gap === undefined || target >= sparsity ? [] : [{path, most: gap[0], tied: gap[1] - gap[0]}];
+  });
+  const named = limited
+    .slice(0, 3)
+    .map(
+      ({path, most, tied}) => `"${path}" can mask ${percent(most)} (${percent(tied)} of its inputs are tied)`,
+    );
+  const more = limited.length > named.length ? ` and ${limited.length - named.length} others` : '';
+  const reason =
+    limited.length === 0
+      ? 'the method comes no nearer within the bounds of the layers'
+      : `a threshold masks all inputs of one magnitude or none: ${named.join(', ')}${more}; to have other layers make up ` +
+        'for it would lose more than to mask all alike';
+  onWarning({
+    code: 'sparsity-missed',
+    message: `a mean sparsity of ${percent(sparsity)} was asked and ${percent(mean)} is allocated: ${reason}`,
+    data: {sparsity, reached: mean, layers: limited},
+  });
 }
 
 /** The layers that the scopes select, with their bounds and sizes. */
@@ -269,6 +305,7 @@ class Candidates {
       targetSparsityByScope: this.plan.at(sparsity),
       calibration,
       onProgress: progressOf(this.options, 'calibrating', sparsity),
+      onWarning: () => undefined, // of a model that is only measured
       signal,
     });
     this.last = {sparsity, model};

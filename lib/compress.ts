@@ -21,6 +21,7 @@ import {CALLBACK, FLAG, SIGNAL, checkOptions, type OptionRules} from './option-r
 import {checkInt8Mode, type Int8Mode} from './quantization/int8.js';
 import {matchScope} from './scope/match.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
+import {floatsOf} from './tensor-values.js';
 import type {LayerVariable} from './tfjs.js';
 
 export interface CompressOptions {
@@ -128,7 +129,7 @@ export function inspectWeights(model: tf.LayersModel): WeightReport[] {
 }
 
 async function quantize(placed: PlacedWeight, mode: Int8Mode): Promise<Int8Weight> {
-  return quantizeWeight(placed, (await placed.variable.read().data()) as Float32Array, mode);
+  return quantizeWeight(placed, floatsOf(await placed.variable.read().data()), mode);
 }
 
 /**

@@ -82,4 +82,5 @@ export {
 } from './kernels/sparsified-matmul.js';
 export type {Int8Matrix} from './kernels/int8-contract.js';
 export type {FusedActivation} from './kernels/activations.js';
+export type {SparsifyWarning, WarningOptions} from './warnings.js';
 export {BackendError, DatasetError, FileError, ModelError, ScopeError, SparsifyError} from './errors.js';

@@ -7,6 +7,7 @@ import {isAllocation, type Allocation} from './allocation/contract.js';
 import {targetsIn} from './allocation/targets.js';
 import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
 import {CALIBRATION} from './calibration/calibration-rules.js';
+import {setReached, warnOfTargets} from './calibration/reached.js';
 import type {Progress} from './calibration/run.js';
 import {
   CalibrationStatistics,
@@ -29,6 +30,7 @@ import {CALLBACK, FLAG, SIGNAL, checkOptions, required, type OptionRules} from '
 import {selectTargets} from './scope/select.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
 import type {TargetSparsityByScope} from './scope/targets.js';
+import type {WarningOptions} from './warnings.js';
 
 /** Which layers to sparsify and how much. */
 export interface SparsifyScopes {
@@ -52,6 +54,11 @@ export interface SparsifyOptions extends SparsifyScopes {
   readonly onProgress?: (progress: Progress) => void;
   /** Stops between two batches; the given model is then as it was. */
   readonly signal?: AbortSignal;
+  /**
+   * Told of targets that thresholds cannot meet, since many inputs have one magnitude, and of layers that no data reached;
+   * by default it goes to `console.warn`. `inspect` tells what every layer reaches.
+   */
+  readonly onWarning?: WarningOptions['onWarning'];
 }
 
 const SCOPE_RULES: OptionRules<SparsifyScopes> = {
@@ -66,6 +73,7 @@ const RULES: OptionRules<SparsifyOptions> = {
   saveStatistics: FLAG,
   onProgress: CALLBACK,
   signal: SIGNAL,
+  onWarning: CALLBACK,
 };
 
 /**
@@ -112,14 +120,15 @@ export async function sparsifyActivations(
     const layers = sparsifyingForms(sparse);
     for (const [path, target] of targets) layers.get(path)!.targetSparsity = target;
     const calibrated = new Map([...layers].filter(([, {targetSparsity}]) => targetSparsity !== null));
-    const {layers: histograms} = await calibrate(sparse, calibrated, batches, {
+    const {layers: histograms, thresholds} = await calibrate(sparse, calibrated, batches, {
       ...calibrationOptions,
       onProgress,
       signal,
     });
     const {targetSparsityByScope: given} = options;
-    const statistics = new CalibrationStatistics(histograms, isAllocation(given) ? given : null);
+    const statistics = new CalibrationStatistics(histograms, isAllocation(given) ? given : null, thresholds);
     attachStatistics(sparse, statistics, saveStatistics);
+    warnOfTargets(inspect(sparse), statistics, options);
     return sparse;
   } catch (error) {
     undo();
@@ -131,11 +140,12 @@ export async function sparsifyActivations(
 
 /**
  * Gives a calibrated model other targets, in place and without data, from the statistics of its calibration. Layers
- * that no scope selects keep theirs. The statistics were recorded under the earlier targets: after a large change
- * calibrate anew to be exact.
+ * that no scope selects keep theirs; a layer that is given the target it was calibrated for gets the same threshold again.
+ * The statistics were recorded under the earlier targets: after a large change calibrate anew to be exact.
  *
  * @param model A result of `sparsifyActivations`, or one saved with `saveStatistics` and loaded.
  * @param scopes As for `sparsifyActivations`: the scopes and targets alone, an allocation, or with an `ignoredScope`.
+ * @param options `onWarning` as for `sparsifyActivations`.
  * @returns The report of `inspect` afterwards.
  * @throws {ModelError} `no-statistics`, or `not-calibrated` if a selected layer has none; {ScopeError}.
  * @example
@@ -144,11 +154,13 @@ export async function sparsifyActivations(
 export function retarget(
   model: tf.LayersModel,
   scopes: SparsifyScopes | TargetSparsityByScope | Allocation,
+  options: WarningOptions = {},
 ): DenseReport[] {
   checkModel(model);
-  const options = isScopes(scopes) ? scopes : {targetSparsityByScope: scopes};
-  checkOptions<SparsifyScopes>('retarget', options, SCOPE_RULES);
-  const {targetSparsityByScope: given, ignoredScope} = options;
+  const asked = isScopes(scopes) ? scopes : {targetSparsityByScope: scopes};
+  checkOptions<SparsifyScopes>('retarget', asked, SCOPE_RULES);
+  checkOptions<WarningOptions>('retarget', options, {onWarning: CALLBACK});
+  const {targetSparsityByScope: given, ignoredScope} = asked;
   const targets = selectTargets(graphOf(model), targetsIn(given), ignoredScope, SPARSIFIABLE_TYPES);
   const statistics = statisticsOf(model);
   const layers = sparsifyingForms(model);
@@ -165,10 +177,17 @@ export function retarget(
     const layer = layers.get(path)!;
     const histogram = statistics.layers.get(path)!;
     layer.targetSparsity = target;
-    layer.setThreshold(histogram.count === 0 ? -Infinity : histogram.quantile(target));
+    if (histogram.count === 0) layer.setThreshold(-Infinity);
+    else setReached(layer, histogram, statistics.thresholdFor(path, target));
   }
   if (isAllocation(given)) attachAllocation(model, given);
-  return inspect(model);
+  const report = inspect(model);
+  warnOfTargets(
+    report.filter(({path}) => targets.has(path)),
+    statistics,
+    options,
+  );
+  return report;
 }
 
 /** Whether options were given rather than targets: those are numbers, or an allocation. */
@@ -179,21 +198,28 @@ function isScopes(scopes: SparsifyScopes | TargetSparsityByScope | Allocation): 
 }
 
 /** Targets and thresholds of the layers that are sparsified already. */
-type Snapshot = ReadonlyMap<string, {readonly target: number | null; readonly threshold: number}>;
+type Snapshot = ReadonlyMap<
+  string,
+  {readonly target: number | null; readonly reached: number | null; readonly threshold: number}
+>;
 
 function snapshot(model: tf.LayersModel): Snapshot {
   return new Map(
     [...sparsifyingForms(model)].map(([path, layer]) => [
       path,
-      {target: layer.targetSparsity, threshold: layer.threshold!.read().dataSync()[0]},
+      {
+        target: layer.targetSparsity,
+        reached: layer.reachedSparsity,
+        threshold: layer.threshold!.read().dataSync()[0],
+      },
     ]),
   );
 }
 
 function restore(model: tf.LayersModel, before: Snapshot): void {
   for (const [path, layer] of sparsifyingForms(model)) {
-    const {target, threshold} = before.get(path)!;
+    const {target, reached, threshold} = before.get(path)!;
     layer.targetSparsity = target;
-    layer.setThreshold(threshold);
+    layer.setThreshold(threshold, reached);
   }
 }

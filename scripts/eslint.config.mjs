@@ -11,8 +11,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
  * never from one below.
  */
 const LAYERS = [
-  ['errors', 'option-rules'],
-  ['tfjs', 'stats', 'quantization'],
+  ['errors', 'option-rules', 'warnings'],
+  ['tfjs', 'tensor-values', 'stats', 'quantization'],
   ['kernels'],
   ['layers'],
   ['scope', 'dataset', 'model'],

@@ -39,6 +39,22 @@ export interface LayerProbe {
   readonly error: number;
   /** The same at `ProbeErrors.upperLevel`. */
   readonly upperError: number;
+  /** What there is to know of the layer's inputs beside smooth ones; left out where there is nothing. */
+  readonly inputs?: AttainableShares;
+}
+
+/**
+ * Which shares of its inputs a layer can mask: zeros are masked for free, and of many inputs with one magnitude a threshold
+ * masks all or none.
+ */
+export interface AttainableShares {
+  /** Share of zeros, in [0, 1]. */
+  readonly zeros: number;
+  /** Shares that were masked where `ProbeErrors.level` and `upperLevel` were asked for. */
+  readonly level: number;
+  readonly upperLevel: number;
+  /** Shares that no threshold gives: from, to, ends excluded; by rising share. */
+  readonly gaps: readonly (readonly [number, number])[];
 }
 
 /** The probes of a model. They need no repetition for another target. */
@@ -110,7 +126,10 @@ export interface Allocation {
   readonly target: AllocationTarget;
   /** Whether `target` is met. Not if no allocation within the bounds does: this one comes nearest. */
   readonly met: boolean;
-  /** Mean of the layers' targets, weighted by weights, in [0, 1]. */
+  /**
+   * Mean of the layers' targets, weighted by weights, in [0, 1]. Below the one asked for where layers cannot have their
+   * share and to give it to others would lose more than to mask all layers alike.
+   */
   readonly sparsity: number;
   /** In the order of the graph. */
   readonly layers: readonly LayerAllocation[];

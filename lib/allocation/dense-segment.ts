@@ -7,6 +7,7 @@ import {rowsThatCount, type TokenMask} from '../calibration/token-mask.js';
 import {DatasetError} from '../errors.js';
 import {runSteps, type GraphValues} from '../model/graph-steps.js';
 import {probabilityOf} from '../model/probability.js';
+import {floatsOf} from '../tensor-values.js';
 import {onlyTensor} from '../tfjs.js';
 import type {SegmentPlan} from './probe-plan.js';
 
@@ -50,7 +51,7 @@ export class DenseSegment {
       const results = runSteps(from, wanted);
       const inputs = new Map<string, Float32Array>();
       for (const [path, tensors] of read) {
-        const values = await Promise.all(tensors.map((tensor) => tensor.data() as Promise<Float32Array>));
+        const values = await Promise.all(tensors.map(async (tensor) => floatsOf(await tensor.data())));
         const {mask, skipLeadingTokens} = counted;
         const parts = values.map((part, i) => rowsThatCount(part, tensors[i].shape, mask, skipLeadingTokens));
         inputs.set(path, joined(parts));
@@ -92,7 +93,7 @@ export class DenseSegment {
           );
           return relativeErrors(a, b);
         });
-        const values = (await errors.data()) as Float32Array;
+        const values = floatsOf(await errors.data());
         errors.dispose();
         for (const value of rowsThatCount(values, errors.shape, mask, skipLeadingTokens)) {
           if (!Number.isFinite(value)) {

@@ -39,28 +39,57 @@ const LEAST_WALL = 0.25;
 const ALMOST_ONE = 0.999;
 
 /**
- * The error that the law predicts.
+ * The error that the law predicts. Zeros are masked for free: the law is that of the share of the other values. Where many
+ * values are tied, the probes stand at the shares that were had; if both are one share, the wall is the least.
  *
  * @param probe Of the layer.
  * @param levels Of its probes.
  * @param sparsity In [0, 1].
  */
 export function predictedError(
-  {error, upperError}: Pick<LayerProbe, 'error' | 'upperError'>,
-  {level, upperLevel}: Pick<ProbeErrors, 'level' | 'upperLevel'>,
+  {error, upperError, inputs}: Pick<LayerProbe, 'error' | 'upperError' | 'inputs'>,
+  levels: Pick<ProbeErrors, 'level' | 'upperLevel'>,
   sparsity: number,
 ): number {
-  if (sparsity <= 0 || error <= 0) return 0;
+  const {zeros, level, upperLevel} = inputs ?? {zeros: 0, ...levels};
+  const share = ofOthers(Math.min(sparsity, ALMOST_ONE), zeros);
+  if (share <= 0) return 0;
   const upper = Math.max(error, upperError); // more masking does not help, but in the noise
-  const share = Math.min(sparsity, ALMOST_ONE);
+  if (inputs === undefined) return error <= 0 ? 0 : through([level, error], [upperLevel, upper], share);
+  // A probe that masked nothing but zeros says nothing.
+  const points = (
+    [
+      [ofOthers(level, zeros), error],
+      [ofOthers(upperLevel, zeros), upper],
+    ] as const
+  ).filter(([at]) => at > 0);
+  if (points.length === 0) return through(UNKNOWN, UNKNOWN, share);
+  const [from, to] = [points[0], points[points.length - 1]];
+  if (to[1] <= 0) return 0;
+  return from[1] <= 0 ? through(to, to, share) : through(from, to, share);
+}
+
+/** What a layer is taken for of which no probe masked anything: to mask it all loses all that it gives. */
+const UNKNOWN = [0.5, 1] as const;
+
+/** A share of the inputs that were masked, and the error then. */
+type Probed = readonly [share: number, error: number];
+
+/** The law through two probes. */
+function through([level, error]: Probed, [upperLevel, upper]: Probed, share: number): number {
   const rise = Math.log(upper / error);
   const [shareRise, restRise] = [Math.log(upperLevel / level), Math.log((1 - level) / (1 - upperLevel))];
   if (share > level && share < upperLevel) {
     return error * (odds(share) / odds(level)) ** (rise / (shareRise + restRise));
   }
-  const wall = Math.max(LEAST_WALL, (rise - POWER * shareRise) / restRise);
+  const wall = restRise > 0 ? Math.max(LEAST_WALL, (rise - POWER * shareRise) / restRise) : LEAST_WALL;
   const [from, known] = share <= level ? [level, error] : [upperLevel, upper];
   return known * (share / from) ** POWER * ((1 - from) / (1 - share)) ** wall;
+}
+
+/** A share of all values as one of those that are not zero; below 0 if zeros alone are more. */
+function ofOthers(share: number, zeros: number): number {
+  return zeros >= 1 ? 0 : (share - zeros) / (1 - zeros);
 }
 
 function odds(share: number): number {

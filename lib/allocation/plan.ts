@@ -10,7 +10,7 @@ import type {
 } from './contract.js';
 import type {MeasuredSpeed} from './measures.js';
 import type {Candidate, Found, SearchRange} from './search.js';
-import {meanOf, predictedErrors, type SharingLayer, type Spread} from './spread.js';
+import {SAME_MEAN, meanOf, predictedErrors, type SharingLayer, type Spread} from './spread.js';
 
 /** What all allocations of a plan share. */
 export interface PlanOptions {
@@ -40,9 +40,10 @@ export class AllocationPlan {
     return {least: bound('minimum'), most: bound('maximum')};
   }
 
-  /** The allocation with a mean, weighted as the plan says, of which nothing was measured. */
+  /** The allocation with a mean, weighted as the plan says, of which nothing was measured; not met if layers cannot have it. */
   at(sparsity: number): Allocation {
-    return this.chosen({sparsity, met: true, candidates: []}, null);
+    const met = meanOf(this.layers, this.spread(sparsity)) >= sparsity - SAME_MEAN;
+    return this.chosen({sparsity, met, candidates: []}, null);
   }
 
   /** The allocation that a search chose. */

@@ -6,7 +6,9 @@
 import * as tf from '@tensorflow/tfjs';
 import type {RunOptions} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
-import {quantileAbs} from '../stats/quantile.js';
+import {noRowsError} from '../calibration/reading.js';
+import {AbsHistogram} from '../stats/histogram.js';
+import {gapsOf, thresholdFor} from './attainable.js';
 import type {LayerProbe, ProbeErrors} from './contract.js';
 import type {DenseSegment, ErrorSum} from './dense-segment.js';
 import {PROBE_LEVELS} from './law.js';
@@ -28,7 +30,7 @@ const DEFAULT_ROWS = 128;
  * @param paths Of Dense layers.
  * @param dataset As for `sparsifyActivations`; read no further than needed.
  * @param options `onProgress` is told of layers.
- * @throws {DatasetError} `empty`, `nan`, or for a bad item; the signal's reason.
+ * @throws {DatasetError} `empty`, `nan`, `no-rows`, or for a bad item; the signal's reason.
  */
 export async function probeLayers(
   model: tf.LayersModel,
@@ -42,10 +44,15 @@ export async function probeLayers(
 }
 
 /** Errors of one layer over the batches so far, added up. */
-interface Sums extends Omit<LayerProbe, 'error' | 'upperError'> {
+interface Sums extends Omit<LayerProbe, 'error' | 'upperError' | 'inputs'> {
   error: number;
   upperError: number;
   rows: number;
+  /** Of what the layer read. */
+  readonly histogram: AbsHistogram;
+  /** Shares that were masked, each times its rows. */
+  level: number;
+  upperLevel: number;
 }
 
 class Prober implements SegmentVisitor {
@@ -63,12 +70,18 @@ class Prober implements SegmentVisitor {
     const {level, upperLevel} = PROBE_LEVELS;
     for (const probe of probes) {
       const {path, weights} = probe;
-      const sums = this.sums.get(path) ?? {path, weights, join, error: 0, upperError: 0, rows: 0};
+      const sums = this.sums.get(path) ?? {path, weights, join, ...emptySums()};
       this.sums.set(path, sums);
-      const error = await errorAt(level, probe, dense);
-      const upper = await errorAt(upperLevel, probe, dense);
+      const values = dense.inputs.get(path);
+      const histogram = new AbsHistogram(); // of this batch, for its thresholds
+      if (values !== undefined) histogram.add(values);
+      const error = await errorAt(level, probe, dense, histogram);
+      const upper = await errorAt(upperLevel, probe, dense, histogram);
+      sums.histogram.merge(histogram);
       sums.error += error.sum;
+      sums.level += error.reached * error.rows;
       sums.upperError += upper.sum;
+      sums.upperLevel += upper.reached * upper.rows;
       sums.rows += error.rows;
       this.done++;
       const batches = Math.ceil(this.done / this.count);
@@ -82,13 +95,10 @@ class Prober implements SegmentVisitor {
     return this.rows >= this.wanted;
   }
 
+  /** @throws {DatasetError} `no-rows` if no row counted. */
   result(): ProbeErrors {
-    const layers = [...this.sums.values()].map(({error, upperError, rows, ...probe}) => ({
-      ...probe,
-      error: rows === 0 ? 0 : error / rows,
-      upperError: rows === 0 ? 0 : upperError / rows,
-    }));
-    return {...PROBE_LEVELS, rows: this.rows, layers};
+    if (this.sums.size > 0 && this.rows === 0) throw noRowsError([...this.sums.keys()]);
+    return {...PROBE_LEVELS, rows: this.rows, layers: [...this.sums.values()].map(probeOf)};
   }
 
   /** The most that a layer has: an expert that no token went to has none. */
@@ -97,17 +107,34 @@ class Prober implements SegmentVisitor {
   }
 }
 
-/** Errors with one layer alone masked; none if no data reached it. */
+function emptySums() {
+  return {error: 0, upperError: 0, rows: 0, level: 0, upperLevel: 0, histogram: new AbsHistogram()};
+}
+
+function probeOf({path, weights, join, rows, histogram, ...sums}: Sums): LayerProbe {
+  if (rows === 0) return {path, weights, join, error: 0, upperError: 0};
+  const gaps = gapsOf(histogram);
+  const zeros = histogram.zeroShare;
+  return {
+    ...{path, weights, join, error: sums.error / rows, upperError: sums.upperError / rows},
+    ...(zeros > 0 || gaps.length > 0
+      ? {inputs: {zeros, level: sums.level / rows, upperLevel: sums.upperLevel / rows, gaps}}
+      : {}),
+  };
+}
+
+/** Errors with one layer alone masked, and the share of its inputs that was; none if no data reached it. */
 async function errorAt(
   share: number,
   {path, layer, below}: PlacedProbe,
   dense: DenseSegment,
-): Promise<ErrorSum> {
-  const values = dense.inputs.get(path);
-  if (values === undefined || values.length === 0) return {sum: 0, rows: 0};
-  layer.setThreshold(quantileAbs(values, share));
+  histogram: AbsHistogram,
+): Promise<ErrorSum & {readonly reached: number}> {
+  if (histogram.count === 0) return {sum: 0, rows: 0, reached: 0};
+  const {threshold, reached} = thresholdFor(dense.inputs.get(path)!, share, histogram);
+  layer.setThreshold(threshold);
   try {
-    return await dense.error(below);
+    return {...(await dense.error(below)), reached};
   } finally {
     layer.setThreshold(-Infinity);
   }

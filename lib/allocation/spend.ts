@@ -4,6 +4,8 @@
  * not convex, its convex hull stands for it.
  */
 
+import {attainable} from './attainable.js';
+
 /** A layer to spend sparsity on. */
 export interface Spender {
   /** What a sparsity of 1 would count, above 0: weights, or milliseconds. */
@@ -13,6 +15,8 @@ export interface Spender {
   readonly maximum: number;
   /** Loss at a sparsity up to `maximum`. */
   loss(sparsity: number): number;
+  /** Sparsities between the bounds that are not to be had: from, to, ends excluded; by rising sparsity. */
+  readonly gaps?: readonly (readonly [number, number])[];
 }
 
 /** Cuts of a curve between 0 and 1. */
@@ -21,18 +25,25 @@ const CUTS = 100;
 /**
  * Prepares spreading mean sparsities.
  *
- * @returns The sparsity of each layer for a mean, weighted by the sizes, in [0, 1]; beyond the bounds what comes nearest.
+ * @returns The sparsity of each layer for a mean, weighted by the sizes, in [0, 1]; beyond the bounds what comes nearest. A
+ *   layer that would end in a gap stays below it, and what is left goes to the others.
  */
 export function spending(layers: readonly Spender[]): (sparsity: number) => number[] {
   const pieces = piecesByPrice(layers);
   return (sparsity) => {
     const shares = layers.map(({minimum}) => minimum);
     let left = layers.reduce((sum, {size, minimum}) => sum + size * (sparsity - minimum), 0);
+    const closed = new Set<number>();
     for (const {layer, width, size} of pieces) {
       if (left <= 0) break;
-      const share = Math.min(width, left / size);
-      shares[layer] += share;
-      left -= share * size;
+      if (closed.has(layer)) continue;
+      const before = shares[layer];
+      const whole = width <= left / size;
+      const wanted = before + (whole ? width : left / size);
+      const had = whole ? wanted : Math.max(before, attainable(layers[layer].gaps, wanted));
+      if (had < wanted) closed.add(layer);
+      shares[layer] = had;
+      left -= (had - before) * size;
     }
     return shares;
   };
@@ -79,11 +90,13 @@ function lowerHull(points: readonly Point[]): Point[] {
 }
 
 /** The bounds and what lies between them. */
-function cuts({minimum, maximum}: Spender): number[] {
+function cuts({minimum, maximum, gaps = []}: Spender): number[] {
   const inner = Array.from({length: CUTS - 1}, (_, i) => (i + 1) / CUTS);
+  const all = gaps.length === 0 ? inner : [...new Set([...inner, ...gaps.flat()])].sort((a, b) => a - b);
+  const most = Math.max(minimum, attainable(gaps, maximum));
   return [
     minimum,
-    ...inner.filter((cut) => cut > minimum && cut < maximum),
-    ...(maximum > minimum ? [maximum] : []),
+    ...all.filter((cut) => cut > minimum && cut < most && attainable(gaps, cut) === cut),
+    ...(most > minimum ? [most] : []),
   ];
 }

@@ -1,6 +1,7 @@
 /** @file How each method spreads a mean sparsity over the layers. */
 import type {LayerProbe, ProbeErrors} from './contract.js';
 import type {LayerBounds} from './bounds.js';
+import {attainable} from './attainable.js';
 import {predictedError} from './law.js';
 import {spending} from './spend.js';
 
@@ -43,17 +44,35 @@ export function levelSpread(layers: readonly SharingLayer[], at: (level: number)
   };
 }
 
-/** Least sum of the errors that the law predicts. */
+/**
+ * Least sum of the errors that the law predicts. Where layers cannot have their share, since many of their inputs have one
+ * magnitude, others take it over if that loses no more than to ask the mean of every layer and to be content with what each can have
+ * of it; else the mean is what that gives.
+ */
 export function lawSpread(layers: readonly SharingLayer[], probes: ProbeErrors): Spread {
   const byPath = probesByPath(probes);
   const spenders = layers.map(({path, size, minimum, maximum}) => ({
     size,
     minimum,
     maximum,
+    gaps: byPath.get(path)!.inputs?.gaps,
     loss: (sparsity: number) => predictedError(byPath.get(path)!, probes, sparsity),
   }));
-  return spending(spenders);
+  const spend = spending(spenders);
+  if (spenders.every(({gaps = []}) => gaps.length === 0)) return spend;
+  const uniform = uniformSpread(layers);
+  const loss = (shares: readonly number[]) =>
+    spenders.reduce((sum, spender, i) => sum + spender.loss(shares[i]), 0);
+  return (sparsity) => {
+    const had = uniform(sparsity).map((share, i) => attainable(spenders[i].gaps, share));
+    const [reached, most] = [meanOf(layers, had), loss(had)];
+    const shares = spend(sparsity);
+    return reached >= sparsity - SAME_MEAN || loss(shares) <= most ? shares : spend(reached);
+  };
 }
+
+/** Means that differ by less are one. */
+export const SAME_MEAN = 0.005;
 
 /** The error that the law predicts for each layer at its share; null for layers without probe. */
 export function predictedErrors(

@@ -16,11 +16,12 @@ import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {AbsHistogram} from '../stats/histogram.js';
 import {quantileAbs} from '../stats/quantile.js';
 import {RunningThreshold} from '../stats/running-threshold.js';
+import {setQuantile, setReached} from './reached.js';
 import {nanError, readsSynchronously} from './reading.js';
 import {ActivationRecorder, type Observation, type Stream} from './recorder.js';
 import {runPass, type Carry, type Pass, type RunOptions} from './run.js';
 import {calibrateSequentially} from './sequential.js';
-import {CalibrationStatistics} from './statistics.js';
+import {CalibrationStatistics, type TargetThreshold} from './statistics.js';
 import type {TokenMaskOptions} from './token-mask.js';
 
 export type CalibrationMethod = 'pooled' | 'nncf' | 'sequential';
@@ -45,7 +46,7 @@ const RENEW_AFTER_GROWTH = 0.2;
  *
  * @param layers The layers to calibrate, by path; each holds its target. May be none if there is something to carry.
  * @returns The statistics, for other targets later.
- * @throws {DatasetError} for a bad item; {SparsifyError} `unknown-method`; the signal's reason if it is aborted.
+ * @throws {DatasetError} for a bad item, `no-rows` if none counts; {SparsifyError} `unknown-method`; the signal's reason if it is aborted.
  */
 export async function calibrate(
   model: tf.LayersModel,
@@ -170,7 +171,7 @@ class PooledCalibration extends Calibration {
     const before = this.countAtRenewal.get(path) ?? 0;
     if (histogram.count <= before * (1 + growth)) return;
     this.countAtRenewal.set(path, histogram.count);
-    this.layers.get(path)!.setThreshold(histogram.quantile(this.target(path)));
+    setQuantile(this.layers.get(path)!, histogram);
   }
 }
 
@@ -201,6 +202,19 @@ class NncfCalibration extends Calibration {
 
   recorder(): ActivationRecorder {
     return this.live;
+  }
+
+  /** The thresholds are no quantiles of the statistics: these keep them for their targets. */
+  override finish(): CalibrationStatistics {
+    const {layers} = this.statistics();
+    const thresholds = new Map<string, TargetThreshold>();
+    for (const [path, histogram] of layers) {
+      const threshold = this.running.get(path)!.value;
+      if (histogram.count === 0) continue;
+      setReached(this.layers.get(path)!, histogram, threshold);
+      thresholds.set(path, {target: this.target(path), threshold});
+    }
+    return new CalibrationStatistics(layers, null, thresholds);
   }
 
   protected beforeMask(path: string, values: Float32Array): void {

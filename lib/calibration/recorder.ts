@@ -9,6 +9,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {denseLayers} from '../model/dense-layers.js';
+import {floatsOf} from '../tensor-values.js';
 import {asContainer, belongsTo, callsOf, onlyTensor, type GraphCall, type Layer} from '../tfjs.js';
 
 /** Layers that read the same tensors, so that one record serves all of them. */
@@ -102,7 +103,7 @@ export class ActivationRecorder {
       tf.dispose(forced);
       for (const [i, tensor] of this.recorded.entries()) {
         const {shape} = outputs[i];
-        const values = (await outputs[i].data()) as Float32Array;
+        const values = floatsOf(await outputs[i].data());
         outputs[i].dispose();
         for (const stream of this.exposed) {
           if (stream.tensors.includes(tensor)) observe({stream, values, shape, isNew: true, reader: null});
@@ -125,7 +126,7 @@ export class ActivationRecorder {
         const tensor = onlyTensor(input);
         const known = read.get(stream) ?? new Map<object, Float32Array>();
         const isNew = !known.has(tensor.dataId);
-        const values = known.get(tensor.dataId) ?? (tensor.dataSync() as Float32Array);
+        const values = known.get(tensor.dataId) ?? floatsOf(tensor.dataSync());
         // Only streams of several readers show a tensor again; keep no more than its latest.
         if (isNew) read.set(stream, new Map([[tensor.dataId, values]]));
         observe({stream, values, shape: tensor.shape, isNew, reader: placed.path});

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import {toModelInputs} from './model-inputs.js';
+import {RowsLeft} from './reading.js';
 import type {ActivationRecorder, Observation} from './recorder.js';
 import {readTokenMask, rowsThatCount, type TokenMaskOptions} from './token-mask.js';
 
@@ -47,7 +48,7 @@ export interface Pass {
 /**
  * Runs every item of the data set through the recorder of `pass`.
  *
- * @throws {DatasetError} `empty`, or what reading an item gives; the signal's reason if it is aborted.
+ * @throws {DatasetError} `empty`, `no-rows` where none counts, or what reading an item gives; the signal's reason if it is aborted.
  */
 export async function runPass(
   model: tf.LayersModel,
@@ -56,6 +57,7 @@ export async function runPass(
   options: RunOptions = {},
 ): Promise<void> {
   const {onProgress, signal, skipLeadingTokens} = options;
+  const left = new RowsLeft();
   let index = 0;
   signal?.throwIfAborted();
   for await (const item of dataset.getInferenceData()) {
@@ -64,6 +66,7 @@ export async function runPass(
     try {
       const carried = await pass.recorder(index).record(inputs.tensors, (observation) => {
         const values = rowsThatCount(observation.values, observation.shape, mask, skipLeadingTokens);
+        left.note(observation.stream.paths[0], observation.values, values);
         pass.observe({...observation, values}, index);
       });
       if (carried !== null) pass.take?.(carried, index);
@@ -83,4 +86,5 @@ export async function runPass(
         'before gives nothing, pass an array or an object with Symbol.iterator instead',
     );
   }
+  left.check();
 }

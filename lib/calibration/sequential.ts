@@ -10,9 +10,11 @@ import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {denseLayers} from '../model/dense-layers.js';
 import {runSteps, stepsOf, type GraphStep, type GraphValues} from '../model/graph-steps.js';
 import {AbsHistogram} from '../stats/histogram.js';
+import {floatsOf} from '../tensor-values.js';
 import {onlyTensor, type Layer} from '../tfjs.js';
 import {toModelInputs} from './model-inputs.js';
-import {nanError, readsSynchronously} from './reading.js';
+import {setQuantile} from './reached.js';
+import {RowsLeft, nanError, readsSynchronously} from './reading.js';
 import type {Carry, RunOptions} from './run.js';
 import {CalibrationStatistics} from './statistics.js';
 import {readTokenMask, rowsThatCount, type TokenMask} from './token-mask.js';
@@ -40,7 +42,7 @@ interface Held {
  * @param carry As for `calibrate`.
  * @param options `onProgress` is told of layers of the graph.
  * @returns The statistics, for other targets later.
- * @throws {DatasetError} `empty`, `nan`, or for a bad item; the signal's reason if it is aborted.
+ * @throws {DatasetError} `empty`, `nan`, `no-rows`, or for a bad item; the signal's reason if it is aborted.
  */
 export async function calibrateSequentially(
   model: tf.LayersModel,
@@ -147,6 +149,7 @@ class SequentialStatistics {
   private readonly byPath = new Map<string, AbsHistogram>();
   private readonly byStream = new Map<string, AbsHistogram>();
   private readonly added = new Set<string>();
+  private readonly left = new RowsLeft();
 
   constructor(
     private readonly layers: ReadonlyMap<string, SparsifyingDense>,
@@ -154,7 +157,9 @@ class SequentialStatistics {
     private readonly options: RunOptions,
   ) {}
 
+  /** @throws {DatasetError} `no-rows`. */
   result(): CalibrationStatistics {
+    this.left.check();
     const paths = [...this.layers.keys()];
     return new CalibrationStatistics(
       new Map(paths.map((path) => [path, this.byPath.get(path) ?? new AbsHistogram()])),
@@ -174,9 +179,9 @@ class SequentialStatistics {
     this.added.add(`${stream}:${input.id}`);
     for (const [index, {values, mask}] of isNew ? batches.entries() : []) {
       const tensor = values.get(input)!;
-      this.add(path, histogram, (await tensor.data()) as Float32Array, tensor.shape, mask, index);
+      this.add(path, histogram, floatsOf(await tensor.data()), tensor.shape, mask, index);
     }
-    setFrom(histogram, layer);
+    setQuantile(layer, histogram);
   }
 
   /** What layers inside a step read, while it runs. */
@@ -191,14 +196,14 @@ class SequentialStatistics {
           layer.setCallHook((inputs) => {
             const tensor = onlyTensor(inputs);
             if (isLive) {
-              this.add(path, histogram, tensor.dataSync() as Float32Array, tensor.shape, mask, index);
-              setFrom(histogram, layer);
+              this.add(path, histogram, floatsOf(tensor.dataSync()), tensor.shape, mask, index);
+              setQuantile(layer, histogram);
             } else later.push({path, tensor: tf.keep(tf.clone(tensor))});
           });
         }
         tf.dispose(runSteps(inputsOf(step, values), step.outputs));
         for (const {path, tensor} of later) {
-          const data = (await tensor.data()) as Float32Array;
+          const data = floatsOf(await tensor.data());
           this.add(path, this.byPath.get(path)!, data, tensor.shape, mask, index);
         }
       } finally {
@@ -206,7 +211,7 @@ class SequentialStatistics {
         tf.dispose(later);
       }
     }
-    for (const {path, layer} of inner) setFrom(this.byPath.get(path)!, layer);
+    for (const {path, layer} of inner) setQuantile(layer, this.byPath.get(path)!);
   }
 
   private add(
@@ -217,11 +222,9 @@ class SequentialStatistics {
     mask: TokenMask | undefined,
     index: number,
   ): void {
-    histogram.add(rowsThatCount(values, shape, mask, this.options.skipLeadingTokens));
+    const counted = rowsThatCount(values, shape, mask, this.options.skipLeadingTokens);
+    this.left.note(path, values, counted);
+    histogram.add(counted);
     if (histogram.nanCount > 0) throw nanError(path, index);
   }
-}
-
-function setFrom(histogram: AbsHistogram, layer: SparsifyingDense): void {
-  if (histogram.count > 0) layer.setThreshold(histogram.quantile(layer.targetSparsity!));
 }

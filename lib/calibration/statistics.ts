@@ -14,14 +14,45 @@ export interface CalibrationStatisticsJson {
   readonly layers: Readonly<Record<string, number>>;
   /** What the targets came from, if they were allocated. */
   readonly allocation?: Allocation;
+  /** Thresholds that are no quantiles of the histograms, by path. */
+  readonly thresholds?: Readonly<Record<string, TargetThreshold>>;
+}
+
+/** The threshold that a method found for a target. */
+export interface TargetThreshold {
+  /** In [0, 1]. */
+  readonly target: number;
+  readonly threshold: number;
 }
 
 /** Histograms of |x| at the input of each layer, by path; and what the targets came from, if they were allocated. */
 export class CalibrationStatistics {
+  private found: ReadonlyMap<string, TargetThreshold>;
+
+  /** @param thresholds Of method `nncf`, which averages those of batches: no quantiles of the histograms. */
   constructor(
     readonly layers: ReadonlyMap<string, AbsHistogram>,
     readonly allocation: Allocation | null = null,
-  ) {}
+    thresholds: ReadonlyMap<string, TargetThreshold> = new Map(),
+  ) {
+    this.found = thresholds;
+  }
+
+  /** Thresholds that are no quantiles of the histograms, by path; none once other statistics are merged in. */
+  get thresholds(): ReadonlyMap<string, TargetThreshold> {
+    return this.found;
+  }
+
+  /**
+   * The threshold of a layer for a target, in [0, 1]: the one that calibration found if that was its target, else the
+   * quantile; -Infinity if no data reached the layer.
+   */
+  thresholdFor(path: string, target: number): number {
+    const found = this.found.get(path);
+    if (found?.target === target) return found.threshold;
+    const histogram = this.layers.get(path)!;
+    return histogram.count === 0 ? -Infinity : histogram.quantile(target);
+  }
 
   /** Adds what another run over other data learnt about the same layers. */
   merge(other: CalibrationStatistics): void {
@@ -37,6 +68,7 @@ export class CalibrationStatistics {
       if (!merged.has(histogram)) histogram.merge(other.layers.get(path)!);
       merged.add(histogram);
     }
+    this.found = new Map();
   }
 
   toJSON(): CalibrationStatisticsJson {
@@ -47,13 +79,14 @@ export class CalibrationStatistics {
       histograms: distinct.map((histogram) => histogram.toJSON()),
       layers: Object.fromEntries(layers),
       ...(this.allocation === null ? {} : {allocation: this.allocation}),
+      ...(this.found.size === 0 ? {} : {thresholds: Object.fromEntries(this.found)}),
     };
   }
 
   /** @throws {ModelError} `malformed-statistics`; {SparsifyError} `invalid-histogram`. */
   static fromJSON(json: unknown): CalibrationStatistics {
     const allocation = allocationFrom(json);
-    const {histograms, layers} = json as Partial<CalibrationStatisticsJson>;
+    const {histograms, layers, thresholds = {}} = json as Partial<CalibrationStatisticsJson>;
     if (!Array.isArray(histograms) || typeof layers !== 'object' || layers === null) {
       throw malformed('histograms or layers are missing');
     }
@@ -64,8 +97,25 @@ export class CalibrationStatistics {
         throw malformed(`no histogram for "${path}"`);
       byPath.set(path, read[index]);
     }
-    return new CalibrationStatistics(byPath, allocation);
+    return new CalibrationStatistics(byPath, allocation, parseThresholds(thresholds, byPath));
   }
+}
+
+function parseThresholds(
+  thresholds: unknown,
+  layers: ReadonlyMap<string, AbsHistogram>,
+): Map<string, TargetThreshold> {
+  if (typeof thresholds !== 'object' || thresholds === null) throw malformed('thresholds is no object');
+  return new Map(
+    Object.entries(thresholds).map(([path, value]: [string, unknown]) => {
+      const {target, threshold} = (value ?? {}) as Partial<Record<keyof TargetThreshold, unknown>>;
+      const isShare = typeof target === 'number' && target >= 0 && target <= 1;
+      if (!layers.has(path) || !isShare || typeof threshold !== 'number' || !(threshold >= 0)) {
+        throw malformed(`the threshold of "${path}" is none that this release reads`);
+      }
+      return [path, {target, threshold}];
+    }),
+  );
 }
 
 /** The allocation in saved statistics, whose histograms need not be read for it; null if there is none. */
@@ -107,9 +157,9 @@ export function attachStatistics(
  * @throws {ModelError} as `statisticsOf`.
  */
 export function attachAllocation(model: tf.LayersModel, allocation: Allocation): void {
-  const {layers} = statisticsOf(model);
+  const {layers, thresholds} = statisticsOf(model);
   const isSaved = METADATA_KEY in (model.getUserDefinedMetadata() ?? {});
-  attachStatistics(model, new CalibrationStatistics(layers, allocation), isSaved);
+  attachStatistics(model, new CalibrationStatistics(layers, allocation, thresholds), isSaved);
 }
 
 /**

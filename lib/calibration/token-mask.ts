@@ -44,9 +44,18 @@ export async function readTokenMask(
   }
 }
 
+/** How the rows of a layer's input lie: row-major over [batch, between, tokens, inner]. */
+interface RowLayout {
+  readonly between: number;
+  readonly tokens: number;
+  readonly inner: number;
+}
+
 /**
- * The rows of a layer's input that count. A layer input is taken as token rows if its leading dimensions are the
- * mask's [batch, tokens], flattened or not; other inputs (a pooled vector, say) count in full.
+ * The rows of a layer's input that count. With a mask, an input is taken as token rows if its leading dimensions are the
+ * mask's [batch, tokens], flattened or not, or its first is the batch and a later one the tokens (heads before tokens);
+ * each token then counts with all its rows, of which an input of rank 4 has several. Other inputs (a pooled vector, say)
+ * count in full. Without a mask the second of three or more dimensions is the tokens.
  *
  * @param values [..., K], row-major.
  * @returns The same array if every row counts, else a copy of those that do.
@@ -57,19 +66,41 @@ export function rowsThatCount(
   mask: TokenMask | undefined,
   skipLeadingTokens = 0,
 ): Float32Array {
+  const layout = mask === undefined ? layoutOf(shape) : maskedLayout(shape, mask);
+  if (layout === null || (mask === undefined && skipLeadingTokens === 0)) return values;
+  const {between, tokens, inner} = layout;
   const inputSize = shape[shape.length - 1];
   const rows = values.length / inputSize;
-  const tokens = shape.length > 2 ? shape[shape.length - 2] : mask?.shape[1];
-  const masked = mask !== undefined && mask.shape[0] * mask.shape[1] === rows;
-  const skips = skipLeadingTokens > 0 && tokens !== undefined && (shape.length > 2 || masked);
-  if (!masked && !skips) return values;
   const kept = new Float32Array(values.length);
   let length = 0;
   for (let row = 0; row < rows; row++) {
-    if (masked && !mask.counts[row]) continue;
-    if (skips && row % tokens < skipLeadingTokens) continue;
+    const token = Math.floor(row / inner) % tokens;
+    const item = Math.floor(row / (inner * tokens * between));
+    if (token < skipLeadingTokens || (mask !== undefined && !mask.counts[item * tokens + token])) continue;
     kept.set(values.subarray(row * inputSize, (row + 1) * inputSize), length);
     length += inputSize;
   }
   return kept.subarray(0, length);
+}
+
+function layoutOf(shape: readonly number[]): RowLayout | null {
+  if (shape.length < 3) return null;
+  return {between: 1, tokens: shape[1], inner: product(shape.slice(2, -1))};
+}
+
+/** Null if the input is none of the mask's tokens. */
+function maskedLayout(shape: readonly number[], {shape: [batch, tokens]}: TokenMask): RowLayout | null {
+  const leading = shape.slice(0, -1);
+  for (let axes = 1; axes <= leading.length; axes++) {
+    if (product(leading.slice(0, axes)) === batch * tokens) {
+      return {between: 1, tokens, inner: product(leading.slice(axes))};
+    }
+  }
+  const axis = leading.indexOf(tokens, 1);
+  if (axis === -1 || leading[0] !== batch) return null;
+  return {between: product(leading.slice(1, axis)), tokens, inner: product(leading.slice(axis + 1))};
+}
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((size, n) => size * n, 1);
 }

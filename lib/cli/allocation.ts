@@ -19,6 +19,7 @@ import {askedFor} from '../report/sections/allocation.js';
 import {TargetScope} from '../scope/target-scope.js';
 import {readText} from '../io/decode-text.js';
 import {isTextFile, openData, type DataOptions} from './data.js';
+import type {WarningOptions} from '../warnings.js';
 import {ignoredScopeOf, numberOption, parseShare, shareOption, type TargetOption} from './options.js';
 import {withStages} from './progress.js';
 import {patternOf} from './roles.js';
@@ -120,7 +121,9 @@ export async function allocateForCommand(
   model: tf.LayersModel,
   target: AllocationTarget,
   calibration: CalibrationMethod | CalibrationOptions,
-  options: AllocationOptions & DataOptions & {readonly ignore?: readonly string[]; readonly labels?: string},
+  options: AllocationOptions &
+    DataOptions &
+    WarningOptions & {readonly ignore?: readonly string[]; readonly labels?: string},
   signal: AbortSignal,
 ): Promise<Allocation> {
   const {allocate, bounds, ignore, labels, data, sequences, sequenceLength} = options;
@@ -134,6 +137,7 @@ export async function allocateForCommand(
     ignoredScope: ignoredScopeOf(ignore),
     calibration,
     signal,
+    onWarning: options.onWarning,
     ...(bounds === undefined ? {} : {scopes: bounds}),
   };
   const read = labels === undefined ? undefined : await readLabels(labels);
@@ -158,6 +162,7 @@ export async function allocateForCommand(
 
 /** A model that is neither as good nor as fast as asked is of no use; one that is only slower than asked may be. */
 function checkUsable({met, target, metric, curve, chosen}: Allocation): void {
+  if (target.sparsity !== undefined) return; // a mean that layers cannot have is a warning
   const {loss, speedup, latencyMs, sparsity} = curve[chosen];
   const {maxLoss} = target;
   if (met || (maxLoss !== undefined && loss !== null && loss <= maxLoss)) return;
@@ -175,10 +180,12 @@ function checkUsable({met, target, metric, curve, chosen}: Allocation): void {
 /** What was allocated, the layers' own shares apart: the target, whether it is met, the curve that it was chosen from. */
 export function describeAllocation(allocation: Allocation): string {
   const {method, target, met, sparsity, curve, chosen, metric} = allocation;
-  const head = `allocated by method ${method}: ${percent(sparsity)} on average, weighted by weights`;
+  const asked =
+    met || target.sparsity === undefined ? '' : `, of ${percent(target.sparsity)} that were asked`;
+  const head = `allocated by method ${method}: ${percent(sparsity)} on average, weighted by weights${asked}`;
   const measured = curve.filter(({loss, latencyMs}) => loss !== null || latencyMs !== null);
   if (measured.length === 0) return head; // a mean sparsity is given, or refused
-  const asked = `${askedFor(target, metric)}: ${met ? 'met' : 'NOT MET; this comes nearest'}`;
+  const outcome = `${askedFor(target, metric)}: ${met ? 'met' : 'NOT MET; this comes nearest'}`;
   const lossTitle = metric === null ? [] : [metric];
   const table = formatTable(measured, [
     {title: 'mean sparsity', cell: ({sparsity}) => percent(sparsity), align: 'right'},
@@ -198,7 +205,7 @@ export function describeAllocation(allocation: Allocation): string {
     },
     {title: '', cell: (point) => (point === curve[chosen] ? 'chosen' : '')},
   ]);
-  return `${head}\n${asked}\n\n${table}`;
+  return `${head}\n${outcome}\n\n${table}`;
 }
 
 function describeLoss({loss, lossError}: TradeOffPoint, metric: LossMetric): string {

@@ -29,6 +29,7 @@ export function summarizeLayers(layers: readonly DenseReport[], out: string): st
     {title: 'size', cell: ({members}) => describeBytes(sizeOf(members)), align: 'right'},
     {title: 'format', cell: ({members}) => [...new Set(members.map(({format}) => format))].join(', ')},
     {title: 'mean target', cell: ({members}) => share(meanOf(targetsOf(members))), align: 'right'},
+    {title: 'reached', cell: ({members}) => share(meanOf(reachedBy(members))), align: 'right'},
     {title: 'least', cell: ({members}) => share(extreme(Math.min, members)), align: 'right'},
     {title: 'most', cell: ({members}) => share(extreme(Math.max, members)), align: 'right'},
   ]);
@@ -67,6 +68,10 @@ function sizeOf(members: readonly {readonly bytes: number}[]): number {
 
 function targetsOf(members: readonly DenseReport[]): number[] {
   return members.flatMap(({target}) => target ?? []);
+}
+
+function reachedBy(members: readonly DenseReport[]): number[] {
+  return members.flatMap(({reached}) => reached ?? []);
 }
 
 function extreme(pick: (...values: number[]) => number, members: readonly DenseReport[]): number | null {

@@ -15,6 +15,7 @@ export function describeLayers(layers: readonly DenseReport[]): string {
     {title: 'format', cell: ({format}) => format},
     {title: 'size', cell: ({bytes}) => describeBytes(bytes), align: 'right'},
     {title: 'target', cell: ({target}) => (target === null ? '-' : percent(target)), align: 'right'},
+    {title: 'reached', cell: ({reached}) => (reached === null ? '-' : percent(reached)), align: 'right'},
     {title: 'threshold', cell: ({threshold}) => threshold?.toPrecision(5) ?? '-', align: 'right'},
   ]);
 }

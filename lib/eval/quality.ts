@@ -7,6 +7,7 @@ import {DatasetError} from '../errors.js';
 import type {Labels} from '../io/labels.js';
 import {checkUsable} from '../model/dense-layers.js';
 import {ensureBuilt} from '../model/dense-layers.js';
+import {floatsOf} from '../tensor-values.js';
 
 export interface Quality {
   readonly metric: 'accuracy' | 'mean squared error';
@@ -52,7 +53,7 @@ export async function measureQuality(
     const outputs = [model.predictOnBatch(tensors.length === 1 ? tensors[0] : tensors)].flat();
     inputs.dispose();
     try {
-      const values = (await outputs[0].data()) as Float32Array;
+      const values = floatsOf(await outputs[0].data());
       const count = outputs[0].shape[0];
       if (items + count > labels.shape[0])
         throw mismatch(`there are only ${labels.shape[0]} labels for the items`);

@@ -8,6 +8,7 @@ import {io} from '@tensorflow/tfjs';
 
 import type {GroupReader} from './group-reader.js';
 import {weightsSize} from './model-json.js';
+import {valuesAs} from '../tensor-values.js';
 import {liesInJavaScript, tensorflowBackend, TensorflowTensor} from './tensorflow-memory.js';
 
 /** Small: a piece's memory comes back between weights, and what is left of it no weight fits into. */
@@ -98,12 +99,13 @@ function valuesOf(dtype: string, buffer: ArrayBuffer, length: number): tf.TypedA
  * The bytes of a tensor as they are stored.
  *
  * @param tensor float32, int32 or bool.
- * @returns Its bytes in pieces: of 2 MiB where the tensor lies in TensorFlow's memory, else the whole, uncopied.
+ * @returns Its bytes in pieces: of 2 MiB where the tensor lies in TensorFlow's memory, else the whole, copied only where its array is not of its
+ *   dtype.
  */
 export async function* tensorBytes(tensor: tf.Tensor): AsyncGenerator<Uint8Array> {
   const backend = tensorflowBackend();
   if (backend === undefined || liesInJavaScript(tensor, backend)) {
-    yield asBytes(await tensor.data());
+    yield asBytes(valuesAs(tensor.dtype, await tensor.data()));
     return;
   }
   const perPiece = PIECE_BYTES / (tensor.dtype === 'bool' ? 1 : 4);

@@ -15,6 +15,7 @@ import {
   type MatrixShape,
 } from '../quantization/int8.js';
 import {quantizeTransposed} from '../quantization/transposed-int8.js';
+import {floatsOf, valuesAs} from '../tensor-values.js';
 import {makeLayerVariable, type LayerVariable} from '../tfjs.js';
 
 /**
@@ -158,14 +159,14 @@ export class Int8Weight {
   /** The quantized numbers, read from the backend. */
   async data(): Promise<Int8Values> {
     const {values, scale, zeroPoint} = this.variables;
-    const words = (await values.read().data()) as Int32Array;
+    const words = valuesAs('int32', await values.read().data());
     const shape = matrixShape(this.shape, this.layout);
     return {
       ...shape,
       values: new Int8Array(words.buffer, words.byteOffset, words.byteLength),
       stride: strideOf(shape.columns),
-      scale: (await scale.read().data()) as Float32Array,
-      zeroPoint: (await zeroPoint.read().data()) as Float32Array,
+      scale: floatsOf(await scale.read().data()),
+      zeroPoint: floatsOf(await zeroPoint.read().data()),
     };
   }
 

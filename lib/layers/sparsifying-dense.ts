@@ -22,6 +22,8 @@ import {asInt8} from './int8-weight.js';
 export type SparsifyingDenseArgs = DenseLayerArgs & {
   /** Share of the inputs that calibration is to mask, in [0, 1]; kept for reports, not used to compute. */
   targetSparsity?: number | null;
+  /** Share of the calibration data that the threshold masks, in [0, 1]; kept for reports, not used to compute. */
+  reachedSparsity?: number | null;
   /** Whether the kernel is INT8, and how it is quantized; float32 by default. */
   int8?: Int8Kind | null;
 };
@@ -46,6 +48,8 @@ export class SparsifyingDense extends Dense {
   declare threshold: LayerVariable | null;
   /** Share of the inputs that calibration was asked to mask, in [0, 1], or null. */
   declare targetSparsity: number | null;
+  /** Share of the calibration data that the threshold masks, in [0, 1]; null if it is not known. */
+  declare reachedSparsity: number | null;
   /** How the kernel is quantized, or null if it is float32. */
   declare int8: Int8Kind | null;
 
@@ -53,6 +57,7 @@ export class SparsifyingDense extends Dense {
     super(args);
     this.threshold ??= null;
     this.targetSparsity = args.targetSparsity ?? null;
+    this.reachedSparsity = args.reachedSparsity ?? null;
     this.int8 = args.int8 ?? null;
   }
 
@@ -98,12 +103,18 @@ export class SparsifyingDense extends Dense {
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    const config = {...super.getConfig(), targetSparsity: this.targetSparsity};
+    const {targetSparsity, reachedSparsity} = this;
+    const config = {...super.getConfig(), targetSparsity, reachedSparsity};
     return this.int8 === null ? config : {...config, int8: this.int8};
   }
 
-  /** Sets the threshold: `|x| <= threshold` is masked. -Infinity keeps everything. */
-  setThreshold(threshold: number): void {
+  /**
+   * Sets the threshold: `|x| <= threshold` is masked. -Infinity keeps everything.
+   *
+   * @param reached Share of the calibration data that it masks, in [0, 1], if it is known.
+   */
+  setThreshold(threshold: number, reached: number | null = null): void {
+    this.reachedSparsity = reached;
     tf.tidy(() => void this.threshold!.write(tf.scalar(threshold)));
   }
 }
@@ -131,6 +142,7 @@ export function adopt(layer: DenseLayer): SparsifyingDense {
   initial.dispose();
   sparsifying.threshold = threshold;
   sparsifying.targetSparsity = null;
+  sparsifying.reachedSparsity = null;
   sparsifying.int8 = null;
   ownNonTrainableWeights(sparsifying).push(threshold);
   return sparsifying;
@@ -141,9 +153,12 @@ export function release(layer: SparsifyingDense): DenseLayer {
   const weights = ownNonTrainableWeights(layer);
   weights.splice(weights.indexOf(layer.threshold!), 1);
   layer.threshold!.dispose();
-  const fields = layer as Partial<Pick<SparsifyingDense, 'threshold' | 'targetSparsity' | 'int8'>>;
+  const fields = layer as Partial<
+    Pick<SparsifyingDense, 'threshold' | 'targetSparsity' | 'reachedSparsity' | 'int8'>
+  >;
   delete fields.threshold;
   delete fields.targetSparsity;
+  delete fields.reachedSparsity;
   delete fields.int8;
   return Object.setPrototypeOf(layer, Dense.prototype) as DenseLayer;
 }

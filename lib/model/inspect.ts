@@ -20,6 +20,11 @@ export interface DenseReport {
   readonly sparsified: boolean;
   /** Share of its inputs that calibration was asked to mask, in [0, 1]; null if it was not. */
   readonly target: number | null;
+  /**
+   * Share of its inputs in the calibration data that the threshold masks, in [0, 1]; null if it is not known. Many inputs
+   * of one magnitude are masked all or not at all: then it is not near the target.
+   */
+  readonly reached: number | null;
   /** Inputs of at most this magnitude count as 0; -Infinity if it is not calibrated, null if not sparsified. */
   readonly threshold: number | null;
 }
@@ -52,6 +57,7 @@ export function reportDense(model: tf.LayersModel): DenseReport[] {
       bytes: bytesOf(layer.kernel!),
       sparsified,
       target: sparsified ? layer.targetSparsity : null,
+      reached: sparsified ? layer.reachedSparsity : null,
       threshold: sparsified ? layer.threshold!.read().dataSync()[0] : null,
     };
   });

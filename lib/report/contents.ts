@@ -37,6 +37,8 @@ export interface MeasuredLayers {
   /** `wikitext-2-test.txt, 4,094 tokens`; null if nothing was measured. */
   readonly actualOn: string | null;
   readonly errorsOn: string | null;
+  /** A line on each layer that calibration could not give its target, with the reason. */
+  readonly missed: readonly string[];
 }
 
 /** A figure of quality, and how it is written. */

@@ -38,7 +38,7 @@ export function renderModelCard(
     allocation === null ? null : `## Allocation\n\n${allocationText(allocation)}`,
     sparsified === 0
       ? null
-      : `## Sparsity\n\n${layerTable(contents, maxLayers)}${actual === null ? '' : `\n\nActual: ${actualOn}.`}`,
+      : `## Sparsity\n\n${layerTable(contents, maxLayers)}${actual === null ? '' : `\n\nActual: ${actualOn}.`}${missedText(contents)}`,
     `## Use\n\n${usage(isLanguageModel)}`,
     steps.length === 0 ? null : `## How it was made\n\n${steps.map(stepText).join('\n\n')}`,
   ];
@@ -223,6 +223,11 @@ function layerTable({measured: {layers}}: ReportContents, maxLayers: number): st
   const more =
     arrangement === null && layers.length > maxLayers ? `\n\nAnd ${layers.length - maxLayers} more.` : '';
   return markdownTable(['layers', 'count', 'target', 'actual'], lines, 1) + more;
+}
+
+function missedText({measured: {missed}}: ReportContents): string {
+  if (missed.length === 0) return '';
+  return `\n\nOn the calibration data these do not mask the share that was asked:\n\n${missed.map((line) => `- ${inline(line)}`).join('\n')}`;
 }
 
 function usage(isLanguageModel: boolean): string {

@@ -1,4 +1,5 @@
 /** @file The layers of a report from what is known of a model: its layers, its statistics, what was measured. */
+import {describeMissed, missedTargets} from '../calibration/reached.js';
 import type {CalibrationStatistics} from '../calibration/statistics.js';
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
 import type {LayerOutputError} from '../eval/output-error.js';
@@ -45,6 +46,7 @@ export function measuredLayers({layers, statistics, sparsity, errors}: KnownOfLa
     layers: reported,
     actualOn: hasMeasured ? sparsity.on : isKnown ? 'on the calibration data' : null,
     errorsOn: errors?.on ?? null,
+    missed: describeMissed(missedTargets(layers, statistics)),
   };
 }
 

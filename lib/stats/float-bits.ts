@@ -23,9 +23,11 @@ export function floatOfBits(pattern: number): number {
   return float[0];
 }
 
-/** The same memory, read as int32. */
+/** The values as float32, read as int32: the same memory where they are a Float32Array, else that of a copy. */
 export function viewBits(values: Float32Array): Int32Array {
-  return new Int32Array(values.buffer, values.byteOffset, values.length);
+  // JavaScript's callers, and tensors that were cast, come with other arrays too: their bits are no floats.
+  const {buffer, byteOffset, length} = values instanceof Float32Array ? values : Float32Array.from(values);
+  return new Int32Array(buffer, byteOffset, length);
 }
 
 /**

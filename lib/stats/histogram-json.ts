@@ -20,16 +20,24 @@ export interface HistogramJSON {
   readonly max: number | null;
   /** Counts from the bucket of `min` to that of `max`, as base64 of varints. */
   readonly counts: string;
+  /** Values that are alone in their bucket, once or several times, where they are 0.5 % of all or more; rising. */
+  readonly singles?: readonly number[];
 }
 
 /** A histogram's parts; `counts` runs from the bucket of `min` to that of `max`. */
-export interface HistogramContents extends Omit<HistogramJSON, 'version' | 'counts'> {
+export interface HistogramContents extends Omit<HistogramJSON, 'version' | 'counts' | 'singles'> {
   readonly counts: Float64Array;
+  readonly singles: readonly number[];
 }
 
 /** The JSON of a histogram's parts. */
-export function writeHistogram({counts, ...rest}: HistogramContents): HistogramJSON {
-  return {version: VERSION, ...rest, counts: encodeCounts(counts)};
+export function writeHistogram({counts, singles, ...rest}: HistogramContents): HistogramJSON {
+  return {
+    version: VERSION,
+    ...rest,
+    counts: encodeCounts(counts),
+    ...(singles.length === 0 ? {} : {singles}),
+  };
 }
 
 /**
@@ -56,7 +64,7 @@ export function parseHistogram(json: unknown, bucketOf: (value: number) => numbe
     if (fields.counts !== '') {
       throw invalid('it has counts, but no min and max');
     }
-    return {zeros, infinite, nan, min: null, max: null, counts: new Float64Array(0)};
+    return {zeros, infinite, nan, min: null, max: null, counts: new Float64Array(0), singles: []};
   }
   const min = parseExtreme('min', fields.min);
   const max = parseExtreme('max', fields.max);
@@ -71,7 +79,22 @@ export function parseHistogram(json: unknown, bucketOf: (value: number) => numbe
   if (total > Number.MAX_SAFE_INTEGER) {
     throw invalid('it counts more than 2^53 values');
   }
-  return {zeros, infinite, nan, min, max, counts};
+  const singles = parseSingles(fields.singles, (value) => counts[bucketOf(value) - bucketOf(min)] > 0);
+  return {zeros, infinite, nan, min, max, counts, singles};
+}
+
+/** @param isCounted whether a value's bucket is filled. */
+function parseSingles(value: unknown, isCounted: (value: number) => boolean): number[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) {
+    throw invalid('singles must be a list of values');
+  }
+  const singles = value.map((single: unknown) => parseExtreme('a single value', single));
+  const wrong = singles.find((single, i) => !isCounted(single) || (i > 0 && single <= singles[i - 1]));
+  if (wrong !== undefined) {
+    throw invalid(`the single value ${wrong} was not counted, or is not above the one before it`);
+  }
+  return singles;
 }
 
 function parseCount(field: string, value: unknown): number {

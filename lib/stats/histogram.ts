@@ -21,19 +21,39 @@ const WIDTH = 1 << SHIFT;
 const ROUND_UP = WIDTH - 1;
 /** One more than a NaN's bucket can be. */
 const BUCKETS = (1 << 16) + 1;
+/** Of Infinity and the largest finite values, which is why its low bits say nothing of the latter. */
+const TOP = INFINITY_BITS >>> SHIFT;
 /** "No non-zero value yet": above every bit pattern of a finite value. */
 const NONE = ABS_MASK;
 
-/** From this share of all values on, and this many, a bucket that towers over its neighbours is a tie. */
+/** The bits below the shift; which of them were 1 and which 0 in any value of a bucket, as 30 bits, tells single values. */
+const LOW = WIDTH - 1;
+const ANY_LOW = (LOW << SHIFT) | LOW;
+
+/** From this share of all values on, values that are equal are a tie. */
 const TIE_MIN_SHARE = 0.005;
+/** With so many, a bucket of several values that towers over its neighbours is a tie too. */
 const TIE_MIN_COUNT = 16;
 const TIE_MIN_RATIO = 4;
+/** So much above the share that is asked for, a tie is rather kept than masked: masking too much costs more. */
+const MOST_OVERSHOOT = 0.05;
+/** Ties of a smaller share leave no gap to speak of. */
+const GAP_MIN_SHARE = 0.01;
+
+/** Equal values, all of which a threshold masks, or none. */
+export interface Tie {
+  /** |x|; within 0.4 % where others are mixed in. */
+  readonly magnitude: number;
+  /** Shares of the values that are masked below it, and with it: what lies between is not to be had. */
+  readonly from: number;
+  readonly to: number;
+}
 
 /**
  * A histogram of |x| that gives quantiles within one bucket, at most 0.4 % of the value: 0.2 % where a bucket
  * holds a single value, about 0.01 % for smooth data.
  *
- * The counters take 512 KB of address space; the system commits only what the data touches, 2 KB for each power
+ * The counters take 768 KB of address space; the system commits only what the data touches, 3 KB for each power
  * of two. (float64, exact up to 2^53 values; a window that grows would make `add` half as fast.)
  *
  * @example
@@ -43,6 +63,8 @@ const TIE_MIN_RATIO = 4;
  */
 export class AbsHistogram {
   readonly #counts = new Float64Array(BUCKETS);
+  /** Of each bucket: which low bits were 1 (upper half) and which were 0 (lower half) in any of its values. */
+  readonly #lows = new Int32Array(BUCKETS);
   /** Bits of the smallest non-zero and of the largest finite |x|. */
   #minBits = NONE;
   #maxBits = 0;
@@ -100,7 +122,7 @@ export class AbsHistogram {
     }
     const bits = viewBits(values);
     const extremes = Int32Array.of(this.#minBits, this.#maxBits);
-    inChunks(count, (start, end) => countChunk(bits, start, end, this.#counts, extremes));
+    inChunks(count, (start, end) => countChunk(bits, start, end, this.#counts, this.#lows, extremes));
     const [min, max] = extremes;
     this.#finite += count;
     if (max < INFINITY_BITS) {
@@ -121,6 +143,7 @@ export class AbsHistogram {
     }
     for (let k = other.#firstBucket; k <= other.#lastBucket; k++) {
       this.#counts[k] += other.#counts[k];
+      this.#lows[k] |= other.#lows[k];
     }
     this.#minBits = Math.min(this.#minBits, other.#minBits);
     this.#maxBits = Math.max(this.#maxBits, other.#maxBits);
@@ -134,8 +157,9 @@ export class AbsHistogram {
    * `quantileAbs`, interpolated within the bucket.
    *
    * 0 gives the smallest |x| seen and 1 the largest, both exactly; so 0 still masks the smallest value. Where
-   * zeros alone are a share of `q` or more the threshold is 0. Where a bucket holds one value many times over,
-   * the threshold is the end of the bucket that comes nearer to `q`: all of them are masked, or none.
+   * zeros alone are a share of `q` or more the threshold is 0. Where one value stands many times over, the threshold
+   * is the end of its bucket that comes nearer to `q`: all of them are masked, or none; and none if all would be more
+   * than `q` by over 5 %. `shareAtOrBelow` tells what is reached.
    * @param q in [0, 1].
    * @returns a float32 value, >= 0; Infinity where the rank falls among infinite values.
    * @throws SparsifyError `no-values` if nothing was counted, `quantile-out-of-range` unless q is in [0, 1].
@@ -182,9 +206,33 @@ export class AbsHistogram {
         masked += this.#counts[k];
       }
       const [start, end] = this.#boundsOf(bucket);
-      masked += this.#counts[bucket] * (end === start ? 1 : (bits - start) / (end - start));
+      const single = this.#singleIn(bucket);
+      if (single !== null) masked += bits >= single ? this.#counts[bucket] : 0;
+      else if (this.#isTie(bucket))
+        masked += this.#counts[bucket]; // where in the bucket is unknown: say the worse
+      else masked += this.#counts[bucket] * (end === start ? 1 : (bits - start) / (end - start));
     }
     return masked / count;
+  }
+
+  /** The share of values that are zero, which a threshold of 0 masks; 0 if nothing was counted. */
+  get zeroShare(): number {
+    return this.count === 0 ? 0 : this.zeroCount / this.count;
+  }
+
+  /** The ties other than zero of 1 % of the values and more, by rising magnitude. */
+  ties(): Tie[] {
+    const ties: Tie[] = [];
+    let before = this.zeroCount;
+    for (let k = this.#firstBucket; k <= this.#lastBucket; k++) {
+      const count = this.#counts[k];
+      if (count >= GAP_MIN_SHARE * this.count && this.#isTie(k)) {
+        const magnitude = floatOfBits(this.#singleIn(k) ?? Math.min(k * WIDTH, this.#maxBits));
+        ties.push({magnitude, from: before / this.count, to: (before + count) / this.count});
+      }
+      before += count;
+    }
+    return ties;
   }
 
   /** A copy that shares nothing. */
@@ -203,6 +251,7 @@ export class AbsHistogram {
       min: this.#minBits === NONE ? null : floatOfBits(this.#minBits),
       max: this.#minBits === NONE ? null : floatOfBits(this.#maxBits),
       counts: this.#counts.subarray(this.#firstBucket, this.#lastBucket + 1),
+      singles: this.#singles(),
     });
   }
 
@@ -222,6 +271,10 @@ export class AbsHistogram {
       histogram.#minBits = bitsOfFloat(contents.min);
       histogram.#maxBits = bitsOfFloat(contents.max);
       histogram.#counts.set(contents.counts, histogram.#firstBucket);
+      contents.counts.forEach((n, i) => {
+        if (n > 0) histogram.#lows[histogram.#firstBucket + i] = ANY_LOW;
+      });
+      for (const bits of contents.singles.map(bitsOfFloat)) histogram.#lows[bucketOf(bits)] = lowsOf(bits);
       histogram.#finite = contents.counts.reduce((sum, n) => sum + n, contents.zeros);
     }
     return histogram;
@@ -260,12 +313,6 @@ export class AbsHistogram {
     if (rank >= this.#finite) {
       return Infinity;
     }
-    if (rank === 0) {
-      return this.min;
-    }
-    if (rank === this.#finite - 1) {
-      return this.max;
-    }
     let before = this.zeroCount;
     if (rank < before) {
       return 0;
@@ -277,17 +324,51 @@ export class AbsHistogram {
     const count = this.#counts[bucket];
     if (this.#isTie(bucket)) {
       const wanted = q * this.count - before;
-      return floatOfBits((wanted < count / 2 ? bucket - 1 : bucket) * WIDTH);
+      const overshoot = Math.max(MOST_OVERSHOOT * this.count, 1); // one value, where there are few
+      const masks = wanted >= count / 2 && count - wanted <= overshoot;
+      if (!masks || rank < this.#finite - 1) return floatOfBits((masks ? bucket : bucket - 1) * WIDTH);
     }
+    if (rank === this.zeroCount) return floatOfBits(this.#minBits);
+    if (rank === this.#finite - 1) return this.max;
+    const single = this.#singleIn(bucket);
+    if (single !== null) return floatOfBits(single);
     const [start, end] = this.#boundsOf(bucket);
     return floatOfBits(Math.round(start + ((end - start) * (rank - before + 0.5)) / count));
   }
 
-  /** Whether a bucket most likely holds one value many times: it is heavy, and its neighbours are not. */
+  /**
+   * The bits of the only value in a bucket, once or several times; null if it holds several, or too small a share of all
+   * values for the difference to matter, which is not saved.
+   */
+  #singleIn(bucket: number): number | null {
+    const count = this.#counts[bucket];
+    if (count === 0 || count < TIE_MIN_SHARE * this.count || bucket === TOP) return null;
+    const lows = this.#lows[bucket];
+    const low = lows >> SHIFT;
+    if ((low ^ (lows & LOW)) !== LOW) return null;
+    return low === 0 ? bucket * WIDTH : (bucket - 1) * WIDTH + low;
+  }
+
+  /** The values that are alone in their bucket, rising. */
+  #singles(): number[] {
+    const values: number[] = [];
+    for (let k = this.#firstBucket; k <= this.#lastBucket; k++) {
+      const single = this.#singleIn(k);
+      if (single !== null) values.push(floatOfBits(single));
+    }
+    return values;
+  }
+
+  /**
+   * Whether a bucket holds one value several times, or most likely does so beside others: it is heavy, and its
+   * neighbours are not.
+   */
   #isTie(bucket: number): boolean {
     const count = this.#counts[bucket];
+    if (count < 2 || count < TIE_MIN_SHARE * this.count) return false;
+    if (this.#singleIn(bucket) !== null) return true;
     const beside = Math.max(bucket > 1 ? this.#counts[bucket - 1] : 0, this.#counts[bucket + 1]);
-    return count >= TIE_MIN_COUNT && count >= TIE_MIN_SHARE * this.count && count > TIE_MIN_RATIO * beside;
+    return count >= TIE_MIN_COUNT && count > TIE_MIN_RATIO * beside;
   }
 
   /** The bits between which a bucket's values lie, narrowed by the extremes. */
@@ -307,14 +388,15 @@ export class AbsHistogram {
 }
 
 /**
- * Counts |x| of bits[start, end) into buckets and widens the extremes [smallest non-zero, largest], NaN and
- * Infinity taken for large numbers.
+ * Counts |x| of bits[start, end) into buckets, notes their low bits, and widens the extremes [smallest non-zero,
+ * largest], NaN and Infinity taken for large numbers.
  */
 function countChunk(
   bits: Int32Array,
   start: number,
   end: number,
   counts: Float64Array,
+  lows: Int32Array,
   extremes: Int32Array,
 ): void {
   // (bits - 1) & ABS_MASK makes zero the largest value, so that it is no minimum.
@@ -335,16 +417,25 @@ function countChunk(
     if (((b - 1) & ABS_MASK) < min) min = b - 1;
     if (((c - 1) & ABS_MASK) < min) min = c - 1;
     if (((d - 1) & ABS_MASK) < min) min = d - 1;
-    counts[(a + ROUND_UP) >>> SHIFT]++;
-    counts[(b + ROUND_UP) >>> SHIFT]++;
-    counts[(c + ROUND_UP) >>> SHIFT]++;
-    counts[(d + ROUND_UP) >>> SHIFT]++;
+    const p = (a + ROUND_UP) >>> SHIFT;
+    const q = (b + ROUND_UP) >>> SHIFT;
+    const r = (c + ROUND_UP) >>> SHIFT;
+    const s = (d + ROUND_UP) >>> SHIFT;
+    counts[p]++;
+    counts[q]++;
+    counts[r]++;
+    counts[s]++;
+    lows[p] |= lowsOf(a);
+    lows[q] |= lowsOf(b);
+    lows[r] |= lowsOf(c);
+    lows[s] |= lowsOf(d);
   }
   for (; i < end; i++) {
     const a = bits[i] & ABS_MASK;
     if (a > max) max = a;
     if (((a - 1) & ABS_MASK) < min) min = a - 1;
-    counts[(a + ROUND_UP) >>> SHIFT]++;
+    counts[bucketOf(a)]++;
+    lows[bucketOf(a)] |= lowsOf(a);
   }
   extremes[0] = min + 1;
   extremes[1] = max;
@@ -352,6 +443,12 @@ function countChunk(
 
 function bucketOf(bits: number): number {
   return (bits + ROUND_UP) >>> SHIFT;
+}
+
+/** The low bits that are 1, then those that are 0. */
+function lowsOf(bits: number): number {
+  const low = bits & LOW;
+  return ((low << SHIFT) | low) ^ LOW;
 }
 
 /** The bits of the largest float32 that is not above `value`. */

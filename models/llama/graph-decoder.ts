@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../../lib/errors.js';
+import {floatsOf} from '../../lib/tensor-values.js';
 import {asContainer, belongsTo, callsOf, type Layer} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
 import {
@@ -224,7 +225,7 @@ function logLikelihoods(logits: tf.Tensor, targets: Int32Array): tf.Tensor {
 
 async function readAndDispose(tensor: tf.Tensor): Promise<Float32Array> {
   try {
-    return (await tensor.data()) as Float32Array;
+    return floatsOf(await tensor.data());
   } finally {
     tensor.dispose();
   }

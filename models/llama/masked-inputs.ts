@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
 import {sparsifyingLayers} from '../../lib/model/dense-layers.js';
+import {floatsOf} from '../../lib/tensor-values.js';
 import {makeLayerVariable, onlyTensor, type LayerVariable} from '../../lib/tfjs.js';
 import type {MaskedCount} from './decoder.js';
 
@@ -81,7 +82,7 @@ export class MaskedInputs {
         if (threshold === -Infinity) return;
         // Queries, keys and values, or gate and up, read one tensor, mostly with one threshold.
         if (latest?.data !== x.dataId) {
-          latest = {data: x.dataId, values: x.dataSync() as Float32Array, masked: new Map()};
+          latest = {data: x.dataId, values: floatsOf(x.dataSync()), masked: new Map()};
         }
         const masked = latest.masked.get(threshold) ?? countMasked(latest.values, threshold);
         latest.masked.set(threshold, masked);

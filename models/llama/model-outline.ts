@@ -87,9 +87,9 @@ export class ModelOutline {
   /** Takes over the thresholds of a part; returns the variables that hold them here. */
   takeThresholds(part: tf.LayersModel): LayerVariable[] {
     const layers = sparsifyingForms(this.model);
-    return [...sparsifyingForms(part)].map(([path, {threshold}]) => {
+    return [...sparsifyingForms(part)].map(([path, {threshold, reachedSparsity}]) => {
       const layer = layers.get(path)!;
-      layer.setThreshold(threshold!.read().dataSync()[0]);
+      layer.setThreshold(threshold!.read().dataSync()[0], reachedSparsity);
       return layer.threshold!;
     });
   }

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {calibrate, type CalibrationOptions} from '../../lib/calibration/calibrate.js';
 import type {RunOptions} from '../../lib/calibration/run.js';
-import {CalibrationStatistics} from '../../lib/calibration/statistics.js';
+import {CalibrationStatistics, type TargetThreshold} from '../../lib/calibration/statistics.js';
 import type {Batches} from '../../lib/dataset.js';
 import {sparsifyingForms} from '../../lib/model/dense-layers.js';
 import type {AbsHistogram} from '../../lib/stats/histogram.js';
@@ -14,6 +14,7 @@ type Mask = number[][] | boolean[][];
 
 export class PartsCalibration {
   private readonly histograms = new Map<string, AbsHistogram>();
+  private readonly thresholds = new Map<string, TargetThreshold>();
   /** What the last part gave, float32 [B, T, H] a batch; null before the first. */
   private hidden: tf.Tensor[] | null = null;
   /** As nested arrays, by batch. */
@@ -57,6 +58,7 @@ export class PartsCalibration {
       ...(goesOn ? {carry: {tensor: part.outputs[0], take}} : {}),
     });
     for (const [path, histogram] of statistics.layers) this.histograms.set(path, histogram);
+    for (const [path, found] of statistics.thresholds) this.thresholds.set(path, found);
   }
 
   /** Of all parts so far. */
@@ -65,7 +67,7 @@ export class PartsCalibration {
       const histogram = this.histograms.get(path);
       return histogram === undefined ? [] : [[path, histogram] as const];
     });
-    return new CalibrationStatistics(new Map(inOrder));
+    return new CalibrationStatistics(new Map(inOrder), null, this.thresholds);
   }
 
   dispose(): void {

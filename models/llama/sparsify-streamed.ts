@@ -7,6 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {CalibrationMethod, CalibrationOptions} from '../../lib/calibration/calibrate.js';
+import {warnOfTargets} from '../../lib/calibration/reached.js';
 import type {Progress} from '../../lib/calibration/run.js';
 import {attachStatistics} from '../../lib/calibration/statistics.js';
 import type {Batches} from '../../lib/dataset.js';
@@ -17,6 +18,7 @@ import {inspect, type DenseReport} from '../../lib/model/inspect.js';
 import type {Int8Mode} from '../../lib/quantization/int8.js';
 import type {IgnoredScope, TargetScope} from '../../lib/scope/target-scope.js';
 import type {SparsifyScopes} from '../../lib/sparsify.js';
+import type {WarningOptions} from '../../lib/warnings.js';
 import type {Checkpoint} from './checkpoint.js';
 import {openCheckpoint} from './import/open-checkpoint.js';
 import {languageModelOf} from './load-language-model.js';
@@ -43,6 +45,8 @@ export interface SparsifyStreamedOptions extends Partial<SparsifyScopes>, TextDa
   readonly saveStatistics?: boolean;
   /** Called after every part: the embedding, each block, the head. */
   readonly onProgress?: (progress: Progress) => void;
+  /** As of `sparsifyActivations`. */
+  readonly onWarning?: WarningOptions['onWarning'];
 }
 
 /**
@@ -111,7 +115,9 @@ export async function sparsifyCheckpoint(
     };
     const order = streamOrder(outline.model);
     await saveWithWeights(outline.model, out, {order, pieces: withStatistics()}, {maxShardBytes});
-    return inspect(outline.model);
+    const layers = inspect(outline.model);
+    if (calibrated !== null) warnOfTargets(layers, calibrated.statistics(), options);
+    return layers;
   } finally {
     calibration?.dispose();
     outline.dispose();

@@ -10,8 +10,11 @@ function layersOf(blocks: number): DenseReport[] {
   return [...paths.flat(), 'lm_head'].map((path, i) => ({
     ...{path, inputSize: 10, units: 25, weightShare: 0.01, bytes: 1000, format: 'float32' as const},
     ...(path === 'lm_head'
-      ? {sparsified: false, target: null, threshold: null}
-      : {sparsified: true, target: i % 2 === 0 ? 0.2 + (0.4 * (i / 2)) / (blocks - 1) : 0.5, threshold: 0.1}),
+      ? {sparsified: false, target: null, reached: null, threshold: null}
+      : {
+          ...{sparsified: true, reached: i % 2 === 0 ? 0.19 : 0.5, threshold: 0.1},
+          target: i % 2 === 0 ? 0.2 + (0.4 * (i / 2)) / (blocks - 1) : 0.5,
+        }),
   }));
 }
 
@@ -21,10 +24,10 @@ describe('many layers in a terminal', () => {
       .split('\n')
       .map((line) => line.split(/ {2,}/));
     expect(lines).to.deep.equal([
-      ['layers', 'count', 'size', 'format', 'mean target', 'least', 'most'],
-      ['self_attn.q_proj', '30', '30.0 KB', 'float32', '40.0 %', '20.0 %', '60.0 %'],
-      ['mlp.down_proj', '30', '30.0 KB', 'float32', '50.0 %', '50.0 %', '50.0 %'],
-      ['lm_head', '1', '1.0 KB', 'float32', '-', '-', '-'],
+      ['layers', 'count', 'size', 'format', 'mean target', 'reached', 'least', 'most'],
+      ['self_attn.q_proj', '30', '30.0 KB', 'float32', '40.0 %', '19.0 %', '20.0 %', '60.0 %'],
+      ['mlp.down_proj', '30', '30.0 KB', 'float32', '50.0 %', '50.0 %', '50.0 %', '50.0 %'],
+      ['lm_head', '1', '1.0 KB', 'float32', '-', '-', '-', '-'],
       [''],
       ['tfjs-sparsify inspect out: each of the 61 layers'],
     ]);

@@ -45,14 +45,14 @@ describe('reports of layers', () => {
     format: 'float32',
     bytes: 1250,
   } as const;
-  const dense = {...layer, sparsified: false, target: null, threshold: null};
-  const sparse = {...layer, sparsified: true, target: 0.5, threshold: 0.123456};
-  const open = {...layer, sparsified: true, target: null, threshold: -Infinity};
+  const dense = {...layer, sparsified: false, target: null, reached: null, threshold: null};
+  const sparse = {...layer, sparsified: true, target: 0.5, reached: 0.19, threshold: 0.123456};
+  const open = {...layer, sparsified: true, target: null, reached: null, threshold: -Infinity};
 
   it('show a dash where a layer is not sparsified', () => {
     const [, first, second, third] = describeLayers([dense, sparse, open]).split('\n');
-    expect(first).to.match(/^a\/b +4 +2 +25\.0 % +float32 +1\.3 KB +- +-$/);
-    expect(second).to.match(/50\.0 % +0\.12346$/);
+    expect(first).to.match(/^a\/b +4 +2 +25\.0 % +float32 +1\.3 KB +- +- +-$/);
+    expect(second).to.match(/50\.0 % +19\.0 % +0\.12346$/);
     expect(third).to.match(/- +-Infinity$/);
     expect(describeSparsity([{path: 'a', target: null, actual: 0.25}])).to.match(/\na +- +25\.0 %$/);
   });

@@ -35,7 +35,12 @@ export function contents(paths: readonly string[], name = 'model'): ReportConten
   const sha256 = 'ab'.repeat(32);
   return {
     ...{name, unit: 'item', parameters: 123_456},
-    measured: {layers: paths.map(layer), actualOn: 'on test.npy', errorsOn: 'on 512 rows of test.npy'},
+    measured: {
+      layers: paths.map(layer),
+      actualOn: 'on test.npy',
+      errorsOn: 'on 512 rows of test.npy',
+      missed: [],
+    },
     allocation: allocation(paths),
     quality: {
       metrics: [{title: 'accuracy', kind: 'share', better: 'higher'}],

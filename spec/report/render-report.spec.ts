@@ -166,6 +166,7 @@ describe('a report', () => {
         })),
         actualOn: null,
         errorsOn: null,
+        missed: [],
       },
     });
     checkNesting(page);

@@ -12,10 +12,11 @@ Example:
   $ tfjs-sparsify inspect models/digits/model.json
 
 Output of --json, one object:
-  layers  [{path, inputSize, units, weightShare, format, bytes, sparsified, target, threshold}], in the order of the
-          graph; path is what a pattern matches, weightShare the share of the model's weights in [0, 1], format of
-          the kernel float32, int8_asym or int8_sym, bytes its size, target and threshold are null unless the layer
-          is sparsified and calibrated; empty for a model without Dense layers
+  layers  [{path, inputSize, units, weightShare, format, bytes, sparsified, target, reached, threshold}], in the order
+          of the graph; path is what a pattern matches, weightShare the share of the model's weights in [0, 1], format
+          of the kernel float32, int8_asym or int8_sym, bytes its size, target, reached and threshold are null unless
+          the layer is sparsified and calibrated; reached is the share of the calibration data that is masked; empty
+          for a model without Dense layers
   weights [{path, type, weight, shape, format, bytes}] of every weight that is INT8 or that compress can make so, Dense
           layers' and others'
 

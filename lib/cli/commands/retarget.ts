@@ -4,6 +4,7 @@ import {allocateSparsity} from '../../allocate.js';
 import {SparsifyError} from '../../errors.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {retarget} from '../../sparsify.js';
+import type {SparsifyWarning} from '../../warnings.js';
 import {describeAllocation} from '../allocation.js';
 import {interruptible} from '../interrupt.js';
 import {summarizeLayers} from '../layer-summary.js';
@@ -19,6 +20,7 @@ import {
 } from '../options.js';
 import {checkReportPath, knownOf, reportOption, type ReportOptions} from '../report-option.js';
 import {layersJson} from '../report.js';
+import {printWarnings, warningsJson} from '../warnings.js';
 
 const HELP = `
 Example:
@@ -30,6 +32,7 @@ Example:
 Output of --json, one object:
   out     the folder that holds the model with the new targets
   layers  as of inspect
+  warnings  as of sparsify
 
 Exit code: 0, or 1 if the run failed (the model holds no statistics, say), 2 on wrong use, 130 after Ctrl-C.`;
 
@@ -70,16 +73,22 @@ async function run(path: string, options: RetargetCommandOptions, signal: AbortS
   await checkReportPath(options);
   const model = await openModel(path, {...options, signal});
   const ignoredScope = ignoredScopeOf(ignore);
+  const warnings: SparsifyWarning[] = [];
+  const onWarning = (warning: SparsifyWarning) => void warnings.push(warning);
   const allocation =
-    target === undefined ? await allocateSparsity(model, null, {target: sparsity!, ignoredScope}) : null;
-  const layers = retarget(model, allocation ?? {targetSparsityByScope: target!, ignoredScope});
+    target === undefined
+      ? await allocateSparsity(model, null, {target: sparsity!, ignoredScope, onWarning})
+      : null;
+  const layers = retarget(model, allocation ?? {targetSparsityByScope: target!, ignoredScope}, {onWarning});
   const steps = await stepsFrom(path, {models: [path]});
   await saveLayersModel(model, out, {signal});
   await describeSaved(knownOf(model), out, {steps}, options);
   model.dispose();
-  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers)}, null, 2));
+  if (json === true)
+    console.log(JSON.stringify({out, layers: layersJson(layers), warnings: warningsJson(warnings)}, null, 2));
   else {
     const spread = allocation === null ? [] : [describeAllocation(allocation)];
     console.log([summarizeLayers(layers, out), ...spread, `saved to ${out}`].join('\n\n'));
+    printWarnings(warnings);
   }
 }

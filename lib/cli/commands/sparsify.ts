@@ -18,6 +18,7 @@ import {
 } from '../../../models/llama/index.js';
 import {parametersOf} from '../../report/model-layers.js';
 import {sparsifyActivations} from '../../sparsify.js';
+import type {SparsifyWarning, WarningOptions} from '../../warnings.js';
 import {
   ALLOCATION_HELP,
   addAllocationOptions,
@@ -49,6 +50,7 @@ import {
 } from '../options.js';
 import {withProgress} from '../progress.js';
 import {layersJson} from '../report.js';
+import {printWarnings, warningsJson} from '../warnings.js';
 import {
   checkReportPath,
   knownOf,
@@ -76,6 +78,7 @@ one decoder block in float32 and what the layers between two blocks hold for all
 Output of --json, one object:
   out     the folder that holds the sparsified model
   layers  as of inspect
+  warnings  [{code, message}]: targets that cannot be met, since many inputs have one magnitude, and the like
   allocation  null with --target; else {method, target, met, sparsity, layers: [{path, weights, target, minimum, maximum,
           predictedError}], probes, curve: [{sparsity, predictedError, loss, lossError, latencyMs, speedup}], chosen: index
           in curve, metric, denseMs}
@@ -138,19 +141,29 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
   await checkReportPath(options);
   await startBackend(backend); // the step names it
   const steps = await stepsFrom(path, {models: [path], data, labels});
+  const warnings: SparsifyWarning[] = [];
+  const onWarning = (warning: SparsifyWarning) => void warnings.push(warning);
   const {known, allocation} =
     options.stream === true
-      ? await streamed(path, asked, options, signal)
-      : await inMemory(path, asked, options, signal);
+      ? await streamed(path, asked, {...options, onWarning}, signal)
+      : await inMemory(path, asked, {...options, onWarning}, signal);
   await describeSaved(known, out, {steps}, options);
   const {layers} = known;
-  if (json === true) console.log(JSON.stringify({out, layers: layersJson(layers), allocation}, null, 2));
+  if (json === true)
+    console.log(
+      JSON.stringify(
+        {out, layers: layersJson(layers), allocation, warnings: warningsJson(warnings)},
+        null,
+        2,
+      ),
+    );
   else {
     const texts = [
       summarizeLayers(layers, out),
       ...(allocation === null ? [] : [describeAllocation(allocation)]),
     ];
     console.log([...texts, `saved to ${out}`].join('\n\n'));
+    printWarnings(warnings);
   }
 }
 
@@ -163,10 +176,10 @@ interface Sparsified {
 async function streamed(
   path: string,
   asked: AllocationTarget | null,
-  options: SparsifyCommandOptions,
+  options: SparsifyCommandOptions & WarningOptions,
   signal: AbortSignal,
 ): Promise<Sparsified> {
-  const {target, ignore, calibration, compress, statistics, out} = options;
+  const {target, ignore, calibration, compress, statistics, out, onWarning} = options;
   if (asked !== null) {
     throw new FileError(
       'bad-option',
@@ -189,6 +202,7 @@ async function streamed(
       calibration,
       saveStatistics: statistics,
       onProgress,
+      onWarning,
       signal,
     }),
   );
@@ -207,10 +221,10 @@ async function streamed(
 async function inMemory(
   path: string,
   asked: AllocationTarget | null,
-  options: SparsifyCommandOptions,
+  options: SparsifyCommandOptions & WarningOptions,
   signal: AbortSignal,
 ): Promise<Sparsified> {
-  const {target, ignore, calibration: method, compress, statistics, out} = options;
+  const {target, ignore, calibration: method, compress, statistics, out, onWarning} = options;
   const model = await openModel(path, {...options, signal});
   if (compress !== undefined) {
     await withProgress('compressing', 'weights', (onProgress) =>
@@ -234,6 +248,7 @@ async function inMemory(
       inPlace: true,
       saveStatistics: statistics,
       onProgress,
+      onWarning,
       signal,
     }),
   );

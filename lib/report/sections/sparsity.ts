@@ -13,7 +13,7 @@ export function sparsitySection(
   {measured}: ReportContents,
   arrangement: Arrangement | null,
 ): Html | null {
-  const {layers, actualOn, errorsOn} = measured;
+  const {layers, actualOn, errorsOn, missed} = measured;
   if (!layers.some(({sparsified}) => sparsified)) return null;
   const hasActual = layers.some(({actual}) => actual !== null);
   const shares = drawLayerValues(pen, {
@@ -57,6 +57,13 @@ export function sparsitySection(
       }
     </div>
     ${arrangement !== null && kindTable(layers, arrangement)}
+    ${
+      missed.length > 0 &&
+      html`<p>On the calibration data these do not mask the share that was asked:</p>
+        <ul>
+          ${missed.map((line) => html`<li>${line}</li>`)}
+        </ul>`
+    }
   </section>`;
 }
 

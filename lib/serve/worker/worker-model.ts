@@ -8,9 +8,10 @@ import {measureSparsity} from '../../eval/measure-sparsity.js';
 import {ModelError, SparsifyError} from '../../errors.js';
 import {loadLayersModel} from '../../io/model-files.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
+import {valuesAs} from '../../tensor-values.js';
 import {onlyTensor} from '../../tfjs.js';
 import type {ActualSparsity, LoadedInfo, WorkerSettings} from '../messages.js';
-import type {TensorInfo, TensorValues, WireTensor} from '../tensors.js';
+import type {TensorInfo, WireTensor} from '../tensors.js';
 import {checkIds} from './id-check.js';
 import {TextGeneration} from './text-generation.js';
 import {batchesAgree, warmUpInputs} from './warm-up.js';
@@ -77,8 +78,8 @@ export class WorkerModel {
     try {
       return await Promise.all(
         outputs.map(async (output, i): Promise<WireTensor> => {
-          const values: TensorValues = await output.data();
-          return {dtype: this.info.signature.outputs[i].dtype, shape: output.shape, values};
+          const {dtype} = this.info.signature.outputs[i];
+          return {dtype, shape: output.shape, values: valuesAs(dtype, await output.data())};
         }),
       );
     } finally {

@@ -4,6 +4,7 @@
  * so the router's output is read back synchronously in every call.
  */
 import * as tf from '@tensorflow/tfjs';
+import {floatsOf} from '../../../lib/tensor-values.js';
 import {onlyTensor, type DenseLayer, type LayerVariable} from '../../../lib/tfjs.js';
 import type {GateActivation} from '../config.js';
 import type {CallArgs} from './call.js';
@@ -115,7 +116,7 @@ export class MixtureOfExperts extends tf.layers.Layer {
       const x = onlyTensor(inputs);
       const rows = tf.reshape<tf.Rank.R2>(x, [-1, this.hiddenSize]); // [n, H]
       const logits = this.gate.apply(rows) as tf.Tensor; // [n, experts]
-      const routing = routeTokens(logits.dataSync() as Float32Array, this.experts.length, this.perToken);
+      const routing = routeTokens(floatsOf(logits.dataSync()), this.experts.length, this.perToken);
       return tf.reshape(this.mixed(rows, routing), x.shape);
     });
   }
