@@ -31,12 +31,13 @@ export interface NativeDecoding {
   /** Goes on with other weights of the same shapes; what is cached stays. */
   decoderSetModel(session: DecoderSessionHandle, model: DecoderModelHandle): void;
   /**
-   * Appends tokens, on another thread. Leave the arrays alone until the promise settles.
+   * Appends tokens, on another thread.
    *
    * @param output One of {@link DECODER_OUTPUT}.
-   * @param result Is written.
+   * @param result Is written just before the promise settles. The other arrays are read at once.
    * @param targets For scores, one a token.
    * @param thresholds One a Dense, in the order of the weights; undefined: dense.
+   * @returns `result`; a new array if it was transferred meanwhile.
    */
   decoderAppend(
     session: DecoderSessionHandle,
@@ -45,20 +46,21 @@ export interface NativeDecoding {
     result: Float32Array,
     targets: Int32Array | undefined,
     thresholds: Float32Array | undefined,
-  ): Promise<void>;
+  ): Promise<Float32Array>;
   /**
    * Appends one token to each of several sequences of one model, on another thread; missing where an addon cannot.
    *
    * @param sessions Different ones.
-   * @param results Are written: the logits of each, [vocabulary].
+   * @param results For the logits of each, [vocabulary], as `decoderAppend`'s.
    * @param thresholds As `decoderAppend`'s.
+   * @returns The logits of each.
    */
   decoderStep?(
     sessions: readonly DecoderSessionHandle[],
     tokens: Int32Array,
     results: readonly Float32Array[],
     thresholds: Float32Array | undefined,
-  ): Promise<void>;
+  ): Promise<Float32Array[]>;
   /** Forgets all tokens from `length` on. */
   decoderTruncate(session: DecoderSessionHandle, length: number): void;
   /** Masked and total inputs of each Dense, [dense, 2], in the appends that have ended. */

@@ -88,7 +88,8 @@ class NativeDecoder implements Decoder {
   private readonly session: DecoderSessionHandle;
   /** Places of the layers that are sparsified, in `layout.denses`. */
   private readonly counted: readonly number[];
-  private readonly logits: Float32Array;
+  /** Where logits go, for one call after another; empty once the caller has transferred what it got. */
+  private logits: Float32Array;
   private readonly thresholds: Float32Array;
   /** Of the threshold that stands in `thresholds`, by Dense. */
   private readonly thresholdIds: (object | null)[];
@@ -112,7 +113,7 @@ class NativeDecoder implements Decoder {
 
   async append(tokens: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array> {
     const ids = checkedIds(tokens, 'tokens', this.vocabulary);
-    await this.run(ids, options, DECODER_OUTPUT.last, () => this.logits);
+    this.logits = await this.run(ids, options, DECODER_OUTPUT.last, () => this.logitsArray());
     return this.logits;
   }
 
@@ -155,6 +156,9 @@ class NativeDecoder implements Decoder {
       const turn = lastAppend.then(() => NativeDecoder.computeStep(decoders, tokens, steps[0]));
       lastAppend = turn.catch(() => {});
       await turn;
+    } catch (error) {
+      for (const decoder of decoders) decoder.forgetFrom(decoder.length);
+      throw error;
     } finally {
       for (const decoder of decoders) if (!decoder.isDisposed()) decoder.state = 'idle';
     }
@@ -171,13 +175,16 @@ class NativeDecoder implements Decoder {
       decoder.update();
     }
     const [{decoding, thresholds}] = decoders;
-    await decoding.native.decoderStep!(
+    const logits = await decoding.native.decoderStep!(
       decoders.map(({session}) => session),
       tokens,
-      decoders.map(({logits}) => logits),
-      dense ? undefined : thresholds.slice(),
+      decoders.map((decoder) => decoder.logitsArray()),
+      dense ? undefined : thresholds,
     );
-    for (const decoder of decoders) decoder.length++;
+    decoders.forEach((decoder, i) => {
+      decoder.logits = logits[i];
+      decoder.length++;
+    });
   }
 
   truncate(length: number): void {
@@ -211,32 +218,50 @@ class NativeDecoder implements Decoder {
     this.release(this.prepared);
   }
 
-  /** Appends in chunks, behind what other decoders were asked for before; on an error the sequence is as it was. */
+  private logitsArray(): Float32Array {
+    return this.logits.length === 0 ? new Float32Array(this.vocabulary) : this.logits;
+  }
+
+  /** Of a call that failed: the addon may have appended before it did. */
+  private forgetFrom(length: number): void {
+    if (!this.isDisposed()) this.decoding.native.decoderTruncate(this.session, length);
+    this.length = length;
+  }
+
+  /**
+   * Appends in chunks, behind what other decoders were asked for before; on an error the sequence is as it was.
+   *
+   * @returns The result of the last chunk.
+   */
   private async run(
     ids: Int32Array,
     options: AppendOptions | undefined,
     output: number,
     result: (start: number, end: number) => Float32Array,
     targets: (start: number, end: number) => Int32Array | undefined = () => undefined,
-  ): Promise<void> {
+  ): Promise<Float32Array> {
     checkIdle(this.state);
     this.state = 'busy';
     const before = this.length;
+    let last = this.logits;
     try {
       for (let start = 0; start < ids.length; start += CHUNK) {
         const end = Math.min(start + CHUNK, ids.length);
-        const [part, into, wanted] = [ids.subarray(start, end), result(start, end), targets(start, end)];
-        const turn = lastAppend.then(() => this.appendChunk(part, options, output, into, wanted));
+        const [part, wanted] = [ids.subarray(start, end), targets(start, end)];
+        // The result's array is taken when its turn comes: until then the caller may transfer the last one.
+        const turn = lastAppend.then(() =>
+          this.appendChunk(part, options, output, result(start, end), wanted),
+        );
         lastAppend = turn.catch(() => {});
-        await turn;
+        last = await turn;
       }
     } catch (error) {
-      if (!this.isDisposed()) this.decoding.native.decoderTruncate(this.session, before);
-      this.length = before;
+      this.forgetFrom(before);
       throw error;
     } finally {
       if (!this.isDisposed()) this.state = 'idle';
     }
+    return last;
   }
 
   private async appendChunk(
@@ -245,12 +270,14 @@ class NativeDecoder implements Decoder {
     output: number,
     result: Float32Array,
     targets: Int32Array | undefined,
-  ): Promise<void> {
+  ): Promise<Float32Array> {
     checkNotDisposed(this.state);
     this.update();
-    const thresholds = dense ? undefined : this.thresholds.slice();
-    await this.decoding.native.decoderAppend(this.session, ids, output, result, targets, thresholds);
+    const thresholds = dense ? undefined : this.thresholds;
+    const {native} = this.decoding;
+    const given = await native.decoderAppend(this.session, ids, output, result, targets, thresholds);
     this.length += ids.length;
+    return given;
   }
 
   /** It may have been while a call ran. */

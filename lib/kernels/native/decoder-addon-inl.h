@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -22,6 +23,11 @@ struct BadCall : std::runtime_error {
 
 inline void Require(bool holds, const char* what) {
   if (!holds) throw BadCall(std::string("decoder: ") + what);
+}
+
+// Of calls that fail only where memory ends, or the process does.
+inline void Check(napi_status status) {
+  if (status != napi_ok) throw BadCall("decoder: Node-API gave status " + std::to_string(status));
 }
 
 struct Call {
@@ -42,10 +48,11 @@ inline double NumberOf(const Call& call, size_t index) {
 
 inline bool IsUndefined(const Call& call, size_t index) {
   napi_valuetype type = napi_undefined;
-  napi_typeof(call.env, call.arguments[index], &type);
+  Check(napi_typeof(call.env, call.arguments[index], &type));
   return type == napi_undefined;
 }
 
+// A view of memory that JavaScript may give away (transfer) as soon as it runs: to be read or written at once.
 template <class T>
 struct Array {
   T* data = nullptr;
@@ -54,7 +61,7 @@ struct Array {
 
 template <class T>
 Array<T> ArrayOf(napi_env env, napi_value value, napi_typedarray_type wanted) {
-  napi_typedarray_type type;
+  napi_typedarray_type type = napi_int8_array;
   Array<T> array;
   void* data = nullptr;
   const napi_status status = napi_get_typedarray_info(env, value, &type, &array.size, &data, nullptr, nullptr);
@@ -64,23 +71,88 @@ Array<T> ArrayOf(napi_env env, napi_value value, napi_typedarray_type wanted) {
 }
 
 template <class T>
-Array<T> ArrayOf(const Call& call, size_t index, napi_typedarray_type wanted) {
-  return ArrayOf<T>(call.env, call.arguments[index], wanted);
+std::vector<T> CopyOf(const Call& call, size_t index, napi_typedarray_type wanted) {
+  const Array<T> array = ArrayOf<T>(call.env, call.arguments[index], wanted);
+  return {array.data, array.data + array.size};
 }
+
+// Keeps a JavaScript value, not the memory that a view has.
+class Reference {
+ public:
+  Reference(napi_env env, napi_value value) : env_(env) { Check(napi_create_reference(env, value, 1, &reference_)); }
+  Reference(Reference&& other) noexcept : env_(other.env_), reference_(std::exchange(other.reference_, nullptr)) {}
+  Reference& operator=(Reference&&) = delete;
+  ~Reference() {
+    if (reference_ != nullptr) napi_delete_reference(env_, reference_);
+  }
+  napi_value Value() const {
+    napi_value value = nullptr;
+    Check(napi_get_reference_value(env_, reference_, &value));
+    return value;
+  }
+
+ private:
+  napi_env env_;
+  napi_ref reference_ = nullptr;
+};
+
+// Numbers that are computed while JavaScript runs: in memory of their own, then in the array that was given for them.
+class Result {
+ public:
+  Result(napi_env env, napi_value array, size_t size) : env_(env), array_(env, array), size_(size) {
+    Require(ArrayOf<float>(env, array, napi_float32_array).size == size, "a result has another size");
+    memory_.reset(new float[size]);
+  }
+  float* data() const { return memory_.get(); }
+  // The array, written; or a new one if that has been transferred.
+  napi_value Give() const {
+    napi_value value = array_.Value();
+    void* data = nullptr;
+    const Array<float> array = ArrayOf<float>(env_, value, napi_float32_array);
+    if (array.size == size_) {
+      data = array.data;
+    } else {
+      napi_value buffer = nullptr;
+      Check(napi_create_arraybuffer(env_, size_ * sizeof(float), &data, &buffer));
+      Check(napi_create_typedarray(env_, napi_float32_array, size_, buffer, 0, &value));
+    }
+    std::memcpy(data, memory_.get(), size_ * sizeof(float));
+    return value;
+  }
+
+ private:
+  napi_env env_;
+  Reference array_;
+  size_t size_;
+  std::unique_ptr<float[]> memory_;
+};
 
 // The elements of a plain array.
 inline std::vector<napi_value> ElementsOf(const Call& call, size_t index) {
   uint32_t size = 0;
   Require(napi_get_array_length(call.env, call.arguments[index], &size) == napi_ok, "give an array");
   std::vector<napi_value> elements(size);
-  for (uint32_t i = 0; i < size; i++) napi_get_element(call.env, call.arguments[index], i, &elements[i]);
+  for (uint32_t i = 0; i < size; i++) Check(napi_get_element(call.env, call.arguments[index], i, &elements[i]));
   return elements;
 }
 
-inline void RequireIds(const Array<int32_t>& ids, size_t vocabulary) {
-  for (size_t i = 0; i < ids.size; i++) {
-    Require(ids.data[i] >= 0 && static_cast<size_t>(ids.data[i]) < vocabulary, "an id is out of range");
+inline void RequireIds(const std::vector<int32_t>& ids, size_t vocabulary) {
+  for (const int32_t id : ids) Require(id >= 0 && static_cast<size_t>(id) < vocabulary, "an id is out of range");
+}
+
+// What JavaScript is to be told; null if nothing can be any more.
+inline napi_value ErrorOf(napi_env env, const std::string& problem) {
+  bool pending = false;
+  napi_value message = nullptr, error = nullptr;
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
+      napi_get_and_clear_last_exception(env, &error) == napi_ok) {
+    return error;
   }
+  if (napi_create_string_utf8(env, problem.c_str(), problem.size(), &message) != napi_ok ||
+      napi_create_error(env, nullptr, message, &error) != napi_ok) {
+    return nullptr;
+  }
+  return error;
 }
 
 template <napi_value (*kFunction)(const Call&)>
@@ -98,11 +170,14 @@ napi_value Callback(napi_env env, napi_callback_info info) {
 template <class D>
 class DecoderAddon {
  public:
+  // With a pending exception if it fails.
   static void Export(napi_env env, napi_value exports) {
     const auto add = [&](const char* name, napi_callback callback) {
-      napi_value function;
-      napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
-      napi_set_named_property(env, exports, name, function);
+      napi_value function = nullptr;
+      if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function) != napi_ok ||
+          napi_set_named_property(env, exports, name, function) != napi_ok) {
+        napi_throw_error(env, nullptr, "decoder: no memory for its functions");
+      }
     };
     add("decoderModel", Callback<MakeModel>);
     add("decoderSession", Callback<MakeSession>);
@@ -128,9 +203,10 @@ class DecoderAddon {
 
   static Held& HeldOf(napi_env env, napi_value object) {
     bool ours = false;
-    napi_check_object_type_tag(env, object, &D::kTag, &ours);
     void* held = nullptr;
-    Require(ours && napi_unwrap(env, object, &held) == napi_ok, "this is no model or session");
+    Require(napi_check_object_type_tag(env, object, &D::kTag, &ours) == napi_ok && ours &&
+                napi_unwrap(env, object, &held) == napi_ok,
+            "this is no model or session");
     return *static_cast<Held*>(held);
   }
 
@@ -145,11 +221,11 @@ class DecoderAddon {
 
   static napi_value Hold(napi_env env, Held held) {
     napi_value object = nullptr;
-    napi_create_object(env, &object);
-    napi_type_tag_object(env, object, &D::kTag);
+    Check(napi_create_object(env, &object));
+    Check(napi_type_tag_object(env, object, &D::kTag));
     auto owned = std::make_unique<Held>(std::move(held));
     const auto free = [](napi_env, void* data, void*) { delete static_cast<Held*>(data); };
-    Require(napi_wrap(env, object, owned.get(), free, nullptr, nullptr) == napi_ok, "out of memory");
+    Check(napi_wrap(env, object, owned.get(), free, nullptr, nullptr));
     owned.release();
     return object;
   }
@@ -164,7 +240,7 @@ class DecoderAddon {
     Held& held = HeldOf(call, 0);
     Require(held.model != nullptr, "this is no model, or a released one");
     bool narrow = false;
-    napi_get_value_bool(call.env, call.arguments[1], &narrow);
+    Require(napi_get_value_bool(call.env, call.arguments[1], &narrow) == napi_ok, "give whether the cache is narrow");
     return Hold(call.env, {nullptr, std::make_shared<Session>(held.model, narrow)});
   }
 
@@ -180,11 +256,10 @@ class DecoderAddon {
   struct Work {
     std::vector<std::shared_ptr<Session>> sessions;  // one for an append
     bool is_step = false;
-    Array<int32_t> tokens, targets;
-    std::vector<float*> results;  // one for an append
-    Array<float> thresholds;
-    Output output;
-    std::vector<napi_ref> references;  // keep the arrays
+    std::vector<int32_t> tokens, targets;
+    std::vector<Result> results;    // one for an append
+    std::vector<float> thresholds;  // empty: dense
+    Output output{};
     napi_async_work work = nullptr;
     napi_deferred deferred = nullptr;
     std::string problem;
@@ -192,61 +267,71 @@ class DecoderAddon {
 
   static void Execute(napi_env, void* data) {
     auto& work = *static_cast<Work*>(data);
+    const float* const thresholds = work.thresholds.empty() ? nullptr : work.thresholds.data();
     try {
       if constexpr (D::kSteps) {
         if (work.is_step) {
           std::vector<Session*> sessions;
           for (const auto& session : work.sessions) sessions.push_back(session.get());
-          Session::Step(sessions, work.tokens.data, work.thresholds.data, work.results.data());
+          std::vector<float*> results;
+          for (const Result& result : work.results) results.push_back(result.data());
+          Session::Step(sessions, work.tokens.data(), thresholds, results.data());
           return;
         }
       }
-      work.sessions[0]->Append(work.tokens.data, work.tokens.size, work.thresholds.data, work.output, work.targets.data,
-                               work.results[0]);
+      work.sessions[0]->Append(work.tokens.data(), work.tokens.size(), thresholds, work.output, work.targets.data(),
+                               work.results[0].data());
     } catch (const std::exception& error) {
       work.problem = error.what();
     }
   }
 
-  static void Complete(napi_env env, napi_status, void* data) {
-    const std::unique_ptr<Work> work(static_cast<Work*>(data));
-    napi_value value;
-    if (work->problem.empty()) {
-      napi_get_undefined(env, &value);
-      napi_resolve_deferred(env, work->deferred, value);
-    } else {
-      napi_value message;
-      napi_create_string_utf8(env, work->problem.c_str(), NAPI_AUTO_LENGTH, &message);
-      napi_create_error(env, nullptr, message, &value);
-      napi_reject_deferred(env, work->deferred, value);
+  static napi_value ResultsOf(napi_env env, const Work& work) {
+    if (!work.is_step) return work.results[0].Give();
+    napi_value results = nullptr;
+    Check(napi_create_array_with_length(env, work.results.size(), &results));
+    for (uint32_t i = 0; i < work.results.size(); i++) {
+      Check(napi_set_element(env, results, i, work.results[i].Give()));
     }
-    for (napi_ref reference : work->references) napi_delete_reference(env, reference);
+    return results;
+  }
+
+  // A failure here leaves nobody to be told: the environment ends.
+  static void Reject(napi_env env, napi_deferred deferred, const std::string& problem) {
+    if (napi_value error = ErrorOf(env, problem)) napi_reject_deferred(env, deferred, error);
+  }
+
+  static void Complete(napi_env env, napi_status status, void* data) {
+    const std::unique_ptr<Work> work(static_cast<Work*>(data));
+    try {
+      if (!work->problem.empty()) throw BadCall(work->problem);
+      Check(status);  // cancelled: never computed
+      Check(napi_resolve_deferred(env, work->deferred, ResultsOf(env, *work)));
+    } catch (const std::exception& error) {
+      Reject(env, work->deferred, error.what());
+    }
     napi_delete_async_work(env, work->work);
   }
 
   static void ReadThresholds(const Call& call, size_t index, const Model& model, Work& work) {
     if (IsUndefined(call, index)) return;
-    work.thresholds = ArrayOf<float>(call, index, napi_float32_array);
-    Require(work.thresholds.size == model.dense_count, "give a threshold for each Dense");
-  }
-
-  static void Keep(napi_env env, napi_value value, Work& work) {
-    napi_valuetype type;
-    napi_typeof(env, value, &type);
-    if (type != napi_object) return;
-    napi_ref reference = nullptr;
-    if (napi_create_reference(env, value, 1, &reference) == napi_ok) work.references.push_back(reference);
+    work.thresholds = CopyOf<float>(call, index, napi_float32_array);
+    Require(work.thresholds.size() == model.dense_count, "give a threshold for each Dense");
   }
 
   // Starts it, and gives the promise.
   static napi_value Queue(const Call& call, std::unique_ptr<Work> work) {
-    for (napi_value argument : call.arguments) Keep(call.env, argument, *work);
-    napi_value promise, name;
-    napi_create_promise(call.env, &work->deferred, &promise);
-    napi_create_string_utf8(call.env, "sparsify decoder", NAPI_AUTO_LENGTH, &name);
-    napi_create_async_work(call.env, nullptr, name, &Execute, &Complete, work.get(), &work->work);
-    napi_queue_async_work(call.env, work->work);
-    work.release();
+    napi_value promise = nullptr, name = nullptr;
+    Check(napi_create_string_utf8(call.env, "sparsify decoder", NAPI_AUTO_LENGTH, &name));
+    Check(napi_create_promise(call.env, &work->deferred, &promise));
+    try {
+      Check(napi_create_async_work(call.env, nullptr, name, &Execute, &Complete, work.get(), &work->work));
+      Check(napi_queue_async_work(call.env, work->work));
+      work.release();
+    } catch (const std::exception& error) {
+      if (work->work != nullptr) napi_delete_async_work(call.env, work->work);
+      Reject(call.env, work->deferred, error.what());
+    }
     return promise;
   }
 
@@ -258,17 +343,15 @@ class DecoderAddon {
     const auto output = static_cast<uint32_t>(NumberOf(call, 2));
     Require(output <= 2, "output is 0, 1 or 2");
     work->output = static_cast<Output>(output);
-    work->tokens = ArrayOf<int32_t>(call, 1, napi_int32_array);
-    Require(work->tokens.size > 0, "give at least one token");
+    work->tokens = CopyOf<int32_t>(call, 1, napi_int32_array);
+    Require(!work->tokens.empty(), "give at least one token");
     RequireIds(work->tokens, vocabulary);
-    const Array<float> result = ArrayOf<float>(call, 3, napi_float32_array);
-    work->results.push_back(result.data);
-    const size_t rows = work->output == Output::kLast ? 1 : work->tokens.size;
+    const size_t rows = work->output == Output::kLast ? 1 : work->tokens.size();
     const size_t columns = work->output == Output::kScores ? 1 : vocabulary;
-    Require(result.size == rows * columns, "the result has another size");
+    work->results.emplace_back(call.env, call.arguments[3], rows * columns);
     if (work->output == Output::kScores) {
-      work->targets = ArrayOf<int32_t>(call, 4, napi_int32_array);
-      Require(work->targets.size == work->tokens.size, "give a target for each token");
+      work->targets = CopyOf<int32_t>(call, 4, napi_int32_array);
+      Require(work->targets.size() == work->tokens.size(), "give a target for each token");
       RequireIds(work->targets, vocabulary);
     }
     ReadThresholds(call, 5, model, *work);
@@ -283,14 +366,11 @@ class DecoderAddon {
     const std::set<std::shared_ptr<Session>> different(work->sessions.begin(), work->sessions.end());
     Require(different.size() == work->sessions.size(), "a session takes one token a step");
     const Model& model = work->sessions[0]->model();
-    work->tokens = ArrayOf<int32_t>(call, 1, napi_int32_array);
-    Require(work->tokens.size == work->sessions.size(), "give a token for each session");
+    work->tokens = CopyOf<int32_t>(call, 1, napi_int32_array);
+    Require(work->tokens.size() == work->sessions.size(), "give a token for each session");
     RequireIds(work->tokens, model.numbers.vocabulary);
     for (napi_value value : ElementsOf(call, 2)) {
-      const Array<float> result = ArrayOf<float>(call.env, value, napi_float32_array);
-      Require(result.size == model.numbers.vocabulary, "a result has another size");
-      work->results.push_back(result.data);
-      Keep(call.env, value, *work);
+      work->results.emplace_back(call.env, value, model.numbers.vocabulary);
     }
     Require(work->results.size() == work->sessions.size(), "give a result for each session");
     ReadThresholds(call, 3, model, *work);
@@ -305,9 +385,9 @@ class DecoderAddon {
   static napi_value Counts(const Call& call) {
     const auto counts = SessionOf(call).Counts();
     void* data = nullptr;
-    napi_value buffer, array;
-    napi_create_arraybuffer(call.env, counts.size() * 2 * sizeof(double), &data, &buffer);
-    napi_create_typedarray(call.env, napi_float64_array, counts.size() * 2, buffer, 0, &array);
+    napi_value buffer = nullptr, array = nullptr;
+    Check(napi_create_arraybuffer(call.env, counts.size() * 2 * sizeof(double), &data, &buffer));
+    Check(napi_create_typedarray(call.env, napi_float64_array, counts.size() * 2, buffer, 0, &array));
     auto* next = static_cast<double*>(data);
     for (const auto& count : counts) {
       *next++ = static_cast<double>(count.masked);

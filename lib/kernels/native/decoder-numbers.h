@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "decoder-loops.h"
@@ -29,6 +30,16 @@ struct DecoderNumbers {
   bool narrow;      // keep the Dense kernels that are given in float in bfloat16
   static constexpr size_t kCount = 17;
 };
+
+// Whether one model can go on with the keys and values of the other: all is the same but the type of the weights.
+inline bool GoOnAsOne(const DecoderNumbers& one, const DecoderNumbers& other) {
+  const auto numbers = [](const DecoderNumbers& n) {
+    return std::make_tuple(n.hidden, n.layers, n.heads, n.key_heads, n.head_size, n.vocabulary, n.intermediate, n.window,
+                           n.activation, n.epsilon, n.embedding_scale, n.attention_factor, n.tied, n.fused, n.experts,
+                           n.experts_per_token);
+  };
+  return numbers(one) == numbers(other);
+}
 
 inline std::string ShapeText(const std::vector<int64_t>& shape) {
   std::string text = "[";

@@ -91,6 +91,24 @@ describeNative('a native decoder in use', () => {
         for (const decoder of [alone, a, b]) decoder.dispose();
       });
 
+      it('gives its logits also when the last ones are transferred, before or while it computes', async () => {
+        const undisturbed = native(model, config);
+        const expected: number[][] = [];
+        for (const id of ids.slice(0, 3)) expected.push([...(await undisturbed.append([id]))]);
+        const decoder = native(model, config);
+        const first = await decoder.append([ids[0]]);
+        const second = decoder.append([ids[1]]); // its turn has not come
+        expect([...structuredClone(first, {transfer: [first.buffer]})]).to.deep.equal(expected[0]);
+        expect([...(await second)]).to.deep.equal(expected[1]);
+        const given = await second;
+        const third = decoder.append([ids[2]]);
+        for (let i = 0; i < 10; i++) await Promise.resolve(); // it computes, and cannot end before the event loop turns
+        const elsewhere = structuredClone(given, {transfer: [given.buffer]});
+        expect([...(await third)]).to.deep.equal(expected[2]);
+        expect([...elsewhere]).to.deep.equal(expected[1]);
+        for (const each of [undisturbed, decoder]) each.dispose();
+      });
+
       it('leaves the event loop free while it computes', async () => {
         const decoder = native(model, config);
         let turns = 0;

@@ -68,12 +68,7 @@ DecoderSession::~DecoderSession() { DropGraph(); }
 
 bool DecoderSession::SetModel(std::shared_ptr<DecoderModel> model) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const DecoderNumbers &a = model_->numbers, &b = model->numbers;
-  if (a.hidden != b.hidden || a.layers != b.layers || a.heads != b.heads || a.key_heads != b.key_heads ||
-      a.head_size != b.head_size || a.vocabulary != b.vocabulary || a.intermediate != b.intermediate ||
-      a.fused != b.fused || model_->dense_count != model->dense_count) {
-    return false;
-  }
+  if (!GoOnAsOne(model_->numbers, model->numbers)) return false;
   DropGraph();
   model_ = std::move(model);
   return true;
