@@ -20,6 +20,12 @@ describe('writeTextFile', () => {
     expect(readdirSync(at())).to.deep.equal(['report.html']);
   });
 
+  it('leaves the old file where the new one cannot be written', async () => {
+    write(at('file'), 'old');
+    expect((await failure(writeTextFile(at('file/report.html'), 'new'))).code).to.equal('not-a-folder');
+    expect(readFileSync(at('file'), 'utf8')).to.equal('old');
+  });
+
   it('names a folder that is missing', async () => {
     const error = await failure(writeTextFile(at('none/report.html'), 'new'));
     expect(error.code).to.equal('missing-file');

@@ -31,6 +31,30 @@ describe('openDataFile on .mjs', () => {
     });
   }
 
+  it("reads this package's own Dataset, twice, and leaves it its tensors", async () => {
+    const dataset = JSON.stringify(new URL('../../lib/dataset.js', import.meta.url).href);
+    const path = write(
+      at('dataset.mjs'),
+      `import * as tf from ${tfjs};\nimport {Dataset} from ${dataset};\n` +
+        'export const kept = [tf.tensor1d([1]), tf.tensor1d([2])];\n' +
+        'export default new Dataset(kept, (item) => item.mul(10));',
+    );
+    const expected = [10, 20].map((value) => ({shape: [1], dtype: 'float32', values: [value]}));
+    for (let pass = 0; pass < 2; pass++) expect(await read(path)).to.deep.equal(expected);
+    const {kept} = (await import(path)) as {kept: tf.Tensor[]};
+    tf.dispose(kept);
+  });
+
+  it('does not read a Dataset of a generator twice', async () => {
+    const dataset = JSON.stringify(new URL('../../lib/dataset.js', import.meta.url).href);
+    const path = write(
+      at('once.mjs'),
+      `import {Dataset} from ${dataset};\nexport default new Dataset((function* () { yield [1]; })());`,
+    );
+    expect((await read(path))[0].values).to.deep.equal([1]);
+    expect((await failure(read(path))).code).to.equal('one-shot');
+  });
+
   it('keeps the tensors of an exported array for the next pass', async () => {
     const path = module('export const kept = [tf.tensor1d([1])]; export default kept;');
     for (let pass = 0; pass < 2; pass++) expect((await read(path))[0].values).to.deep.equal([1]);

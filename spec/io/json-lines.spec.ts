@@ -43,6 +43,50 @@ describe('openDataFile on .jsonl', () => {
     });
   }
 
+  const UTF16 = (text: string, bigEndian: boolean) => {
+    const bytes = Buffer.from(text, 'utf16le');
+    return bigEndian ? bytes.swap16() : bytes;
+  };
+  for (const [what, bytes] of [
+    ['a byte order mark', Buffer.from('\ufeff[1, 2]\n[3, 4]\n')],
+    ['UTF-16, little-endian with its mark', UTF16('\ufeff[1, 2]\r\n[3, 4]\r\n', false)],
+    ['UTF-16, big-endian with its mark', UTF16('\ufeff[1, 2]\n[3, 4]', true)],
+    ['UTF-16 without a mark', UTF16('[1, 2]\n[3, 4]\n', false)],
+    ['UTF-16, big-endian without a mark', UTF16('[1, 2]\n[3, 4]\n', true)],
+    ["an old Mac's ends of lines", Buffer.from('[1, 2]\r[3, 4]\r')],
+    ['several ends of lines', Buffer.from('\r\n[1, 2]\r\r\n\n[3, 4]\n\r')],
+  ] as const) {
+    it(`reads ${what}`, async () => {
+      expect(await read(write(at('a.jsonl'), bytes))).to.deep.equal([
+        {shape: [2, 2], dtype: 'float32', values: [1, 2, 3, 4]},
+      ]);
+    });
+  }
+
+  it('ends a line once where its end lies between two chunks of the file', async () => {
+    const filler = ' '.repeat(1024 ** 2 - 7); // the carriage return is the last byte of the first MiB
+    write(at('a.jsonl'), `[1, 2]${filler}\r\n[3, x]\n`);
+    expect((await failure(read(at('a.jsonl')))).message).to.include('line 2');
+  });
+
+  it('says that text is in no encoding that it reads', async () => {
+    const error = await failure(read(write(at('a.jsonl'), Buffer.from('["\xe9"]\n', 'latin1'))));
+    expect(error).to.include({code: 'malformed-text'});
+    expect(error.message).to.include('not UTF-8').and.include(at('a.jsonl'));
+  });
+
+  for (const [what, line, words] of [
+    ['a double cannot hold', '[1, 1e400]', 'line 1'],
+    ['a double cannot hold, in an object', '{"a": [1, -1e400]}', '"a"'],
+    ['float32 cannot hold', '[1, 1e39]', '1e+39'],
+  ] as const) {
+    it(`refuses a number that ${what}, instead of Infinity`, async () => {
+      const error = await failure(read(write(at('a.jsonl'), `${line}\n`)));
+      expect(error.code).to.equal('out-of-range');
+      expect(error.message).to.include(words);
+    });
+  }
+
   it('reads token ids as int32 on request', async () => {
     write(at('a.jsonl'), '[1, 32000]\n');
     expect(await read(at('a.jsonl'), {dtype: 'int32'})).to.deep.equal([

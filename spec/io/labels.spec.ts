@@ -55,6 +55,18 @@ describe('readLabels', () => {
     expect(labels).to.deep.equal({kind: 'classes', values: Int32Array.of(3, 0, 9), shape: [3]});
   });
 
+  it('reads labels of a spreadsheet: UTF-16 with its mark and the line ends of Windows', async () => {
+    const labels = await readLabels(write(at('labels.jsonl'), Buffer.from('\ufeff3\r\n0\r\n', 'utf16le')));
+    expect(labels).to.deep.equal({kind: 'classes', values: Int32Array.of(3, 0), shape: [2]});
+  });
+
+  it('refuses a number that float32 cannot hold', async () => {
+    for (const number of ['1e400', '1.5e39']) {
+      const error = await failure(readLabels(write(at('labels.jsonl'), `0.5\n${number}\n`)));
+      expect(error.code, number).to.equal('out-of-range');
+    }
+  });
+
   it('asks which array of an archive is meant', async () => {
     const error = await failure(readLabels(numpyFile('stored.npz')));
     expect(error.code).to.equal('unknown-name');

@@ -1,5 +1,5 @@
 import {createServer, type Server} from 'node:http';
-import {readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import type {AddressInfo} from 'node:net';
 import {basename} from 'node:path';
 import {pathToFileURL} from 'node:url';
@@ -194,6 +194,48 @@ function cutManifest(text: string): string {
 function extendManifest(text: string): string {
   return text.replace('"shape":[4,3]', '"shape":[5,3]').replace('[null,4]', '[null,5]');
 }
+
+describe('model.json in another encoding', () => {
+  const at = temporaryFolder();
+  before(() => tf.setBackend('cpu'));
+
+  for (const [what, encode] of [
+    ['UTF-8 with a byte order mark', (text: string) => Buffer.from(`\ufeff${text}`)],
+    ['UTF-16 with a byte order mark', (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le')],
+    ['UTF-16, big-endian', (text: string) => Buffer.from(text, 'utf16le').swap16()],
+  ] as const) {
+    it(`is read: ${what}`, async () => {
+      const model = smallModel();
+      await saveLayersModel(model, at());
+      writeFileSync(at('model.json'), encode(readFileSync(at('model.json'), 'utf8')));
+      const loaded = await loadLayersModel(at());
+      expect(weightBytes(loaded)).to.deep.equal(weightBytes(model));
+      await saveLayersModel(loaded, at()); // it is known for a model, so it is replaced
+      loaded.dispose();
+      model.dispose();
+    });
+  }
+
+  it('is named where it is none', async () => {
+    writeFileSync(at('model.json'), Buffer.from('{"caf\xe9": 1}', 'latin1'));
+    const error = await failure(loadLayersModel(at()));
+    expect(error).to.include({name: 'FileError', code: 'malformed-text'});
+  });
+
+  it('is refused with a number beyond a double', async () => {
+    writeFileSync(at('model.json'), '{"modelTopology": {"units": 1e400}, "weightsManifest": []}');
+    expect((await failure(loadLayersModel(at()))).code).to.equal('malformed-json');
+  });
+
+  it('is not replaced by a save if it cannot be read', async () => {
+    mkdirSync(at('model.json'));
+    const model = smallModel();
+    expect((await failure(saveLayersModel(model, at()))).code).to.equal('not-a-file');
+    expect((await failure(checkSavePath(at()))).code).to.equal('not-a-file');
+    expect(readdirSync(at())).to.deep.equal(['model.json']);
+    model.dispose();
+  });
+});
 
 describe('loadLayersModel over http', () => {
   const at = temporaryFolder();

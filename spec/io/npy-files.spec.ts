@@ -80,6 +80,45 @@ describe('openDataFile on .npy', () => {
     ]);
   });
 
+  it("reads an array in Fortran's order, in batches as any other", async () => {
+    // numpy.asfortranarray(numpy.arange(24).reshape(4, 3, 2)): the first index runs fastest on the disk.
+    const rows = Array.from({length: 24}, (_, i) => i);
+    const stored = Array.from({length: 24}, (_, i) => {
+      const [row, column, depth] = [i % 4, Math.floor(i / 4) % 3, Math.floor(i / 12)];
+      return row * 6 + column * 2 + depth;
+    });
+    const header = "{'descr': '<f4', 'fortran_order': True, 'shape': (4, 3, 2), }";
+    write(at('f.npy'), npy(header, new Uint8Array(Float32Array.from(stored).buffer)));
+    for (const batchSize of [1, 3, 10]) {
+      const batches = await read(at('f.npy'), {batchSize});
+      expect(batches.flatMap(({values}) => values)).to.deep.equal(rows);
+      expect(batches[0].shape).to.deep.equal([Math.min(batchSize, 4), 3, 2]);
+    }
+    expect(await read(numpyFile('fortran.npy'))).to.deep.equal([
+      {shape: [2, 3], dtype: 'float32', values: [0, 1, 2, 3, 100, 7]},
+    ]);
+  });
+
+  it('reads the shapes of Python 2, whose long integers end in L', async () => {
+    const header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 1L), }";
+    write(at('p2.npy'), npy(header, new Uint8Array(Float32Array.of(5, 6).buffer)));
+    expect(await read(at('p2.npy'))).to.deep.equal([{shape: [2, 1], dtype: 'float32', values: [5, 6]}]);
+  });
+
+  it('refuses a double that float32 cannot hold, and keeps infinities', async () => {
+    const header = "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }";
+    const doubles = (...values: number[]) => npy(header, new Uint8Array(Float64Array.from(values).buffer));
+    const error = await failure(read(write(at('d.npy'), doubles(1, 1e39))));
+    expect(error).to.include({code: 'out-of-range'});
+    expect(error.message).to.include('1e+39').and.include(at('d.npy'));
+    expect((await read(write(at('d.npy'), doubles(-Infinity, 3e38))))[0].values).to.deep.equal([
+      -Infinity,
+      Math.fround(3e38),
+    ]);
+    expect((await read(at('d.npy'), {scale: 1e-3}))[0].values[1]).to.equal(Math.fround(3e35));
+    expect((await failure(read(at('d.npy'), {scale: 10}))).code).to.equal('out-of-range');
+  });
+
   it('gives whole batches and then what is left, as often as it is asked', async () => {
     write(
       at('a.npy'),
@@ -144,7 +183,6 @@ describe('openDataFile on .npy', () => {
   });
 
   for (const [name, code] of [
-    ['fortran', 'unsupported-npy'],
     ['objects', 'unsupported-npy'],
     ['records', 'unsupported-npy'],
     ['scalar', 'unsupported-npy'],

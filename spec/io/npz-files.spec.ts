@@ -1,9 +1,11 @@
 import {readFileSync} from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
+import {encodeNpy} from '../../lib/io/npy.js';
 import {checkForLeaks} from '../backends.js';
 import {numpyFile, read, readNamed} from './data-file-content.js';
 import {failure, temporaryFolder, write} from './files.js';
+import {zipOf} from './zip-archive.js';
 
 describe('openDataFile on .npz', () => {
   const at = temporaryFolder();
@@ -30,6 +32,33 @@ describe('openDataFile on .npz', () => {
     expect(await read(numpyFile('uneven.npz'), {inputNames: ['x']}))
       .to.have.nested.property('[0].shape')
       .eql([10, 3]);
+  });
+
+  it('passes over folders, text and what systems put beside files', async () => {
+    const [array] = [encodeNpy(Float32Array.of(1, 2), [2])];
+    write(
+      at('strays.npz'),
+      zipOf({
+        'data/': '',
+        'data/a.npy': array,
+        '__MACOSX/data/._a.npy': 'junk',
+        '.DS_Store': 'junk',
+        'README.txt': 'which is text',
+        b: array, // numpy.load knows an array by its start
+        tiny: 'x',
+      }),
+    );
+    const [batch] = await readNamed(at('strays.npz'));
+    expect(batch).to.deep.equal({
+      'data/a': {shape: [2], dtype: 'float32', values: [1, 2]},
+      b: {shape: [2], dtype: 'float32', values: [1, 2]},
+    });
+    write(at('none.npz'), zipOf({'README.txt': 'text', 'more.txt': 'text'}));
+    const error = await failure(readNamed(at('none.npz')));
+    expect(error.code).to.equal('empty-file');
+    expect(error.message).to.include('README.txt, more.txt');
+    write(at('twice.npz'), zipOf({a: array, 'a.npy': array}));
+    expect((await failure(readNamed(at('twice.npz')))).code).to.equal('malformed-zip');
   });
 
   it('names the nearest arrays for an unknown one', async () => {

@@ -85,7 +85,8 @@ async function run(path: string, options: BenchOptions, signal: AbortSignal): Pr
     const bench = await withProgress('timing', 'rounds', (onProgress) =>
       benchModel(model, inputs.tensors, inputs.calibration, {onProgress, signal}),
     );
-    if (options.json === true) console.log(JSON.stringify({model: withoutCredentials(path), backend, rows, ...bench}, null, 2));
+    if (options.json === true)
+      console.log(JSON.stringify({model: withoutCredentials(path), backend, rows, ...bench}, null, 2));
     else console.log(describe(bench, backend, rows));
     await writeReport(options, async () =>
       contentsOf(knownOf(model), path, {

@@ -18,7 +18,7 @@ import {measureSparsity, type LayerSparsity} from '../../eval/measure-sparsity.j
 import {measureQuality, type Quality} from '../../eval/quality.js';
 import {readLabels, type Labels} from '../../io/labels.js';
 import {withoutCredentials} from '../../io/url-credentials.js';
-import {sparsifyingLayers} from '../../model/dense-layers.js';
+import {ensureBuilt, sparsifyingLayers} from '../../model/dense-layers.js';
 import {readText} from '../../io/decode-text.js';
 import {addDataOptions, isTextFile, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
@@ -198,12 +198,14 @@ async function divergenceFrom(
   data: Batches,
   signal: AbortSignal,
 ): Promise<Evaluated[]> {
+  for (const each of [dense, model]) ensureBuilt(each);
   let items = 0;
   const counted: Batches = {
     length: data.length,
     async *getInferenceData() {
+      let index = 0;
       for await (const item of data.getInferenceData()) {
-        const inputs = toModelInputs(model, item, items);
+        const inputs = toModelInputs(model, item, index++);
         items += inputs.tensors[0].shape[0];
         inputs.dispose();
         yield item;

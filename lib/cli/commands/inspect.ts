@@ -15,10 +15,9 @@ Output of --json, one object:
   layers  [{path, inputSize, units, weightShare, format, bytes, sparsified, target, reached, threshold}], in the order
           of the graph; path is what a pattern matches, weightShare the share of the model's weights in [0, 1], format
           of the kernel float32, int8_asym or int8_sym, bytes its size, target, reached and threshold are null unless
-          the layer is sparsified and calibrated; reached is the share of the calibration data that is masked; empty
-          for a model without Dense layers
-  weights [{path, type, weight, shape, format, bytes}] of every weight that is INT8 or that compress can make so, Dense
-          layers' and others'
+          the layer is sparsified and calibrated; reached is the share of the calibration data that is masked
+  weights only for a model without Dense layers, whose layers are []: [{path, type, weight, shape, format, bytes}] of
+          every weight that is INT8 or that compress can make so
 
 Exit code: 0, or 1 if the model cannot be read, 2 on wrong use.`;
 
@@ -48,7 +47,7 @@ export function inspectCommand(): Command {
       model.dispose();
       console.log(
         options.json === true
-          ? JSON.stringify({layers: layersJson(layers), weights}, null, 2)
+          ? JSON.stringify(layers.length > 0 ? {layers: layersJson(layers)} : {layers: [], weights}, null, 2)
           : layers.length > 0
             ? describeLayers(layers)
             : describeWithoutDense(weights),

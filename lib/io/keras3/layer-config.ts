@@ -117,8 +117,8 @@ function checkField(field: string, value: unknown, place: LayerPlace): void {
 
 function layerDtype(value: unknown, place: LayerPlace): unknown {
   const name = dtypeName(value);
-  if (typeof name === 'string' || name === null || name === undefined) return name;
-  throw unsupported(place, `has the dtype policy ${JSON.stringify(name)}`);
+  if (typeof name === 'string' || value === null) return name;
+  throw unsupported(place, `has the dtype policy ${JSON.stringify(value)}`);
 }
 
 function activation(value: unknown, place: LayerPlace): unknown {

@@ -15,6 +15,11 @@ import {temporaryFolder} from './temporary-folder.js';
 
 const SHARDED = fileURLToPath(new URL('../../fixtures/tiny/llama-sharded/', import.meta.url));
 
+/** How Git names a file of this content. */
+function gitHash(bytes: Uint8Array): string {
+  return createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+}
+
 describe('fetchModel', () => {
   const folder = temporaryFolder();
 
@@ -39,8 +44,12 @@ describe('fetchModel', () => {
     const repos: Record<string, Record<string, Uint8Array>> = {};
     let server: Server;
     let requests: string[] = [];
+    /** Paths of all requests, for lists too. */
+    let asked: string[] = [];
     /** Ends the connection after so many bytes of a file, once. */
     let cutAfter: number | null = null;
+    /** Where the server sends those who want a file. */
+    let elsewhere: string | null = null;
     const endpoint = process.env.HF_ENDPOINT;
 
     before(async () => {
@@ -57,19 +66,23 @@ describe('fetchModel', () => {
       server = createServer((request, response) => {
         const url = new URL(request.url ?? '', 'http://localhost');
         const [, repo, path] =
-          /^\/(?:api\/models\/)?([^/]+\/[^/]+)\/(?:tree\/main|resolve\/main\/(.+))$/.exec(url.pathname) ?? [];
+          /^\/(?:api\/models\/)?([^/]+\/[^/]+)\/(?:tree\/(?:main|[0-9a-f]{40})|resolve\/(?:main|[0-9a-f]{40})\/(.+))$/.exec(
+            url.pathname,
+          ) ?? [];
+        asked.push(url.pathname);
         const files = repos[repo] as Record<string, Uint8Array> | undefined;
         if (files === undefined) return response.writeHead(404).end('{}');
         if (path === undefined) {
           const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
           const list = Object.entries(files).map(([name, bytes]) => ({
-            ...{type: 'file', path: name, size: bytes.length, oid: '0'},
+            ...{type: 'file', path: name, size: bytes.length, oid: gitHash(bytes)},
             ...(name.endsWith('.safetensors')
               ? {lfs: {oid: sha256(bytes), size: bytes.length, pointerSize: 130}}
               : {}),
           }));
           return response.writeHead(200, {'content-type': 'application/json'}).end(JSON.stringify(list));
         }
+        if (elsewhere !== null) return response.writeHead(302, {location: elsewhere}).end();
         const bytes = files[path];
         const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
         const start = Number(range?.[1] ?? 0);
@@ -100,6 +113,7 @@ describe('fetchModel', () => {
     });
     beforeEach(() => {
       requests = [];
+      asked = [];
       cutAfter = null;
     });
 
@@ -121,6 +135,109 @@ describe('fetchModel', () => {
       requests = [];
       expect(await fetchModel('hf:tiny/sharded', {cache})).to.equal(path);
       expect(requests).to.deep.equal([]);
+    });
+
+    describe('of a branch', () => {
+      const small = (name: string, text: string) =>
+        (repos['tiny/moving'][name] = new TextEncoder().encode(text));
+      const cached = (name: string) => ({cache: join(folder.path, name)});
+      beforeEach(() => {
+        repos['tiny/moving'] = {};
+        small('config.json', '{"a": 1}');
+        small('tokenizer.json', '{"t": 1}');
+        small('chat_template.jinja', 'template');
+        small('model.safetensors', 'weights 1');
+      });
+
+      it('asks every time, and fetches just what has changed, of the same size too', async () => {
+        const path = await fetchModel('hf:tiny/moving', cached('moving'));
+        small('model.safetensors', 'weights 2');
+        small('tokenizer.json', '{"t": 2}');
+        delete repos['tiny/moving']['chat_template.jinja'];
+        requests = [];
+        expect(await fetchModel('hf:tiny/moving', cached('moving'))).to.equal(path);
+        expect(requests.sort()).to.deep.equal(['model.safetensors from 0', 'tokenizer.json from 0']);
+        expect(readFileSync(join(path, 'model.safetensors'), 'utf8')).to.equal('weights 2');
+        expect(readFileSync(join(path, 'tokenizer.json'), 'utf8')).to.equal('{"t": 2}');
+        expect(readdirSync(path).sort()).to.deep.equal([
+          'config.json',
+          'fetched.json',
+          'model.safetensors',
+          'tokenizer.json',
+        ]);
+        requests = [];
+        await fetchModel('hf:tiny/moving', cached('moving'));
+        expect(requests).to.deep.equal([]);
+      });
+
+      it('leaves the old version whole while the new one comes', async () => {
+        const path = await fetchModel('hf:tiny/moving', cached('cut'));
+        small('config.json', '{"a": 2}');
+        small('model.safetensors', `weights ${'3'.repeat(50_000)}`);
+        cutAfter = 20_000;
+        await rejection(() => fetchModel('hf:tiny/moving', cached('cut')), 'download-failed');
+        expect(readFileSync(join(path, 'config.json'), 'utf8')).to.equal('{"a": 1}');
+        expect(readFileSync(join(path, 'model.safetensors'), 'utf8')).to.equal('weights 1');
+        requests = [];
+        await fetchModel('hf:tiny/moving', cached('cut'));
+        expect(requests).to.deep.equal(['model.safetensors from 20000']);
+        expect(readFileSync(join(path, 'config.json'), 'utf8')).to.equal('{"a": 2}');
+      });
+
+      it('takes what is there, and says so, where the hub cannot be asked', async () => {
+        const path = await fetchModel('hf:tiny/moving', cached('offline'));
+        const gguf = await fetchModel('hf:tiny/ggufs/b.gguf', cached('offline'));
+        const address = process.env.HF_ENDPOINT;
+        process.env.HF_ENDPOINT = 'http://127.0.0.1:1';
+        try {
+          const notices: string[] = [];
+          const options = {...cached('offline'), onNotice: (text: string) => notices.push(text)};
+          expect(await fetchModel('hf:tiny/moving', options)).to.equal(path);
+          expect(await fetchModel('hf:tiny/ggufs/b.gguf', options)).to.equal(gguf);
+          expect(notices).to.have.length(2);
+          expect(notices[0]).to.include('tiny/moving cannot be fetched').and.include('may be older');
+        } finally {
+          process.env.HF_ENDPOINT = address;
+        }
+      });
+
+      it('refreshes a single file too', async () => {
+        repos['tiny/moving'] = {'m.gguf': Uint8Array.of(1, 2, 3)};
+        const path = await fetchModel('hf:tiny/moving/m.gguf', cached('file'));
+        repos['tiny/moving']['m.gguf'] = Uint8Array.of(3, 2, 1);
+        expect(await fetchModel('hf:tiny/moving/m.gguf', cached('file'))).to.equal(path);
+        expect([...readFileSync(path)]).to.deep.equal([3, 2, 1]);
+      });
+
+      it('asks nothing for a commit that is there', async () => {
+        const name = `hf:tiny/moving@${'a'.repeat(40)}`;
+        const path = await fetchModel(name, cached('commit'));
+        asked = [];
+        expect(await fetchModel(name, cached('commit'))).to.equal(path);
+        expect(asked).to.deep.equal([]);
+      });
+    });
+
+    it('gives the token to the hub, not to the host of the weights', async () => {
+      const tokens: (string | undefined)[] = [];
+      const weights = createServer((request, response) => {
+        tokens.push(request.headers.authorization);
+        response.writeHead(200, {etag: '"1"', 'content-length': 2, 'content-range': 'bytes 0-1/2'}).end('ab');
+      });
+      await new Promise<void>((resolve) => weights.listen(0, '127.0.0.1', resolve));
+      repos['tiny/elsewhere'] = {'m.gguf': new TextEncoder().encode('ab')};
+      elsewhere = `http://127.0.0.1:${(weights.address() as AddressInfo).port}/signed`;
+      process.env.HF_TOKEN = 'hf_secret';
+      try {
+        await fetchModel('hf:tiny/elsewhere/m.gguf', {cache: join(folder.path, 'elsewhere')});
+        expect(tokens.length).to.be.greaterThan(0);
+        expect(tokens.filter((token) => token !== undefined)).to.deep.equal([]);
+      } finally {
+        delete process.env.HF_TOKEN;
+        elsewhere = null;
+        weights.closeAllConnections();
+        weights.close();
+      }
     });
 
     it('goes on with a file whose download was cut off', async () => {
