@@ -6,6 +6,7 @@ import {saveLayersModel} from '../../lib/io/model-files.js';
 import {checkIds} from '../../lib/serve/worker/id-check.js';
 import {WorkerModel} from '../../lib/serve/worker/worker-model.js';
 import {onlyTensor} from '../../lib/tfjs.js';
+import {loadLanguageModel} from '../../models/llama/load-language-model.js';
 import {BACKENDS, checkForLeaks} from '../backends.js';
 import {modelFolder, serving, type Answer, type Serving} from './serving.js';
 
@@ -143,6 +144,21 @@ describe('a model in a worker', () => {
     expect(await code([tensor([1, 2], [1, 2])])).to.deep.equal([tensor([3], [1, 1])]);
     model.dispose();
     expect(await code(wrong)).to.equal('none');
+  });
+
+  it('is freed with its cache where the first text cannot be generated', async () => {
+    const lm = await loadLanguageModel(TIED);
+    const path = join(folder.path, 'damaged');
+    const head = lm.model.getLayer('lm_head');
+    tf.tidy(() => head.setWeights([tf.fill(head.getWeights()[0].shape, NaN)]));
+    await lm.save(path);
+    lm.dispose();
+    const before = tf.memory().numTensors;
+    const error = await WorkerModel.load(path, {backend: 'cpu', cacheBytes: 2 ** 30, maxSequences: 1}).catch(
+      (error: unknown) => error,
+    );
+    expect(error).to.have.property('code', 'nan-logits');
+    expect(tf.memory().numTensors).to.equal(before);
   });
 
   it('truncates a fraction as the layer does, and looks no further than its embeddings', () => {
