@@ -39,6 +39,43 @@ describe('tensors as JSON', () => {
   });
 });
 
+describe('tensors that claim more than they hold', () => {
+  const info = {name: 'x', dtype: 'float32' as const, shape: [null, null]};
+  const long = Array<number>(16_000).fill(0);
+  // By its first row and the number of its rows it has 2^28 values.
+  const claiming = [long, ...Array.from({length: 16_000}, () => [0])];
+
+  for (const [what, read] of [
+    ['in nested arrays', () => nestedTensor(claiming, info)],
+    ['by their shape', () => shapedTensor([[0]], {...info, shape: [16_000, 16_000]})],
+    ['by their shape, in a flat array', () => shapedTensor([0], {...info, shape: [16_000, 16_000]})],
+  ] as const) {
+    it(`are refused before memory is taken, ${what}`, () => {
+      const before = process.memoryUsage().arrayBuffers;
+      const error = (() => {
+        try {
+          return read();
+        } catch (error) {
+          // Before anything is collected.
+          return {error, taken: process.memoryUsage().arrayBuffers - before};
+        }
+      })() as {error: Error; taken: number};
+      expect(error.error).to.have.property('status', 400);
+      expect(error.taken).to.be.below(2 ** 20);
+    });
+  }
+
+  it('are told where they are ragged', () => {
+    expect(() => nestedTensor([[1, 2], [3]], info)).to.throw(
+      'an array of 1 beside arrays of 2 in dimension 1',
+    );
+    expect(() => nestedTensor([[1, 2], 3], info)).to.throw('number beside arrays of 2 in dimension 1');
+    expect(() => shapedTensor([[1], [2], [3]], {...info, shape: [2, 1]})).to.throw(
+      'an array of 3 beside arrays of 2 in dimension 0',
+    );
+  });
+});
+
 describe('batches', () => {
   it('are taken apart into what they were joined of', () => {
     fc.assert(

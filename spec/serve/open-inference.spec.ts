@@ -181,6 +181,31 @@ describe('the Open Inference Protocol', () => {
     });
   }
 
+  for (const [field, value] of [
+    ['sequence_id', 5],
+    ['sequence_start', true],
+    ['classification', 2],
+    ['shared_memory_region', 'r'],
+  ] as const) {
+    it(`refuses the parameter ${field} wherever it stands, and takes what does not set it`, async () => {
+      const ask = (value: unknown, where: 'body' | 'input' | 'output') => {
+        const at = (place: string) => (place === where ? {parameters: {[field]: value}} : {});
+        const inputs = [{...input, data: [1, 2, 3, 4, 5, 6], ...at('input')}];
+        return served.post('/v2/models/sum/infer', {
+          ...at('body'),
+          inputs,
+          outputs: [{name: 'sum', ...at('output')}],
+        });
+      };
+      for (const where of ['body', 'input', 'output'] as const) {
+        const {status, json} = await ask(value, where);
+        expect(status).to.equal(400);
+        expect((json as {error: string}).error).to.contain(`"${field}" is not supported`);
+        expect((await ask(0, where)).status).to.equal(200);
+      }
+    });
+  }
+
   it('refuses an unknown model, version and output', async () => {
     const inputs = [{...input, data: [1, 2, 3, 4, 5, 6]}];
     expect((await served.post('/v2/models/summ/infer', {inputs})).status).to.equal(404);

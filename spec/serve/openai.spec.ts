@@ -165,6 +165,83 @@ describe('the OpenAI-style API', function () {
       expect(bytes).to.be.at.most(2 ** 20);
   });
 
+  it('draws from the one likeliest token for top_k 1 and min_p 1', async () => {
+    const {text} = await generate('ab', 8);
+    const body = {model: 'tiny', prompt: 'ab', max_tokens: 8, temperature: 2, seed: 5};
+    const drawn = async (change: object) => {
+      const {json} = await served.post('/v1/completions', {...body, ...change});
+      return (json as {choices: {text: string}[]}).choices[0].text;
+    };
+    expect(await drawn({top_k: 1})).to.equal(text);
+    expect(await drawn({min_p: 1})).to.equal(text);
+    const free = await drawn({});
+    expect(free).not.to.equal(text);
+    for (const all of [{top_k: 0}, {top_k: -1}, {min_p: 0}, {top_k: null}])
+      expect(await drawn(all)).to.equal(free);
+  });
+
+  it('takes seeds of 64 bits, and draws differently for each and for each choice', async () => {
+    const ask = async (seed: string, n = 1) => {
+      const body = `{"model":"tiny","prompt":"ab","max_tokens":8,"temperature":2,"n":${n},"seed":${seed}}`;
+      const {status, json} = await served.post('/v1/completions', body);
+      expect(status, JSON.stringify(json)).to.equal(200);
+      return (json as {choices: {text: string}[]}).choices.map(({text}) => text);
+    };
+    const seeds = ['9223372036854775807', '-9223372036854775808', '8034562987123456789', '4294967301', '5'];
+    const texts: string[] = [];
+    for (const seed of seeds) texts.push(...(await ask(seed)));
+    expect(new Set(texts).size).to.equal(seeds.length);
+    expect(await ask(seeds[0])).to.deep.equal([texts[0]]);
+    expect(new Set(await ask(seeds[0], 3)).size).to.equal(3);
+    expect(new Set(await ask('9007199254740991', 2)).size).to.equal(2);
+  });
+
+  it('understands an answer as clients send it back', async () => {
+    const {text} = await generate(
+      [
+        ...MESSAGES,
+        {role: 'assistant', content: 'cd'},
+        {role: 'user', content: 'e'},
+        {role: 'assistant', content: ''},
+      ],
+      4,
+    );
+    const back = {
+      content: 'cd',
+      refusal: null,
+      annotations: [],
+      audio: null,
+      function_call: null,
+      tool_calls: null,
+    };
+    const parts = {content: [{type: 'text', text: 'c'}, {type: 'refusal', refusal: 'd'}]}; // prettier-ignore
+    for (const answer of [back, parts, {content: null, refusal: 'cd'}, {refusal: 'cd', tool_calls: []}]) {
+      for (const none of [{content: null}, {}, {content: []}]) {
+        const user = {role: 'user', content: [{type: 'text', text: 'e'}]};
+        const messages = [...MESSAGES, {role: 'assistant', ...answer}, user, {role: 'assistant', ...none}];
+        const body = {model: 'tiny', messages, max_tokens: 4, temperature: 0};
+        const {json} = await served.post('/v1/chat/completions', body);
+        expect(json).to.have.nested.property('choices[0].message.content', text);
+      }
+    }
+  });
+
+  it('gives up the other choices when one cannot be made', async () => {
+    const counted = async () =>
+      (await served.metric('sparsify_tokens_total')).get('model="tiny",kind="completion"');
+    const running = async () =>
+      ((await served.get('/status')).json as {models: {versions: {running: number}[]}[]}).models[0]
+        .versions[0].running;
+    for (const stream of [false, true]) {
+      const before = await counted();
+      const body = {model: 'tiny', prompt: ['ab', [1, 10_000]], max_tokens: 10_000, stream};
+      const {json} = await served.post('/v1/completions', body);
+      expect(JSON.stringify(json)).to.contain('10000 is no token id');
+      while ((await running()) > 0);
+      expect(await counted()).to.equal(before); // the other one was not generated to its end
+    }
+  });
+
   for (const [what, change, status, code] of [
     ['an unknown model', {model: 'tinny'}, 404, 'unknown_model'],
     ['a model of another kind', {model: 'sum'}, 400, 'not_a_language_model'],
@@ -175,8 +252,10 @@ describe('the OpenAI-style API', function () {
     ['top_p 0', {top_p: 0}, 400, 'bad_request'],
     ['no tokens', {max_tokens: 0}, 400, 'bad_request'],
     ['an empty stop string', {stop: ''}, 400, 'bad_request'],
+    ['an empty stop string among others', {stop: ['a', '']}, 400, 'bad_request'],
     ['tools', {tools: [{type: 'function'}]}, 400, 'unsupported_parameter'],
     ['log probabilities', {logprobs: true}, 400, 'unsupported_parameter'],
+    ['a field that nobody knows', {max_token: 4}, 400, 'unknown_parameter'],
     [
       'a prompt beyond the context',
       {messages: [{role: 'user', content: 'x'.repeat(5000)}]},

@@ -1,5 +1,6 @@
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
+import type {DecoderSession} from '../../models/llama/decoder-session.js';
 import type {LanguageModel} from '../../models/llama/language-model.js';
 import {loadLanguageModel} from '../../models/llama/load-language-model.js';
 import {PREFILL, SessionPool} from '../../lib/serve/worker/session-pool.js';
@@ -8,6 +9,8 @@ import '../backends.js';
 const TINY = fileURLToPath(new URL('../fixtures/tiny/llama3-gqa-rope/model-f32.gguf', import.meta.url));
 const SYSTEM = [1, 2, 3, 4, 5, 6];
 const {signal} = new AbortController();
+/** After everything that was only waiting for its turn. */
+const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('the sessions of a language model', () => {
   let lm: LanguageModel;
@@ -71,6 +74,92 @@ describe('the sessions of a language model', () => {
     pool.dispose();
   });
 
+  it('start together only where they fit together', async () => {
+    const pool = poolOf(30);
+    const first = await pool.acquire([1], 30, signal);
+    const started: DecoderSession[] = [];
+    const waiting = [20, 20, 10].map((tokens) =>
+      pool.acquire([1], tokens, signal).then((session) => started.push(session)),
+    );
+    pool.release(first);
+    await waiting[0];
+    await settled();
+    expect(started).to.have.length(1); // 20 fit alone, and 40 do not
+    expect(pool.bytes).to.equal(20 * bytesPerToken);
+    pool.release(started[0]);
+    await Promise.all(waiting);
+    expect(started).to.have.length(3);
+    expect(pool.bytes).to.equal(30 * bytesPerToken);
+    started.slice(1).forEach((session) => pool.release(session));
+    pool.dispose();
+  });
+
+  it('are not held up by one that has gone from the front', async () => {
+    const pool = poolOf(30);
+    const first = await pool.acquire([1], 20, signal);
+    const controller = new AbortController();
+    const large = pool.acquire([1], 30, controller.signal).catch((error: Error) => error.message);
+    const small = pool.acquire([1], 10, signal);
+    controller.abort(new Error('gone'));
+    expect(await large).to.equal('gone');
+    pool.release(await small); // while the first still has its 20
+    pool.release(first);
+    pool.release(await pool.acquire([1], 30, signal)); // nothing is promised to who has gone
+    pool.dispose();
+  });
+
+  it('are taken by nobody who had gone before', async () => {
+    const pool = poolOf(30);
+    const gone = AbortSignal.abort(new Error('gone'));
+    for (const held of [0, 30]) {
+      const others = held === 0 ? [] : [await pool.acquire([1], held, signal)];
+      const error = await pool.acquire([1], 10, gone).catch((error: Error) => error);
+      expect(error).to.have.property('message', 'gone');
+      expect(pool.bytes).to.equal(held * bytesPerToken);
+      others.forEach((session) => pool.release(session));
+    }
+    pool.dispose();
+  });
+
+  it('keep what they were promised when the signal comes after they have started', async () => {
+    const pool = poolOf(30);
+    const first = await pool.acquire([1], 30, signal);
+    const controller = new AbortController();
+    const waiting = pool.acquire([1], 30, controller.signal);
+    pool.release(first);
+    controller.abort(new Error('gone'));
+    pool.release(await waiting);
+    pool.release(await pool.acquire([1], 30, signal));
+    pool.dispose();
+  });
+
+  it('promise nothing to one that cannot be made', async () => {
+    const broken = {config: lm.config, decoder: () => { throw new Error('no memory'); }} as unknown as LanguageModel; // prettier-ignore
+    const pool = new SessionPool(broken, 30 * bytesPerToken, 4);
+    for (const _ of [1, 2]) {
+      const error = await pool.acquire([1], 30, signal).catch((error: Error) => error);
+      expect(error).to.have.property('message', 'no memory');
+    }
+    expect(pool.bytes).to.equal(0);
+  });
+
+  it('go before the cache would hold more than it may, the oldest first', async () => {
+    const pool = poolOf(10);
+    const sessions: DecoderSession[] = [];
+    for (const id of [1, 2, 3]) {
+      const session = await pool.acquire([id, id], 2, signal);
+      await session.prefill([id, id], PREFILL);
+      sessions.push(session);
+    }
+    sessions.forEach((session) => pool.release(session)); // idle with 2 tokens each
+    const large = await pool.acquire([9], 8, signal);
+    expect(pool.bytes).to.equal(10 * bytesPerToken); // one of them is left: the newest
+    pool.release(large);
+    expect(await pool.acquire([3, 3, 3], 3, signal)).to.equal(sessions[2]);
+    pool.release(sessions[2]);
+    pool.dispose();
+  });
+
   it('are as many as are kept, and the one that was not used for longest goes first', async () => {
     const pool = poolOf(100, 2);
     const sessions = [];
@@ -81,8 +170,15 @@ describe('the sessions of a language model', () => {
     }
     for (const session of sessions) pool.release(session);
     expect(pool.bytes).to.equal(2 * 2 * bytesPerToken);
-    expect(await pool.acquire([2, 2, 2], 10, signal)).to.equal(sessions[1]);
-    pool.release(sessions[1]);
+    const [second, third, first] = [
+      await pool.acquire([2, 2, 2], 10, signal),
+      await pool.acquire([3, 3, 3], 10, signal),
+      await pool.acquire([1, 1, 1], 10, signal),
+    ];
+    expect([second, third]).to.deep.equal([sessions[1], sessions[2]]);
+    expect(first).not.to.equal(sessions[0]); // that one has gone, with its tokens
+    expect(first.decoder.length).to.equal(0);
+    for (const session of [first, second, third]) pool.release(session);
     pool.dispose();
   });
 });

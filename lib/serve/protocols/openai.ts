@@ -103,13 +103,13 @@ function repeated(request: GenerationRequest, {n}: SamplingBody): GenerationRequ
 }
 
 /**
- * Draws have a seed of 32 bits. Of one with 64, as clients draw them, the upper half is mixed in: its lowest bits are lost
+ * Draws have a seed of 32 bits. Of one with 64, as clients draw them, the upper half and the sign are mixed in: its lowest bits are lost
  * already, since JSON's numbers hold 53.
  */
 function drawingSeed(seed: number): number {
   if (seed >= -(2 ** 31) && seed < 2 ** 32) return seed;
   const bits = BigInt(seed);
-  return Number(BigInt.asUintN(32, bits ^ (bits >> 32n)));
+  return Number(BigInt.asUintN(32, bits ^ (bits >> 32n) ^ (bits >> 64n)));
 }
 
 function promptsOf(prompt: string | number[] | (string | number[])[]): (string | number[])[] {

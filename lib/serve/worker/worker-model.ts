@@ -177,11 +177,10 @@ function hasOpenSizes(inputs: readonly TensorInfo[]): boolean {
   return inputs.some(({shape}) => shape.slice(1).includes(null));
 }
 
-/** An allocation of JavaScript, or TensorFlow's RESOURCE_EXHAUSTED. */
+/** V8's only sign of it, or TensorFlow's RESOURCE_EXHAUSTED. A size below 0 is a RangeError too, and not of this kind. */
 function isOutOfMemory(cause: unknown): boolean {
-  return (
-    cause instanceof RangeError || (cause instanceof Error && /^Invalid TF_Status: 8\b/.test(cause.message))
-  );
+  const text = cause instanceof Error ? cause.message : '';
+  return /^Array buffer allocation failed|^Invalid TF_Status: 8\b/.test(text);
 }
 
 function compute(model: tf.LayersModel, inputs: readonly WireTensor[]): tf.Tensor[] {

@@ -57,6 +57,21 @@ describe('a sampler', () => {
     close(shares(logits, {topP: a + c + b / 2}), [a / nucleus, b / nucleus, c / nucleus, 0, 0]);
   });
 
+  it('draws from those that are at least minP as likely as the likeliest, of what topK and topP kept', () => {
+    const [a, b, c] = softmax(logits); // 0.55, 0.12, 0.20
+    const kept = a + b + c;
+    close(shares(logits, {minP: 0.2}), [a / kept, b / kept, c / kept, 0, 0]); // e^-1.5 = 0.22 is in, e^-2 = 0.14 is not
+    close(shares(logits, {minP: 0.3}), [a / (a + c), 0, c / (a + c), 0, 0]);
+    expect(shares(logits, {minP: 1})[0]).to.equal(1);
+    close(shares(logits, {minP: 0.2, topK: 2}), [a / (a + c), 0, c / (a + c), 0, 0]);
+    close(shares(logits, {minP: 0}), softmax(logits));
+    for (const minP of [-0.1, 1.1, NaN]) {
+      expect(() => createSampler({minP}))
+        .to.throw(SparsifyError)
+        .with.property('code', 'bad-option');
+    }
+  });
+
   it('takes topP of what topK kept', () => {
     const [a, b, c] = softmax(logits);
     const kept = a + b + c; // a alone is 0.63 of it
