@@ -9,6 +9,7 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 
 import {FileError, ModelError, SparsifyError} from '../errors.js';
+import {checkActivations, topologyOf} from '../model/savable.js';
 import {fileFailure} from './file-failure.js';
 import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
@@ -109,7 +110,7 @@ async function checkReplaceable(jsonPath: string): Promise<void> {
  * @param options How to write.
  * @returns What was written.
  * @throws ModelError `disposed-model`, or `duplicate-weight` if two weights have one name, since such a model
- *     could not be loaded again.
+ *     could not be loaded again, or `unsavable-activation`; nothing is written then.
  * @throws FileError `not-a-model` if the file in its place is no model, `disk-full`, `no-permission` …
  */
 export async function saveLayersModel(
@@ -141,6 +142,7 @@ export async function saveWithWeights(
   {order, pieces}: {readonly order: readonly tf.LayerVariable[]; readonly pieces: AsyncIterable<Uint8Array>},
   {maxShardBytes}: FileSystemOptions = {},
 ): Promise<tf.io.SaveResult> {
+  checkActivations(model);
   const specs = namedWeights(order).map(({name, tensor}) => ({
     name,
     shape: tensor.shape,
@@ -149,7 +151,7 @@ export async function saveWithWeights(
   const jsonPath = modelJsonPath(localPath(path));
   await checkReplaceable(jsonPath);
   const describe = () => ({
-    modelTopology: model.toJSON(null, false),
+    modelTopology: topologyOf(model),
     format: 'layers-model',
     generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
     convertedBy: null,
