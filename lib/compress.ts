@@ -17,6 +17,7 @@ import {
 } from './model/compressible.js';
 import {checkUsable, graphOf} from './model/dense-layers.js';
 import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/int8-layers.js';
+import {forgetVariables} from './model/training-state.js';
 import {CALLBACK, FLAG, SIGNAL, checkOptions, type OptionRules} from './option-rules.js';
 import {checkInt8Mode, type Int8Mode} from './quantization/int8.js';
 import {matchScope} from './scope/match.js';
@@ -83,6 +84,7 @@ export async function compressWeights(
     }
     signal?.throwIfAborted();
     for (const placed of weights) replaceByInt8(placed, made.get(placed.variable)!);
+    forgetVariables(compressed, new Set(made.keys()));
   } catch (error) {
     for (const weight of made.values()) for (const variable of weight.list()) variable.dispose();
     if (!inPlace) compressed.dispose();

@@ -250,21 +250,40 @@ export function withReadsOf<T>(
   }
 }
 
-/** Runs `work` and tells `observe` of every layer that is applied meanwhile, and to what. */
-export function withAppliesObserved<T>(
-  observe: (layer: Layer, inputs: Parameters<Layer['apply']>[0]) => void,
-  work: () => T,
-): T {
+/** Runs `work` and tells `observe` of every layer that is applied meanwhile. */
+export function withAppliesObserved<T>(observe: (layer: Layer) => void, work: () => T): T {
   const {prototype} = tf.layers.Layer;
   const {apply} = prototype;
   prototype.apply = function (this: Layer, ...args) {
-    observe(this, args[0]);
+    observe(this);
     return apply.apply(this, args);
   };
   try {
     return work();
   } finally {
     prototype.apply = apply;
+  }
+}
+
+/** Runs `work` and tells `observe` of what some layers are called with meanwhile. */
+export function withCallsObserved<T>(
+  layers: readonly Layer[],
+  observe: (layer: Layer, inputs: tf.Tensor | tf.Tensor[]) => void,
+  work: () => T,
+): T {
+  const watched = layers.filter((layer) => !Object.hasOwn(layer, 'call'));
+  for (const layer of watched) {
+    const {call} = layer;
+    const value = (...args: Parameters<Layer['call']>) => {
+      observe(layer, args[0]);
+      return call.apply(layer, args);
+    };
+    Object.defineProperty(layer, 'call', {value, configurable: true});
+  }
+  try {
+    return work();
+  } finally {
+    for (const layer of watched) Reflect.deleteProperty(layer, 'call'); // the class's own again
   }
 }
 

@@ -154,7 +154,7 @@ function predict(model: tf.LayersModel, inputs: tf.Tensor[]): tf.Tensor {
 /** What `SparsifyingDense` computes, with another threshold. */
 function sparse(layer: DenseLayer, x: tf.Tensor, threshold: tf.Tensor): tf.Tensor {
   return tf.tidy(() => {
-    const fused = fusedActivationOf(layer.activation?.getClassName() ?? 'linear');
+    const fused = fusedActivationOf(layer.activation);
     const y = sparsifiedMatMul(x, layer.kernel!.read() as tf.Tensor2D, threshold, {
       bias: layer.bias?.read() as tf.Tensor1D | undefined,
       activation: fused ?? 'linear',

@@ -9,6 +9,7 @@ import {dirname, join} from 'node:path';
 import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
+import {checkTopology} from '../model/savable.js';
 import {decodeText} from './decode-text.js';
 import {fileFailure} from './file-failure.js';
 import {fromKeras3} from './keras3/model-json.js';
@@ -32,7 +33,8 @@ export type FileSystemHandler = Required<Pick<io.IOHandler, 'load' | 'save'>>;
  *
  * `load` rejects with `FileError`: `missing-file`, `malformed-json`, `graph-model`, `not-a-model`,
  * `malformed-manifest`, `unsafe-path`, `forbidden-key`, `missing-shard`, `weights-mismatch`, `checksum-mismatch`.
- * `save` replaces an older model in one step and leaves other files alone.
+ * `save` replaces an older model in one step and leaves other files alone; it rejects with `ModelError`
+ * `unsavable-activation` for a model that could not be loaded again.
  *
  * @param path A `model.json` (any name that ends in `.json`) or the folder with one.
  * @param options How to write.
@@ -53,6 +55,7 @@ export function fileSystem(
       if (artifacts.modelTopology instanceof ArrayBuffer) {
         throw new FileError('graph-model', 'a GraphDef cannot be saved as a LayersModel', {path: jsonPath});
       }
+      checkTopology(artifacts.modelTopology ?? {});
       const buffers = Array.isArray(weightData) ? weightData : [weightData];
       const pieces = buffers.map((buffer) => new Uint8Array(buffer)); // views, not copies
       return writeModel(jsonPath, description, {specs: weightSpecs, pieces}, maxShardBytes);

@@ -8,7 +8,8 @@ import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
-import {FileError, ModelError} from '../errors.js';
+import {FileError, ModelError, SparsifyError} from '../errors.js';
+import {checkActivations, topologyOf} from '../model/savable.js';
 import {fileFailure} from './file-failure.js';
 import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
@@ -90,7 +91,7 @@ export async function checkSavePath(path: string): Promise<void> {
  * @param options How to write.
  * @returns What was written.
  * @throws ModelError `disposed-model`, or `duplicate-weight` if two weights have one name, since such a model
- *     could not be loaded again.
+ *     could not be loaded again, or `unsavable-activation`; nothing is written then.
  * @throws FileError `not-a-model` if the file in its place is no model, `disk-full`, `no-permission` …
  */
 export async function saveLayersModel(
@@ -122,6 +123,7 @@ export async function saveWithWeights(
   {order, pieces}: {readonly order: readonly tf.LayerVariable[]; readonly pieces: AsyncIterable<Uint8Array>},
   {maxShardBytes}: FileSystemOptions = {},
 ): Promise<tf.io.SaveResult> {
+  checkActivations(model);
   const specs = namedWeights(order).map(({name, tensor}) => ({
     name,
     shape: tensor.shape,
@@ -129,7 +131,7 @@ export async function saveWithWeights(
   }));
   const jsonPath = modelJsonPath(localPath(path));
   const describe = () => ({
-    modelTopology: model.toJSON(null, false),
+    modelTopology: topologyOf(model),
     format: 'layers-model',
     generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
     convertedBy: null,

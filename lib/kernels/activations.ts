@@ -25,9 +25,15 @@ const BY_CLASS_NAME: Readonly<Record<string, FusedActivation>> = {
   sigmoid: 'sigmoid',
 };
 
-/** The fused activation for a TensorFlow.js activation's class name; undefined if it must be applied apart. */
-export function fusedActivationOf(className: string): FusedActivation | undefined {
-  return Object.hasOwn(BY_CLASS_NAME, className) ? BY_CLASS_NAME[className] : undefined;
+/**
+ * The fused activation that computes what a layer's activation does, none being linear; undefined if it must be applied
+ * apart. An activation that is a layer is never fused, whatever it is called: it has settings of its own.
+ */
+export function fusedActivationOf(activation: {getClassName(): string} | null): FusedActivation | undefined {
+  if (activation === null) return 'linear';
+  const className = activation.getClassName();
+  const isFused = Object.hasOwn(BY_CLASS_NAME, className) && !(activation instanceof tf.layers.Layer);
+  return isFused ? BY_CLASS_NAME[className] : undefined;
 }
 
 /** Scalar functions, in float64. */

@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type {Int8Mode} from '../quantization/int8.js';
 import {onlyTensor, stockClass, type Layer, type LayerClass, type LayerVariable} from '../tfjs.js';
+import {withActivations} from './activation-config.js';
 import {Int8Weight, standIn, type Int8Layout} from './int8-weight.js';
 
 /** How a layer's weights are quantized, as its configuration says it: saving a model mangles words with `_`. */
@@ -72,7 +73,7 @@ function int8ClassOf(stock: LayerClass, weights: readonly CompressibleWeight[]):
     }
 
     override getConfig(): tf.serialization.ConfigDict {
-      return {...super.getConfig(), int8: this.int8};
+      return withActivations(this, {...super.getConfig(), int8: this.int8});
     }
   };
 }

@@ -16,6 +16,7 @@ import {
   type LayerVariable,
   type Layer,
 } from '../tfjs.js';
+import {withActivations} from './activation-config.js';
 import {DENSE_KERNEL, addInt8Weight, type Int8Kind} from './int8-layers.js';
 import {asInt8} from './int8-weight.js';
 
@@ -91,7 +92,7 @@ export class SparsifyingDense extends Dense {
    */
   outputAt(x: tf.Tensor, threshold: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      const fused = fusedActivationOf(this.activation?.getClassName() ?? 'linear');
+      const fused = fusedActivationOf(this.activation);
       const output = sparsifiedMatMul(
         x,
         asInt8(this.kernel)?.matrix() ?? (this.kernel!.read() as tf.Tensor2D),
@@ -104,7 +105,7 @@ export class SparsifyingDense extends Dense {
 
   override getConfig(): tf.serialization.ConfigDict {
     const {targetSparsity, reachedSparsity} = this;
-    const config = {...super.getConfig(), targetSparsity, reachedSparsity};
+    const config = withActivations(this, {...super.getConfig(), targetSparsity, reachedSparsity});
     return this.int8 === null ? config : {...config, int8: this.int8};
   }
 

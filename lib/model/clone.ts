@@ -9,15 +9,7 @@
  * where fields do not show it are found out beforehand, and made anew or refused (`copy-plan.ts`).
  */
 import * as tf from '@tensorflow/tfjs';
-import {
-  asContainer,
-  isContainer,
-  rawValue,
-  setReferenceCount,
-  statesOf,
-  type Container,
-  type Layer,
-} from '../tfjs.js';
+import {asContainer, isContainer, rawValue, setReferenceCount, type Container, type Layer} from '../tfjs.js';
 import {Cloner} from './cloner.js';
 import {planCopy} from './copy-plan.js';
 import {walkModel} from './walk.js';
@@ -37,7 +29,7 @@ export function cloneModel(model: tf.LayersModel): tf.LayersModel {
 
 /**
  * Lets `dispose` free all that the copy owns: also weights of layers inside custom layers, which a custom layer may not
- * list among its weights, and the states of recurrent layers.
+ * list among its weights, states of recurrent layers, and tensors in fields.
  */
 function disposingAll(copy: tf.LayersModel, cloner: Cloner): tf.LayersModel {
   const dispose = () => {
@@ -45,7 +37,6 @@ function disposingAll(copy: tf.LayersModel, cloner: Cloner): tf.LayersModel {
     if (result.refCountAfterDispose === 0) {
       for (const {layer} of walkModel(asContainer(copy)).layers) {
         for (const weight of layer.weights) if (!rawValue(weight).isDisposed) weight.dispose();
-        tf.dispose(statesOf(layer));
       }
       cloner.dispose();
     }

@@ -15,6 +15,7 @@ import {
   makeLayerVariable,
   makeTensorCopy,
   rawValue,
+  statesOf,
   trainingOf,
   type Layer,
   type LayerVariable,
@@ -77,12 +78,13 @@ export class Cloner {
     }
   }
 
-  /** Disposes all tensors and variables of the copies. */
+  /** Disposes all tensors and variables of the copies, and the states that copied recurrent layers came to. */
   dispose(): void {
     for (const copy of this.copies.values()) {
       if (copy instanceof tf.LayerVariable && !rawValue(copy).isDisposed) copy.dispose();
+      if (copy instanceof tf.layers.Layer) disposeOnce(statesOf(copy));
     }
-    tf.dispose(this.owned);
+    disposeOnce(this.owned);
   }
 
   /** The copy of a value; the same object always gives the same copy, so that cycles and sharing are kept. */
@@ -264,6 +266,11 @@ export class Cloner {
       Object.defineProperty(copy, field, descriptor);
     }
   }
+}
+
+/** Disposes what is not disposed: disposing a variable again would free the data that it shared. */
+function disposeOnce(tensors: readonly tf.Tensor[]): void {
+  for (const tensor of tensors) if (!tensor.isDisposed) tensor.dispose();
 }
 
 /** All functions in arrays and plain objects, at any depth. */

@@ -7,7 +7,15 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../errors.js';
-import {callsOf, isContainer, withStatesRestored, type Container, type Layer} from '../tfjs.js';
+import {
+  callsOf,
+  isContainer,
+  shapedSymbol,
+  withCallsObserved,
+  withStatesRestored,
+  type Container,
+  type Layer,
+} from '../tfjs.js';
 import {Cloner, RebuildError, type Rebuilds} from './cloner.js';
 import {FILLS, birth, isSameOutput, tryLayer, type Birth, type TrialRun} from './copy-trial.js';
 import {hasOwnFunctions, hasPrivateMembers, isOpen} from './hidden-state.js';
@@ -39,6 +47,7 @@ export function planCopy(model: Container): Rebuilds {
 class Unit {
   private readonly ways: (() => readonly Layer[])[];
   private readonly runs = new Map<string, TrialRun | null>();
+  private readonly calledWith = new Map<Layer, readonly tf.SymbolicTensor[]>();
   /** Keys of weak collections that a copy missed; the originals'. */
   private missed: ReadonlySet<object> = new Set();
 
@@ -63,8 +72,8 @@ class Unit {
 
   /** What its layers are called with, as far as it is known. */
   get inputs(): Inputs {
-    const applied = this.run(FILLS[0])?.applied ?? this.run(FILLS[1])?.applied ?? new Map();
-    return new Map([...applied, [this.layer, callsOf(this.layer)[0].inputTensors]]);
+    if (this.run(FILLS[0]) === null) this.run(FILLS[1]);
+    return new Map([...this.calledWith, [this.layer, callsOf(this.layer)[0].inputTensors]]);
   }
 
   /** Goes on to the next way of copying. */
@@ -117,7 +126,14 @@ class Unit {
   private run(fill: TrialRun['fill']): TrialRun | null {
     const known = this.runs.get(fill);
     if (known !== undefined) return known;
-    const run = withStatesRestored(this.members, () => tryLayer(this.layer, fill, birth()));
+    const note = (layer: Layer, inputs: tf.Tensor | tf.Tensor[]): void => {
+      const read = [inputs].flat().slice(0, layer instanceof tf.layers.RNNCell ? 1 : undefined); // then states
+      const symbols = read.map(({dtype, shape}) => shapedSymbol(dtype, [null, ...shape.slice(1)]));
+      if (!this.calledWith.has(layer)) this.calledWith.set(layer, symbols);
+    };
+    const run = withStatesRestored(this.members, () =>
+      withCallsObserved(this.members, note, () => tryLayer(this.layer, fill, birth())),
+    );
     this.runs.set(fill, run);
     return run;
   }

@@ -8,7 +8,6 @@ import {
   callsOf,
   freshLayerId,
   freshVariableId,
-  shapedSymbol,
   withAppliesObserved,
   withReadsOf,
   type Layer,
@@ -39,8 +38,6 @@ export interface TrialRun {
   readonly usesOriginal: boolean;
   /** Objects that it looked up in a weak collection, and that were not there: compilers keep private fields so. */
   readonly missed: ReadonlySet<object>;
-  /** What each layer that it applied was applied to. */
-  readonly applied: ReadonlyMap<Layer, readonly tf.SymbolicTensor[]>;
   /** Of all outputs, one after the other; the caller disposes them. */
   readonly outputs: tf.Tensor[];
 }
@@ -57,10 +54,8 @@ export function tryLayer(layer: Layer, fill: Fill, born: Birth): TrialRun | null
   if (call === undefined) return null;
   let usesOriginal = false;
   const missed = new Set<object>();
-  const applied = new Map<Layer, readonly tf.SymbolicTensor[]>();
-  const noteApply = (other: Layer, inputs: unknown): void => {
+  const noteApply = (other: Layer): void => {
     if (other.id < born.layer) usesOriginal = true;
-    if (!applied.has(other)) applied.set(other, symbolsOf(inputs));
   };
   const noteRead = (variable: tf.LayerVariable): undefined => {
     if (variable.id < born.variable) usesOriginal = true;
@@ -75,7 +70,7 @@ export function tryLayer(layer: Layer, fill: Fill, born: Birth): TrialRun | null
         withAppliesObserved(noteApply, () => withReadsOf(noteRead, () => withMissesNoted(missed, run))),
       ].flat() as tf.Tensor[];
     });
-    return {fill, usesOriginal, missed, applied, outputs};
+    return {fill, usesOriginal, missed, outputs};
   } catch {
     return null;
   }
@@ -101,13 +96,6 @@ function madeUp({shape, dtype}: tf.SymbolicTensor, fill: Fill, random: () => num
   if (dtype !== 'float32' || fill === 'zeros') return tf.zeros(sizes, dtype);
   const values = Float32Array.from({length: tf.util.sizeFromShape(sizes)}, () => 4 * random() - 2);
   return tf.tensor(values, sizes);
-}
-
-/** Symbols of the shapes of tensors, of any number of rows. */
-function symbolsOf(inputs: unknown): tf.SymbolicTensor[] {
-  return ([inputs].flat() as tf.Tensor[]).map(({dtype, shape}) =>
-    shapedSymbol(dtype, [null, ...shape.slice(1)]),
-  );
 }
 
 /** Runs `work` and notes what is looked up in weak collections and is not there. */

@@ -6,6 +6,7 @@ import {asInt8, Int8Weight, standIn} from '../layers/int8-weight.js';
 import {adopt, isPlainDense, isSparsifying, release} from '../layers/sparsifying-dense.js';
 import type {Int8Mode} from '../quantization/int8.js';
 import {
+  lossesOf,
   makeLayerVariable,
   ownNonTrainableWeights,
   ownTrainableWeights,
@@ -15,6 +16,7 @@ import {
 } from '../tfjs.js';
 import {compressibleWeights, type PlacedWeight} from './compressible.js';
 import {isSparsified} from './dense-layers.js';
+import {trainAll} from './training-state.js';
 
 /**
  * Quantizes a layer's weight.
@@ -82,7 +84,7 @@ export function dequantizeLayers(model: tf.LayersModel): void {
   const placed = compressibleWeights(model).filter(({variable}) => asInt8(variable) !== undefined);
   for (const [i, {layer, weight, variable}] of placed.entries()) {
     const int8 = asInt8(variable)!;
-    const float = made.get(int8) ?? floatVariable(int8, layer);
+    const float = made.get(int8) ?? floatVariable(int8, layer, weight.field);
     made.set(int8, float);
     (layer as unknown as Int8Layer)[weight.field] = float;
     const others = ownNonTrainableWeights(layer);
@@ -102,13 +104,31 @@ export function dequantizeLayers(model: tf.LayersModel): void {
     delete (layer as unknown as Int8Layer).int8;
     Object.setPrototypeOf(layer, form.stock.prototype);
   }
+  for (const {layer, weight, variable} of [...placed].reverse()) {
+    addRegularizer(layer, weight.field, made.get(asInt8(variable)!)!);
+  }
+  if (placed.length > 0) trainAll(model);
 }
 
-function floatVariable(int8: Int8Weight, layer: Layer): LayerVariable {
+function floatVariable(int8: Int8Weight, layer: Layer, field: string): LayerVariable {
   const value = int8.read();
-  const variable = makeLayerVariable(value, int8.originalName, layer.trainable);
+  const constraint = (layer as unknown as Int8Layer)[`${stemOf(field)}Constraint`];
+  const variable = makeLayerVariable(value, int8.originalName, layer.trainable, constraint);
   value.dispose();
   return variable;
+}
+
+/** What the settings of a weight are called after: `depthwise` for `depthwiseKernel`. */
+function stemOf(field: string): string {
+  return field.replace(/Kernel$/, '');
+}
+
+/** The penalty on a float32 weight, before those on the layer's other weights. */
+function addRegularizer(layer: Layer, field: string, variable: LayerVariable): void {
+  const regularizer = (layer as unknown as Int8Layer)[`${stemOf(field)}Regularizer`] as {
+    apply(x: tf.Tensor): tf.Scalar;
+  } | null;
+  if (regularizer) lossesOf(layer).unshift(() => regularizer.apply(variable.read()));
 }
 
 /** The class of an embedding or convolution and its INT8 form; undefined for Dense. */
@@ -121,7 +141,5 @@ function formOf(layer: Layer): CompressibleClass | undefined {
 
 /** The penalty on a weight is a closure over its variable, which is gone: as a constant it has no gradient anyway. */
 function dropRegularizer(layer: Layer, field: string): void {
-  const {_losses: losses} = layer as unknown as {_losses: unknown[]};
-  const regularizer = `${field.replace(/Kernel$/, '')}Regularizer`;
-  if ((layer as unknown as Int8Layer)[regularizer]) losses.shift();
+  if ((layer as unknown as Int8Layer)[`${stemOf(field)}Regularizer`]) lossesOf(layer).shift();
 }

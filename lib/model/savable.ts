@@ -1,0 +1,79 @@
+/** @file A model's topology such that all of it comes back: with the settings of activations that are layers. */
+import * as tf from '@tensorflow/tfjs';
+import {ModelError} from '../errors.js';
+import {
+  ACTIVATION_FIELDS,
+  camelCase,
+  checkSavable,
+  isLayerActivation,
+  withActivations,
+  type Activation,
+} from '../layers/activation-config.js';
+import {asContainer, type Layer} from '../tfjs.js';
+import {walkModel, type PlacedLayer} from './walk.js';
+
+/**
+ * Checks that a saved model will be the same.
+ *
+ * @throws {ModelError} `unsavable-activation`.
+ */
+export function checkActivations(model: tf.LayersModel): void {
+  for (const {path, layer} of walkModel(asContainer(model)).layers) {
+    for (const activation of activationsOf(layer)) checkSavable(activation, path);
+  }
+}
+
+/** `model.toJSON`, as an object, with all settings of all activations. */
+export function topologyOf(model: tf.LayersModel): object {
+  const changed = walkModel(asContainer(model)).layers.filter(hasLayerActivation);
+  for (const {layer} of changed) {
+    const {getConfig} = layer;
+    const value = () => withActivations(layer, getConfig.call(layer));
+    Object.defineProperty(layer, 'getConfig', {value, configurable: true, enumerable: false});
+  }
+  try {
+    return model.toJSON(null, false) as object;
+  } finally {
+    for (const {layer} of changed) Reflect.deleteProperty(layer, 'getConfig'); // the class's own again
+  }
+}
+
+/**
+ * Checks the activations of a topology that TensorFlow.js wrote, where only the name of one that is a layer is left.
+ *
+ * @param topology As `model.save` gives it to its handler.
+ * @throws {ModelError} `unsavable-activation` for a name that nothing is registered under.
+ */
+export function checkTopology(topology: object): void {
+  const {classNameMap} = tf.serialization.SerializationMap.getMap();
+  const open: unknown[] = [topology];
+  while (open.length > 0) {
+    const value = open.pop();
+    if (typeof value !== 'object' || value === null) continue;
+    for (const [key, item] of Object.entries(value)) {
+      open.push(item);
+      const isName = (key === 'activation' || key === 'recurrent_activation') && typeof item === 'string';
+      if (!isName || Object.hasOwn(classNameMap, camelCase(item))) continue;
+      const {name} = value as {name?: unknown};
+      throw new ModelError(
+        'unsavable-activation',
+        `layer "${String(name)}" has the activation "${item}", under which TensorFlow.js knows nothing: if it is a ` +
+          'layer, saveLayersModel keeps it; register one of your own with tf.serialization.registerClass',
+        {layer: name, activation: item},
+      );
+    }
+  }
+}
+
+function hasLayerActivation({layer}: PlacedLayer): boolean {
+  return !Object.hasOwn(layer, 'getConfig') && activationsOf(layer).some(isLayerActivation);
+}
+
+function activationsOf(layer: Layer): Activation[] {
+  return ACTIVATION_FIELDS.flatMap((field) => {
+    const activation = (layer as unknown as Partial<Record<string, Activation | string | null>>)[field];
+    return typeof activation === 'object' && activation !== null && 'getClassName' in activation
+      ? [activation]
+      : [];
+  });
+}
