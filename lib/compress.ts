@@ -19,7 +19,7 @@ import {checkUsable, graphOf} from './model/dense-layers.js';
 import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/int8-layers.js';
 import {forgetVariables} from './model/training-state.js';
 import {CALLBACK, FLAG, SIGNAL, checkOptions, type OptionRules} from './option-rules.js';
-import {checkInt8Mode, type Int8Mode} from './quantization/int8.js';
+import {INT8_MODE, type Int8Mode} from './quantization/int8.js';
 import {matchScope} from './scope/match.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
 import {floatsOf} from './tensor-values.js';
@@ -39,9 +39,7 @@ export interface CompressOptions {
 }
 
 const RULES: OptionRules<CompressOptions> = {
-  mode: (value) => {
-    if (value !== undefined) checkInt8Mode(value);
-  },
+  mode: INT8_MODE,
   ignoredScope: IGNORED_SCOPE,
   inPlace: FLAG,
   onProgress: CALLBACK,

@@ -13,6 +13,8 @@ import {
   withLayers,
   type AllocateOptions,
   type Allocation,
+  type Scope,
+  type SparsityBounds,
 } from '../lib/index.js';
 import {onEveryBackend, disposeModels} from './backends.js';
 import {normals} from './normals.js';
@@ -71,6 +73,13 @@ function plainModel(): tf.LayersModel {
   return model;
 }
 
+/** For `reduce`: values in rows of the model's width. */
+function inRows(rows: number[][], value: number, i: number): number[][] {
+  if (i % WIDTH === 0) rows.push([]);
+  rows[rows.length - 1].push(value);
+  return rows;
+}
+
 /** Batches of normal values. */
 function batches(count: number): Dataset {
   return new Dataset(
@@ -105,6 +114,17 @@ onEveryBackend(() => {
         );
       });
     }
+
+    it('greedy: what one block may not take, the others do', async () => {
+      const scopes = {block_0: {maximum: 0.3}, block_1: {minimum: 0.8}, 'block_[23]': {}};
+      const allocation = await allocate({method: 'greedy', scopes, target: 0.6});
+      expect(allocation.sparsity).to.be.closeTo(0.6, 1e-9);
+      const [a, b, c, d] = sharesOf(allocation);
+      expect(a).to.equal(0.3);
+      expect(b).to.equal(0.8);
+      expect(c).to.be.closeTo(0.65, 1e-9);
+      expect(d).to.be.closeTo(0.65, 1e-9);
+    });
 
     it('goes into sparsifyActivations; another mean comes from the saved model without data', async () => {
       const allocation = await allocate();
@@ -177,6 +197,49 @@ onEveryBackend(() => {
       disposeModels(mlp);
     });
 
+    it('probes and calibrates on nothing that is held out', async () => {
+      const isHeldOut = (i: number) => i % 4 === 3;
+      const strange = (i: number) =>
+        tf.tidy(() => tf.mul(tf.tensor2d(normals(32 * WIDTH, 100 + i), [32, WIDTH]), 100));
+      const data = new Dataset([...Array(8).keys()], (i) => {
+        return isHeldOut(i) ? strange(i) : tf.tensor2d(normals(32 * WIDTH, 100 + i), [32, WIDTH]);
+      });
+      const rest = new Dataset(
+        [...Array(8).keys()].filter((i) => !isHeldOut(i)),
+        (i) => tf.tensor2d(normals(32 * WIDTH, 100 + i), [32, WIDTH]),
+      );
+      const {probes} = await allocate({target: {maxLoss: 0.02}}, data);
+      expect(probes).to.deep.equal((await allocate({}, rest)).probes);
+    });
+
+    for (const count of [2, 3]) {
+      it(`holds out the last of ${count} batches, whether or not it is known how many there are`, async () => {
+        const known = batches(count);
+        const items = async function* () {
+          for await (const item of known.getInferenceData()) yield tf.clone(item as tf.Tensor);
+        };
+        const unknown = new Dataset(items, null, {disposeItems: true});
+        expect(unknown.length).to.equal(null);
+        const target = {maxLoss: 0.02};
+        expect(await allocate({target}, unknown)).to.deep.equal(await allocate({target}, known));
+      });
+    }
+
+    it('refuses one batch at once, and says how many items make several', async () => {
+      const data = new Dataset(function* () {
+        yield normals(10 * WIDTH, 1).reduce<number[][]>(inRows, []);
+      });
+      let probed = false;
+      const onProgress = () => (probed = true);
+      const error = await rejection(
+        () => allocate({target: {maxLoss: 0.1}, onProgress}, data),
+        'too-few-batches',
+      );
+      expect(error.data).to.deep.include({items: 10, batchSize: 3});
+      expect(error.message).to.include('one, of 10 items').and.include('batches of 3 items');
+      expect(probed).to.equal(false);
+    });
+
     const failures: [string, string, Partial<AllocateOptions>, (Dataset | null)?][] = [
       ['a mean that the bounds do not allow', 'target-out-of-range', {target: 0.99}],
       ['a target that is no share', 'bad-target', {target: 50}],
@@ -189,6 +252,30 @@ onEveryBackend(() => {
       ['no data for a loss', 'no-data', {method: 'uniform', target: {maxLoss: 0.1}}, null],
       ['one batch, of which none can be held out', 'too-few-batches', {target: {maxLoss: 0.1}}, batches(1)],
       ['an empty data set', 'empty', {}, batches(0)],
+      ['an empty data set for a loss', 'empty', {target: {maxLoss: 0.1}}, batches(0)],
+      ['held-out data without a batch', 'empty', {target: {maxLoss: 0.1}, heldOut: batches(0)}],
+      [
+        'held-out data that turn out empty',
+        'empty',
+        {target: {maxLoss: 0.1}, heldOut: () => [][Symbol.iterator]()},
+      ],
+      ['a target that is text', 'bad-target', {target: '0.5' as unknown as number}],
+      ['no target', 'bad-target', {target: null as unknown as number}],
+      ['a bound that does not exist', 'unknown-option', {scopes: {'.*': {least: 0.2} as SparsityBounds}}],
+      ['bounds that are a number', 'bad-option', {scopes: {'.*': 0.5 as SparsityBounds}}],
+      ['a bound that is no share', 'target-out-of-range', {scopes: {'.*': {maximum: 80}}}],
+      [
+        'an ignored scope as the scopes',
+        'invalid-scope',
+        {scopes: new IgnoredScope({names: ['block_0']}) as Scope as TargetScope},
+      ],
+      ['scopes that are text', 'invalid-scope', {scopes: '.*' as unknown as TargetScope}],
+      [
+        'a scope without its bounds',
+        'invalid-scope',
+        {scopes: [[new TargetScope({patterns: ['.*']})]] as never[]},
+      ],
+      ['a pattern for a scope, in a pair', 'invalid-scope', {scopes: [['.*', {}]] as never[]}],
     ];
     for (const [what, code, options, data = batches(2)] of failures) {
       it(`rejects ${what}`, async () => {

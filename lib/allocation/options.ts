@@ -1,10 +1,16 @@
 /** @file Checks of what an allocation is asked for. */
 import {ScopeError, SparsifyError, nearest} from '../errors.js';
+import {CALLBACK, SIGNAL, type OptionRules} from '../option-rules.js';
 import type {AllocationMethod, AllocationTarget, AllocationWeighting} from './contract.js';
+import type {LossOptions, MeasureOptions} from './measures.js';
 
 export const ALLOCATION_METHODS: readonly AllocationMethod[] = ['local', 'uniform', 'greedy'];
 
 export const ALLOCATION_WEIGHTINGS: readonly AllocationWeighting[] = ['weights', 'time'];
+
+export const MEASURE_RULES: OptionRules<MeasureOptions> = {onProgress: CALLBACK, signal: SIGNAL};
+
+export const LOSS_RULES: OptionRules<LossOptions> = {...MEASURE_RULES, isClear: CALLBACK};
 
 /** What each part of a target must be. */
 const PARTS: Readonly<Record<keyof AllocationTarget, {allowed: string; fits(value: number): boolean}>> = {

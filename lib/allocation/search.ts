@@ -2,6 +2,7 @@
  * @file The mean sparsity that a target means, found by measuring as few candidates as will do. Loss and speed both grow
  * with the sparsity; near a loss of some per cent, its logarithm is nearly a line over the log odds of the sparsity.
  */
+import {SparsifyError} from '../errors.js';
 import type {AllocationTarget} from './contract.js';
 import type {MeasuredLoss, MeasuredSpeed} from './measures.js';
 
@@ -67,6 +68,8 @@ const CLEAR_ERRORS = 4;
  *
  * `maxLoss` alone: the most sparsity that keeps it. `speedup` or `latencyMs`: the least sparsity that reaches it; with
  * `maxLoss` too, if that keeps the loss, else the most that does, and the target is not met.
+ *
+ * @throws {SparsifyError} `bad-measure` for a measurement that is no number.
  */
 export async function searchSparsity(
   target: AllocationTarget,
@@ -115,12 +118,15 @@ class Search {
       error !== null &&
       (loss - CLEAR_ERRORS * error > 1.2 * allowed || loss + CLEAR_ERRORS * error < allowed / 2);
     const loss = this.losses.get(sparsity) ?? (await this.measures.loss(sparsity, isClear));
+    if (typeof loss.loss !== 'number' || Number.isNaN(loss.loss))
+      throw notMeasured('loss', {loss: loss.loss});
     this.losses.set(sparsity, loss);
     return loss;
   }
 
   async speedAt(sparsity: number): Promise<MeasuredSpeed> {
     const speed = this.speeds.get(sparsity) ?? (await this.measures.speed(sparsity));
+    if (!(speed.ms >= 0 && speed.denseMs >= 0)) throw notMeasured('speed', {...speed});
     this.speeds.set(sparsity, speed);
     return speed;
   }
@@ -200,6 +206,17 @@ class Search {
     const {speedup, latencyMs} = this.target;
     return speedup !== undefined ? denseMs / ms / speedup : latencyMs! / ms;
   }
+}
+
+/** What cannot be compared would count as too bad, or as good enough. */
+function notMeasured(what: string, got: Readonly<Record<string, unknown>>): SparsifyError {
+  const values = Object.entries(got).map(([name, value]) => `${name} ${String(value)}`);
+  return new SparsifyError(
+    'bad-measure',
+    `the ${what} of a candidate was measured as ${values.join(', ')}; it must be a number: see whether the model gives NaN ` +
+      'on the data that it is measured on',
+    got,
+  );
 }
 
 function upperBound({loss, error}: MeasuredLoss): number {

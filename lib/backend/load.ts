@@ -14,6 +14,7 @@ import {
   type Native,
 } from '#provision';
 import {BackendError} from '../errors.js';
+import {CHECKED_LATER, checkOptions} from '../option-rules.js';
 import {checkBackend, findPackage} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
 import {nodePackageOf} from './in-use.js';
@@ -64,7 +65,9 @@ let nodePackage: 'node-gpu' | 'node' | undefined;
  * const {tf, name, why} = await loadBackend();
  * console.log(`computing on ${name}: ${why}`);
  */
-export async function loadBackend({name}: LoadBackendOptions = {}): Promise<LoadedBackend> {
+export async function loadBackend(options: LoadBackendOptions = {}): Promise<LoadedBackend> {
+  checkOptions<LoadBackendOptions>('loadBackend', options, {name: CHECKED_LATER});
+  const {name} = options;
   const requested = name === undefined ? requestedBackend() : parseBackendName(name, 'name');
   const failures = new Map<BackendName, string>();
   for (;;) {

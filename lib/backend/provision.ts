@@ -6,8 +6,11 @@ import {
   type Provisioned,
 } from '#provision';
 import {BackendError} from '../errors.js';
+import {CALLBACK, FLAG, TEXT, checkOptions, type OptionRules} from '../option-rules.js';
 
 export type {ProvisionOptions, Provisioned} from '#provision';
+
+const RULES: OptionRules<ProvisionOptions> = {packageFolder: TEXT, cache: TEXT, log: CALLBACK, force: FLAG};
 
 /**
  * Installs the native part of tfjs-node: out of the per-user cache, by the package's own installer, or out of
@@ -18,6 +21,7 @@ export type {ProvisionOptions, Provisioned} from '#provision';
  * @throws BackendError `provisioning-failed`, with what would help in the text and in `data.help`.
  */
 export async function provision(options: ProvisionOptions = {}): Promise<Provisioned> {
+  checkOptions('provision', options, RULES);
   return orThrow('tfjs-node', await provisionPackage({force: true, ...options}));
 }
 
@@ -30,6 +34,7 @@ export async function provision(options: ProvisionOptions = {}): Promise<Provisi
  * @throws BackendError `provisioning-failed`, with what would help in the text and in `data.help`.
  */
 export async function provisionGpu(options: ProvisionOptions = {}): Promise<Provisioned> {
+  checkOptions('provisionGpu', options, RULES);
   return orThrow('tfjs-node-gpu', await provisionGpuPackage({force: true, ...options}));
 }
 

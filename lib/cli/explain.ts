@@ -56,7 +56,7 @@ function tooFewBatches({items, batchSize}: Data): string {
   const remedy =
     Number(items) < 2
       ? 'give more items'
-      : `give --batch-size ${String(batchSize)}, say, or a .mjs that exports smaller batches`;
+      : `give --batch-size ${String(batchSize)}, say, or a .mjs that exports smaller batches, and no --batches 1`;
   return `a loss is measured on batches that calibration does not see, and the data make one batch, of ${count}: ${remedy}`;
 }
 

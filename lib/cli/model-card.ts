@@ -65,7 +65,7 @@ export async function describeSaved(
 export async function writeModelCard(
   model: string,
   contents: ReportContents,
-  options: ModelCardOptions,
+  {isLanguageModel}: Pick<ModelCardOptions, 'isLanguageModel'>,
 ): Promise<boolean> {
   const path = await cardPath(model);
   const there = await cardAt(path);
@@ -77,7 +77,7 @@ export async function writeModelCard(
     console.error(`${path} is not ours or was edited: it stays as it is`);
     return false;
   }
-  const text = renderModelCard(contents, options);
+  const text = renderModelCard(contents, {isLanguageModel});
   const seal = `\n<!-- sha256 of the above: ${digest(text)}; edited, this file is left as it is -->\n`;
   await writeTextFile(path, text + seal);
   return true;

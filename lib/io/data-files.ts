@@ -7,6 +7,7 @@ import {extname} from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 
 import {FileError} from '../errors.js';
+import {CHECKED_LATER, NUMBER, TEXTS, checkOptions, oneOf, type OptionRules} from '../option-rules.js';
 import {toTensor, type ArrayBatch, type ArraySource, type TensorOptions} from './array-batches.js';
 import {dataModuleBatches, type TensorBatch} from './data-module.js';
 import {jsonLinesFile} from './json-lines.js';
@@ -21,6 +22,13 @@ export interface DataFileOptions extends TensorOptions {
   /** Which named arrays of a `.npz` file or of JSON objects are the inputs; all by default. */
   readonly inputNames?: readonly string[];
 }
+
+const RULES: OptionRules<DataFileOptions> = {
+  scale: NUMBER,
+  dtype: oneOf(['float32', 'int32']),
+  batchSize: CHECKED_LATER,
+  inputNames: TEXTS,
+};
 
 /** Batches of inputs that can be read any number of times, each time from the start. */
 export interface DataFile extends AsyncIterable<TensorBatch> {
@@ -52,6 +60,7 @@ export const DATA_EXTENSIONS = ['.npy', '.npz', '.jsonl', '.ndjson', '.mjs', '.j
  * }
  */
 export function openDataFile(path: string, options: DataFileOptions = {}): DataFile {
+  checkOptions('openDataFile', options, RULES);
   const {batchSize = 32, inputNames} = options;
   if (!Number.isInteger(batchSize) || batchSize < 1) {
     throw new FileError('bad-option', `batch size is ${batchSize}; it must be an integer of at least 1`, {

@@ -15,6 +15,7 @@ import {fileFailure} from './file-failure.js';
 import {fromKeras3} from './keras3/model-json.js';
 import {modelArtifacts} from './model-artifacts.js';
 import {checkWeightsSize, MAX_MODEL_JSON_BYTES, parseModelJson} from './model-json.js';
+import {checkOptions, count, type OptionRules} from '../option-rules.js';
 import type {ModelSource, ShardStream} from './model-source.js';
 import {writeModel} from './model-writer.js';
 import {MAX_SHARD_BYTES} from './shard-writer.js';
@@ -24,6 +25,8 @@ export interface FileSystemOptions {
   /** No weight file gets larger than this; 1 GiB by default. */
   readonly maxShardBytes?: number;
 }
+
+export const FILE_SYSTEM_RULES: OptionRules<FileSystemOptions> = {maxShardBytes: count()};
 
 /** An `io.IOHandler` that both loads and saves. */
 export type FileSystemHandler = Required<Pick<io.IOHandler, 'load' | 'save'>>;
@@ -43,10 +46,9 @@ export type FileSystemHandler = Required<Pick<io.IOHandler, 'load' | 'save'>>;
  * await model.save(fileSystem('out'));
  * const same = await tf.loadLayersModel(fileSystem('out'));
  */
-export function fileSystem(
-  path: string,
-  {maxShardBytes = MAX_SHARD_BYTES}: FileSystemOptions = {},
-): FileSystemHandler {
+export function fileSystem(path: string, options: FileSystemOptions = {}): FileSystemHandler {
+  checkOptions('fileSystem', options, FILE_SYSTEM_RULES);
+  const {maxShardBytes = MAX_SHARD_BYTES} = options;
   const jsonPath = modelJsonPath(path);
   return {
     load: async () => modelArtifacts(await openLocalModel(jsonPath)),

@@ -8,10 +8,11 @@ import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
-import {FileError, ModelError, SparsifyError} from '../errors.js';
+import {FileError, ModelError} from '../errors.js';
 import {checkActivations, topologyOf} from '../model/savable.js';
+import {SIGNAL, checkOptions, type OptionRules} from '../option-rules.js';
 import {fileFailure} from './file-failure.js';
-import {modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
+import {FILE_SYSTEM_RULES, modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
 import {makeFolder} from './make-folder.js';
 import {checkReplaceable, writeModel} from './model-writer.js';
@@ -45,6 +46,8 @@ export interface SaveOptions extends FileSystemOptions {
   /** Stops between two pieces of the weights: the promise rejects with the signal's reason, and an older model is whole. */
   readonly signal?: AbortSignal;
 }
+
+export const SAVE_RULES: OptionRules<SaveOptions> = {...FILE_SYSTEM_RULES, signal: SIGNAL};
 
 /**
  * Checks that `saveLayersModel` could write to a path, as far as that shows beforehand: for use before long work
@@ -99,6 +102,7 @@ export async function saveLayersModel(
   path: string,
   options: SaveOptions = {},
 ): Promise<tf.io.SaveResult> {
+  checkOptions('saveLayersModel', options, SAVE_RULES);
   const tensors = namedWeights(model.weights).map(({tensor}) => tensor);
   return saveWithWeights(
     model,

@@ -8,7 +8,7 @@
  * modes are signed bytes and one kernel reads both; their difference is the same.
  */
 import {SparsifyError} from '../errors.js';
-import {checkOptions, count, oneOf, required, type OptionRules} from '../option-rules.js';
+import {checkOptions, count, oneOf, required, type OptionRule, type OptionRules} from '../option-rules.js';
 import {FLOAT16_SPLITTER, roundToFloat16} from './float16.js';
 
 /** How weights are quantized: 256 steps over [min, max] with 0 among them, or over [-m, m] without a zero point. */
@@ -41,6 +41,11 @@ export interface MatrixShape {
   readonly channels: ChannelAxis;
 }
 
+/** For options that hold a mode. */
+export const INT8_MODE: OptionRule = (value) => {
+  if (value !== undefined) checkInt8Mode(value);
+};
+
 const SHAPE_RULES: OptionRules<MatrixShape> = {
   rows: required('{rows: 1}', count(0)),
   columns: required('{columns: 1}', count(0)),
@@ -64,7 +69,7 @@ export interface Int8Values extends MatrixShape {
  *
  * @throws {SparsifyError} `unsupported-mode`.
  */
-export function checkInt8Mode(mode: unknown): asserts mode is Int8Mode {
+function checkInt8Mode(mode: unknown): asserts mode is Int8Mode {
   if ((INT8_MODES as readonly unknown[]).includes(mode)) return;
   throw new SparsifyError(
     'unsupported-mode',

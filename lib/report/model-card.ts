@@ -3,6 +3,7 @@
  * comment in it says that this package wrote it, and holds the steps that made the model for the next one.
  */
 import type {Allocation} from '../allocation/contract.js';
+import {FLAG, checkOptions, count, required, type OptionRules} from '../option-rules.js';
 import type {LatencyTable, QualityTable, ReportContents, Step} from './contents.js';
 import {arrange, placeOf} from './arrangement.js';
 import {describeBytes, describeMs, meanOf, percent, describeCount, times} from './figures.js';
@@ -18,13 +19,17 @@ export interface ModelCardOptions {
   readonly maxLayers?: number;
 }
 
+const RULES: OptionRules<ModelCardOptions> = {
+  isLanguageModel: required('{isLanguageModel: false}', FLAG),
+  maxLayers: count(),
+};
+
 const COMMENT = /^<!-- tfjs-sparsify card (\{.*\}) -->$/m;
 
 /** The text of a README.md. */
-export function renderModelCard(
-  contents: ReportContents,
-  {isLanguageModel, maxLayers = 40}: ModelCardOptions,
-): string {
+export function renderModelCard(contents: ReportContents, options: ModelCardOptions): string {
+  checkOptions('renderModelCard', options, RULES);
+  const {isLanguageModel, maxLayers = 40} = options;
   const {name, measured, allocation, quality, latency, steps} = contents;
   const {layers, actualOn} = measured;
   const {sparsified, actual} = sparsitySummary(layers);

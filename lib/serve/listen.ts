@@ -1,6 +1,7 @@
 /** @file Where the server listens, and what is said if it cannot. */
 import type {FastifyInstance} from 'fastify';
 import {SparsifyError} from '../errors.js';
+import {TEXT, checkOptions, count, type OptionRules} from '../option-rules.js';
 
 export interface ListenOptions {
   /** 0 for any that is free. Default 8501, TensorFlow Serving's. */
@@ -11,6 +12,8 @@ export interface ListenOptions {
 
 /** This machine only. */
 export const DEFAULT_HOST = '127.0.0.1';
+
+const RULES: OptionRules<ListenOptions> = {port: count(0), host: TEXT};
 
 /** What to do, by the system's code. */
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -27,10 +30,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
  * @returns The address, as `http://127.0.0.1:8501`.
  * @throws {SparsifyError} `cannot-listen` with `host` and `port`.
  */
-export async function listen(
-  fastify: FastifyInstance,
-  {port = 8501, host = DEFAULT_HOST}: ListenOptions = {},
-): Promise<string> {
+export async function listen(fastify: FastifyInstance, options: ListenOptions = {}): Promise<string> {
+  checkOptions('listen', options, RULES);
+  const {port = 8501, host = DEFAULT_HOST} = options;
   try {
     return await fastify.listen({port, host});
   } catch (cause) {

@@ -1,7 +1,9 @@
 /** @file What a server is made with, and what it takes where nothing is said. */
 import {isIPv6} from 'node:net';
 import {SparsifyError} from '../errors.js';
+import {checkOptions} from '../option-rules.js';
 import {hostName, originOf} from './hosts.js';
+import {SERVER_RULES} from './server-rules.js';
 
 /** A model to serve. */
 export interface ServedModel {
@@ -102,9 +104,11 @@ const NAME = /^[a-z0-9][a-z0-9._-]{0,127}$/i;
 /**
  * Checks what would only show at the first request.
  *
- * @throws {SparsifyError} `bad-option`.
+ * @throws {SparsifyError} `unknown-option`, `missing-option`, `bad-option`.
  */
-export function checkOptions({models, queue = {}, pool = {}, http = {}}: ServerOptions): void {
+export function checkServerOptions(options: ServerOptions): void {
+  checkOptions('createServer', options, SERVER_RULES);
+  const {models, queue = {}, pool = {}, http = {}} = options;
   if (models.length === 0) throw badOption('models', 'empty', 'one model or more');
   const names = models.map(({name}) => name);
   for (const [i, name] of names.entries()) {

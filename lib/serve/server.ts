@@ -20,7 +20,7 @@ import {DEFAULT_HOST, listen, type ListenOptions} from './listen.js';
 import type {ActualSparsity} from './messages.js';
 import {Metrics} from './metrics.js';
 import {
-  checkOptions,
+  checkServerOptions,
   DEFAULT_BODY_LIMIT,
   DEFAULT_HEADERS_TIMEOUT_MS,
   DEFAULT_POLL_MS,
@@ -74,7 +74,7 @@ export interface Server {
  * console.log(await server.listen({port: 8501}));
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  checkOptions(options);
+  checkServerOptions(options);
   const {http = {}, pollMs = DEFAULT_POLL_MS} = options;
   const queue = {...DEFAULT_QUEUE, ...options.queue};
   const {backend = null, ...poolOptions} = {...DEFAULT_POOL, ...options.pool};

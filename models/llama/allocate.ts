@@ -1,15 +1,17 @@
 /** @file Allocation for a language model and a text: what is held out, what a loss is, and how fast tokens come. */
-import {allocateSparsity, type AllocateOptions} from '../../lib/allocate.js';
+import {ALLOCATE_RULES, allocateSparsity, type AllocateOptions} from '../../lib/allocate.js';
 import type {Allocation} from '../../lib/allocation/contract.js';
+import {LOSS_RULES, MEASURE_RULES} from '../../lib/allocation/options.js';
 import type {LossMeasure, MeasuredLoss, SpeedMeasure} from '../../lib/allocation/measures.js';
 import type {CalibrationOptions} from '../../lib/calibration/calibrate.js';
 import {DatasetError} from '../../lib/errors.js';
+import {checkOptions, count, type OptionRules} from '../../lib/option-rules.js';
 import {TargetScope} from '../../lib/scope/target-scope.js';
 import {measureDecodeLatency} from './decode-latency.js';
 import type {Decoder} from './decoder.js';
 import type {LanguageModel} from './language-model.js';
 import {PROJECTIONS} from './projections.js';
-import {textDataset} from './text-dataset.js';
+import {firstSequences, textDataset} from './text-dataset.js';
 import {tokenChunks, type Window} from './windows.js';
 
 /**
@@ -26,7 +28,7 @@ export interface AllocateTextOptions extends Omit<AllocateOptions, 'heldOut' | '
   readonly sequences?: number;
   /** Tokens of a sequence; 256 by default. */
   readonly sequenceLength?: number;
-  /** Tokens at the end of the text that a loss is measured on, at most; 8,192 by default. */
+  /** Tokens at the end of the text that a loss is measured on, at most; 8,192 by default, 256 at least. */
   readonly heldOutTokens?: number;
 }
 
@@ -34,9 +36,19 @@ export interface AllocateTextOptions extends Omit<AllocateOptions, 'heldOut' | '
 const PROBED_TOKENS = 128;
 const HELD_OUT_TOKENS = 8192;
 const HELD_OUT_WINDOW = 1024;
+/** In all, and of each text while there are others. */
 const LEAST_HELD_OUT = 256;
 /** Tokens that are timed of each model: with 32 a repetition differs by 5 %. */
 const TIMED_TOKENS = 96;
+
+const {heldOut: _heldOut, labels: _labels, ...SHARED_RULES} = ALLOCATE_RULES;
+
+const RULES: OptionRules<AllocateTextOptions> = {
+  ...SHARED_RULES,
+  sequences: count(),
+  sequenceLength: count(),
+  heldOutTokens: count(LEAST_HELD_OUT),
+};
 
 /**
  * `allocateSparsity` for a language model: the loss is relative perplexity on the end of the text, the speed that of
@@ -57,6 +69,7 @@ export async function allocateLanguageModel(
   text: string | readonly string[] | readonly number[],
   options: AllocateTextOptions,
 ): Promise<Allocation> {
+  checkOptions('allocateLanguageModel', options, RULES);
   const {
     sequences = ALLOCATION_SEQUENCES.sequences,
     sequenceLength = ALLOCATION_SEQUENCES.sequenceLength,
@@ -65,17 +78,25 @@ export async function allocateLanguageModel(
   } = options;
   const texts = lm.idsOf(text);
   const dataset = textDataset(texts, {sequences, sequenceLength});
-  const asksLoss = typeof options.target === 'object' && options.target.maxLoss !== undefined;
-  const used = Math.ceil(sequences / texts.length) * sequenceLength;
+  const calibrated = firstSequences(texts, sequenceLength, sequences);
+  const asksLoss = typeof options.target === 'object' && options.target?.maxLoss !== undefined;
+  const unseenLoss = () => {
+    const window = Math.min(HELD_OUT_WINDOW, lm.config.contextLength);
+    const unseen = unseenOf(texts, calibrated, sequenceLength);
+    return perplexityLoss(lm, heldOutWindows(unseen, heldOutTokens, window, lm.prefixToken()));
+  };
   return allocateSparsity(lm.model, dataset, {
-    scopes: new TargetScope({patterns: [PROJECTIONS.all]}),
-    calibration: LANGUAGE_CALIBRATION,
-    probeData: textDataset(texts, {sequences: 1, sequenceLength: Math.min(PROBED_TOKENS, sequenceLength)}),
-    speed: decodingSpeed(lm),
-    ...(asksLoss
-      ? {loss: perplexityLoss(lm, heldOutWindows(texts, used, heldOutTokens, lm.prefixToken()))}
-      : {}),
     ...rest,
+    scopes: rest.scopes ?? new TargetScope({patterns: [PROJECTIONS.all]}),
+    calibration: rest.calibration ?? LANGUAGE_CALIBRATION,
+    probeData:
+      rest.probeData ??
+      textDataset(texts[calibrated[0].text], {
+        sequences: 1,
+        sequenceLength: Math.min(PROBED_TOKENS, sequenceLength),
+      }),
+    speed: rest.speed ?? decodingSpeed(lm),
+    loss: rest.loss ?? (asksLoss ? unseenLoss() : undefined),
   });
 }
 
@@ -88,7 +109,9 @@ export function perplexityLoss(lm: LanguageModel, windows: readonly Window[]): L
   const dense: Float32Array[] = []; // scores, by window
   return {
     metric: 'relative perplexity',
-    async measure(sparse, {onProgress, signal, isClear} = {}) {
+    async measure(sparse, options = {}) {
+      checkOptions('measure', options, LOSS_RULES);
+      const {onProgress, signal, isClear} = options;
       const decoders = {dense: lm.decoder(), sparse: lm.withModel(sparse).decoder()};
       const scores = async (decoder: Decoder, {tokens, targets}: Window, isDense: boolean) => {
         signal?.throwIfAborted();
@@ -125,7 +148,9 @@ function relativePerplexity(differences: readonly number[]): MeasuredLoss {
 /** Milliseconds of a token while decoding. */
 export function decodingSpeed(lm: LanguageModel): SpeedMeasure {
   return {
-    async measure(sparse, {signal} = {}) {
+    async measure(sparse, options = {}) {
+      checkOptions('measure', options, MEASURE_RULES);
+      const {signal} = options;
       const [denseMs, ms] = await measureDecodeLatency(
         [
           {lm, dense: true},
@@ -138,21 +163,46 @@ export function decodingSpeed(lm: LanguageModel): SpeedMeasure {
   };
 }
 
-/** The ends of texts in windows, none of which overlaps with the first `used` tokens of a text. */
-function heldOutWindows(
+/**
+ * What calibration leaves of each text.
+ *
+ * @param calibrated The sequences that it takes: more of a long text where others are too short.
+ */
+function unseenOf(
   texts: readonly (readonly number[])[],
-  used: number,
+  calibrated: readonly {readonly text: number}[],
+  sequenceLength: number,
+): (readonly number[])[] {
+  const seen = texts.map(() => 0);
+  for (const {text} of calibrated) seen[text] += sequenceLength;
+  return texts.map((ids, i) => ids.slice(seen[i]));
+}
+
+/**
+ * The ends of texts in windows.
+ *
+ * @param unseen What calibration leaves of each.
+ * @param most Tokens in all.
+ */
+function heldOutWindows(
+  unseen: readonly (readonly number[])[],
   most: number,
+  window: number,
   prefix: number,
 ): Window[] {
-  const each = Math.floor(most / texts.length);
-  const ends = texts.map((ids) => ids.slice(Math.max(used, ids.length - each)));
-  const tokens = ends.reduce((sum, {length}) => sum + length, 0);
-  if (tokens >= LEAST_HELD_OUT) return ends.flatMap((ids) => tokenChunks(ids, prefix, HELD_OUT_WINDOW - 1));
+  const each = Math.max(LEAST_HELD_OUT, Math.floor(most / unseen.length));
+  const ends: (readonly number[])[] = [];
+  let tokens = 0;
+  for (const ids of unseen) {
+    const end = ids.slice(Math.max(0, ids.length - Math.min(each, most - tokens)));
+    ends.push(end);
+    tokens += end.length;
+  }
+  if (tokens >= LEAST_HELD_OUT) return ends.flatMap((ids) => tokenChunks(ids, prefix, window - 1));
   throw new DatasetError(
     'too-short',
-    `${tokens} tokens of the text are left to measure a loss on, after ${used} of each text for calibration; at least ` +
-      `${LEAST_HELD_OUT} are needed, and thousands are better: give more text, or fewer sequences`,
+    `${tokens} tokens of the text are left to measure a loss on, after those for calibration; at least ${LEAST_HELD_OUT} are ` +
+      'needed, and thousands are better: give more text, or fewer sequences',
     {tokens},
   );
 }

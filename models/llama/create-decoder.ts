@@ -1,9 +1,10 @@
 /** @file The decoder for a model on the backend in use: the fused one where it exists, else the layers themselves. */
 import type * as tf from '@tensorflow/tfjs';
+import {checkOptions} from '../../lib/option-rules.js';
 import type {LlamaConfig} from './config.js';
 import type {Decoder} from './decoder.js';
 import {createGraphDecoder} from './graph-decoder.js';
-import {createNativeDecoder, type NativeDecoderOptions} from './native-decoder.js';
+import {NATIVE_DECODER_RULES, createNativeDecoder, type NativeDecoderOptions} from './native-decoder.js';
 
 /**
  * A decoder of the model with its present weights and thresholds.
@@ -16,5 +17,6 @@ export function createDecoder(
   config: LlamaConfig,
   options: NativeDecoderOptions = {},
 ): Decoder {
+  checkOptions('createDecoder', options, NATIVE_DECODER_RULES);
   return createNativeDecoder(model, config, options) ?? createGraphDecoder(model, config);
 }

@@ -1,5 +1,6 @@
 /** @file How long a language model takes for one token while it decodes, dense and sparse, in turns. */
 import {median} from '../../lib/eval/latency.js';
+import {SIGNAL, POSITIVE, checkOptions, count, type OptionRules} from '../../lib/option-rules.js';
 import type {LanguageModel} from './language-model.js';
 
 /** A way of decoding. */
@@ -17,6 +18,8 @@ export interface DecodeLatencyOptions {
   readonly signal?: AbortSignal;
 }
 
+const RULES: OptionRules<DecodeLatencyOptions> = {tokens: count(), seconds: POSITIVE, signal: SIGNAL};
+
 const WARM_UP = 2;
 const LEAST = 3;
 
@@ -28,8 +31,10 @@ const LEAST = 3;
  */
 export async function measureDecodeLatency(
   contestants: readonly DecodeContestant[],
-  {tokens = 32, seconds = 10, signal}: DecodeLatencyOptions = {},
+  options: DecodeLatencyOptions = {},
 ): Promise<number[]> {
+  checkOptions('measureDecodeLatency', options, RULES);
+  const {tokens = 32, seconds = 10, signal} = options;
   const decoders = contestants.map(({lm}) => lm.decoder());
   const took = contestants.map((): number[] => []);
   const longest = Math.min(...contestants.map(({lm}) => lm.config.contextLength));

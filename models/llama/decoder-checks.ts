@@ -1,5 +1,14 @@
 /** @file What every decoder checks of its calls, so that all refuse alike. */
 import {SparsifyError} from '../../lib/errors.js';
+import {FLAG, checkOptions, type OptionRules} from '../../lib/option-rules.js';
+import type {AppendOptions} from './decoder.js';
+
+const APPEND_RULES: OptionRules<AppendOptions> = {dense: FLAG};
+
+/** @throws {SparsifyError} `unknown-option`, `bad-option`. */
+export function checkAppendOptions(options: unknown): void {
+  checkOptions('a decoder', options, APPEND_RULES);
+}
 
 /**
  * Copies ids that a model knows.

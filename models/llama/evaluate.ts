@@ -7,15 +7,21 @@ import * as tf from '@tensorflow/tfjs';
 import {inspectWeights} from '../../lib/compress.js';
 import {ModelError} from '../../lib/errors.js';
 import {sparsifyingLayers} from '../../lib/model/dense-layers.js';
+import {checkOptions, optional, type OptionRules} from '../../lib/option-rules.js';
 import type {Decoder} from './decoder.js';
-import type {LanguageModel} from './language-model.js';
-import {perplexitiesOf, type PerplexityOptions, type TextWindow} from './perplexity.js';
+import {LanguageModel} from './language-model.js';
+import {WINDOW_RULES, perplexitiesOf, type PerplexityOptions, type TextWindow} from './perplexity.js';
 import {sparsityReport, type SparsityReport} from './sparsity-report.js';
 
 export interface CompareOptions extends Omit<PerplexityOptions, 'dense'> {
   /** The dense model; by default the same one with its thresholds off. */
   readonly baseline?: LanguageModel;
 }
+
+const RULES: OptionRules<CompareOptions> = {
+  ...WINDOW_RULES,
+  baseline: optional('a LanguageModel', (value) => value instanceof LanguageModel),
+};
 
 /** One line of the table. */
 export interface ModeResult {
@@ -56,8 +62,10 @@ const MAX_LOGITS_BYTES = 32 * 1024 ** 2;
 export async function compareWithDense(
   models: LanguageModel | readonly LanguageModel[],
   text: string,
-  {baseline, onProgress, signal, ...windowOptions}: CompareOptions = {},
+  options: CompareOptions = {},
 ): Promise<Comparison> {
+  checkOptions('compareWithDense', options, RULES);
+  const {baseline, onProgress, signal, ...windowOptions} = options;
   const lms = models instanceof Array ? models : [models];
   const reference = baseline ?? lms[0];
   const thresholdsOff = baseline === undefined;

@@ -4,8 +4,9 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../../lib/errors.js';
+import {CALLBACK, CHECKED_LATER, SIGNAL, checkOptions, type OptionRules} from '../../lib/option-rules.js';
 import type {DecoderSession, PrefillPolicy} from './decoder-session.js';
-import {createSampler, type SamplingOptions} from './sampler.js';
+import {SAMPLING_RULES, createSampler, type SamplingOptions} from './sampler.js';
 import {StopStrings, TextStream, type TokenDecoder} from './text-stream.js';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -46,6 +47,15 @@ export interface Generation {
   readonly tokensPerSecond: number;
 }
 
+const RULES: OptionRules<GenerateOptions> = {
+  ...SAMPLING_RULES,
+  maxTokens: CHECKED_LATER,
+  stop: CHECKED_LATER,
+  prefill: CHECKED_LATER,
+  signal: SIGNAL,
+  onToken: CALLBACK,
+};
+
 const POLICIES: ReadonlySet<unknown> = new Set(['sparse', 'dense', undefined]);
 
 /** What the loop needs of the model. */
@@ -68,9 +78,9 @@ export async function* generateTokens(
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, Generation, undefined> {
-  const {maxTokens = 256, signal, prefill = 'dense'} = options;
-  checkOptions(options, tokenizer);
-  const sample = createSampler(options);
+  checkGenerateOptions(options, tokenizer);
+  const {maxTokens = 256, signal, prefill = 'dense', temperature, topP, topK, minP, seed} = options;
+  const sample = createSampler({temperature, topP, topK, minP, seed});
   const stream = tokenizer === null ? null : new TextStream(tokenizer, prompt);
   const stops = new StopStrings([options.stop ?? []].flat());
   const limit = Math.min(maxTokens, contextLength - prompt.length);
@@ -116,7 +126,9 @@ export async function* generateTokens(
   };
 }
 
-function checkOptions({maxTokens, stop, prefill}: GenerateOptions, tokenizer: TokenDecoder | null): void {
+function checkGenerateOptions(options: GenerateOptions, tokenizer: TokenDecoder | null): void {
+  checkOptions('generate', options, RULES);
+  const {maxTokens, stop, prefill} = options;
   const fail = (option: string, got: unknown, allowed: string) =>
     new SparsifyError('bad-option', `${option} is ${JSON.stringify(got)}; it must be ${allowed}`, {
       option,
@@ -129,7 +141,8 @@ function checkOptions({maxTokens, stop, prefill}: GenerateOptions, tokenizer: To
     throw fail('prefill', prefill, '"sparse", "dense", or how many leading tokens are dense');
   }
   const stops = [stop ?? []].flat();
-  if (stops.includes('')) throw fail('stop', stop, 'a string that is not empty, or several');
+  if (stops.some((text: unknown) => typeof text !== 'string' || text === ''))
+    throw fail('stop', stop, 'a string that is not empty, or several');
   if (stops.length > 0 && tokenizer === null) {
     throw new SparsifyError(
       'no-tokenizer',

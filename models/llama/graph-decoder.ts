@@ -8,6 +8,7 @@ import {floatsOf} from '../../lib/tensor-values.js';
 import {asContainer, belongsTo, callsOf, type Layer} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
 import {
+  checkAppendOptions,
   checkedIds,
   checkIdle,
   checkNotDisposed,
@@ -155,9 +156,11 @@ class GraphDecoder implements Decoder {
    */
   private async inPasses(
     ids: Int32Array,
-    {dense = false}: AppendOptions,
+    options: AppendOptions,
     compute: (hidden: tf.Tensor, start: number, count: number) => tf.Tensor[],
   ): Promise<tf.Tensor[]> {
+    checkAppendOptions(options);
+    const {dense = false} = options;
     const before = this.cache.length;
     const results: tf.Tensor[] = [];
     try {

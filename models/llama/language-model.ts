@@ -5,12 +5,15 @@
 import type * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../../lib/dataset.js';
 import {ModelError, SparsifyError} from '../../lib/errors.js';
+import {CALLBACK, SIGNAL, checkOptions, nested, type OptionRules} from '../../lib/option-rules.js';
 import type {LlamaConfig} from './config.js';
 import {createDecoder} from './create-decoder.js';
 import type {Decoder} from './decoder.js';
 import {DecoderSession} from './decoder-session.js';
 import {generateTokens, type GenerateOptions, type GeneratedToken, type Generation} from './generate.js';
 import {
+  PERPLEXITY_RULES,
+  WINDOW_RULES,
   perplexitiesOf,
   scoreWindows,
   windowsOf,
@@ -18,7 +21,7 @@ import {
   type PerplexityOptions,
   type TextWindow,
 } from './perplexity.js';
-import type {NativeDecoderOptions} from './native-decoder.js';
+import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './native-decoder.js';
 import {metadataOf} from './saved-metadata.js';
 import {sparsityReport} from './sparsity-report.js';
 import type {TokenDecoder} from './text-stream.js';
@@ -41,6 +44,12 @@ export interface LanguageModelOptions {
   /** How weights and cache are stored while decoding; float32 by default. */
   readonly decoder?: NativeDecoderOptions;
 }
+
+const RULES: OptionRules<LanguageModelOptions> = {
+  saveModel: CALLBACK,
+  decoder: nested(NATIVE_DECODER_RULES),
+};
+const SAVE_RULES: OptionRules<NonNullable<Parameters<SaveModel>[2]>> = {signal: SIGNAL};
 
 const DEFAULT_CONTEXT = 2048;
 
@@ -72,6 +81,7 @@ export class LanguageModel {
     readonly model: tf.LayersModel,
     private readonly options: LanguageModelOptions = {},
   ) {
+    checkOptions('LanguageModel', options, RULES);
     const {config, tokenizer} = metadataOf(model);
     this.config = config;
     this.tokenizer = tokenizer === null ? null : createTokenizer(tokenizer);
@@ -150,8 +160,9 @@ export class LanguageModel {
    * @throws {SparsifyError} `no-tokenizer`, `bad-option`; {DatasetError} `empty`; the signal's reason.
    */
   async perplexity(text: string, options: PerplexityOptions = {}): Promise<Perplexity> {
-    const {dense = false, onProgress, signal} = options;
-    const windows = this.windows(text, options);
+    checkOptions('perplexity', options, PERPLEXITY_RULES);
+    const {dense = false, onProgress, signal, ...cut} = options;
+    const windows = this.windows(text, cut);
     const decoder = this.decoder();
     try {
       const likelihood = await scoreWindows(decoder, windows, {dense, onProgress, signal});
@@ -171,10 +182,9 @@ export class LanguageModel {
    *
    * @throws As `perplexity`.
    */
-  windows(
-    text: string,
-    {protocol = 'word', contextLength, windows}: Omit<PerplexityOptions, 'dense'> = {},
-  ): TextWindow[] {
+  windows(text: string, options: Omit<PerplexityOptions, 'dense'> = {}): TextWindow[] {
+    checkOptions('windows', options, WINDOW_RULES);
+    const {protocol = 'word', contextLength, windows} = options;
     const longest = this.config.contextLength;
     const length = contextLength ?? Math.min(DEFAULT_CONTEXT, longest);
     if (!(Number.isInteger(length) && length >= 2 && length <= longest)) {
@@ -247,6 +257,7 @@ export class LanguageModel {
    * @param target A folder, in Node; else a URL as `model.save` takes it.
    */
   async save(target: string, options?: {readonly signal?: AbortSignal}): Promise<void> {
+    checkOptions('save', options, SAVE_RULES);
     const {saveModel = (model: tf.LayersModel, url: string) => model.save(url)} = this.options;
     await saveModel(this.model, target, options);
   }

@@ -3,18 +3,24 @@ import {readdir, stat} from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../lib/backend/load.js';
 import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
+import {checkOptions, nested, type OptionRules} from '../../lib/option-rules.js';
 import {buildModel} from './graph.js';
 import {openCheckpoint} from './import/open-checkpoint.js';
 import {LanguageModel} from './language-model.js';
 import {registerLlamaLayers} from './layers/registry.js';
-import {loadWeights, type LoadWeightsOptions} from './load-weights.js';
-import type {NativeDecoderOptions} from './native-decoder.js';
+import {LOAD_WEIGHTS_RULES, loadWeights, type LoadWeightsOptions} from './load-weights.js';
+import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './native-decoder.js';
 import {attachMetadata} from './saved-metadata.js';
 
 export interface LoadLanguageModelOptions extends LoadWeightsOptions {
   /** How weights and cache are stored while decoding; float32 by default. */
   readonly decoder?: NativeDecoderOptions;
 }
+
+const DECODER_RULES: OptionRules<Pick<LoadLanguageModelOptions, 'decoder'>> = {
+  decoder: nested(NATIVE_DECODER_RULES),
+};
+const RULES: OptionRules<LoadLanguageModelOptions> = {...LOAD_WEIGHTS_RULES, ...DECODER_RULES};
 
 /**
  * Loads a language model. Where no backend of TensorFlow.js is in use yet, the fastest that works is loaded first.
@@ -31,12 +37,14 @@ export async function loadLanguageModel(
   path: string,
   options: LoadLanguageModelOptions = {},
 ): Promise<LanguageModel> {
+  checkOptions('loadLanguageModel', options, RULES);
+  const {decoder} = options;
   if (!tf.engine().backendName) await loadBackend();
   if (await isCheckpoint(path)) return importCheckpoint(path, options);
   registerLlamaLayers();
   const model = await loadLayersModel(path);
   try {
-    return languageModelOf(model, options);
+    return languageModelOf(model, {decoder});
   } catch (error) {
     model.dispose();
     throw error;
@@ -50,8 +58,10 @@ export async function loadLanguageModel(
  */
 export function languageModelOf(
   model: tf.LayersModel,
-  {decoder}: Pick<LoadLanguageModelOptions, 'decoder'> = {},
+  options: Pick<LoadLanguageModelOptions, 'decoder'> = {},
 ): LanguageModel {
+  checkOptions('languageModelOf', options, DECODER_RULES);
+  const {decoder} = options;
   return new LanguageModel(model, {saveModel: saveLayersModel, decoder});
 }
 
@@ -68,14 +78,17 @@ export async function isCheckpoint(path: string): Promise<boolean> {
   }
 }
 
-async function importCheckpoint(path: string, options: LoadLanguageModelOptions): Promise<LanguageModel> {
+async function importCheckpoint(
+  path: string,
+  {decoder, ...options}: LoadLanguageModelOptions,
+): Promise<LanguageModel> {
   const checkpoint = await openCheckpoint(path);
   try {
     const model = buildModel(checkpoint.config);
     try {
       await loadWeights(model, checkpoint, options);
       attachMetadata(model, checkpoint);
-      return languageModelOf(model, options);
+      return languageModelOf(model, {decoder});
     } catch (error) {
       model.dispose();
       throw error;

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {ModelError, nearest} from '../../lib/errors.js';
 import {walkModel} from '../../lib/model/walk.js';
+import {CALLBACK, SIGNAL, checkOptions, type OptionRules} from '../../lib/option-rules.js';
 import {asContainer, type LayerVariable} from '../../lib/tfjs.js';
 import type {Checkpoint} from './checkpoint.js';
 import {transpose} from './transpose.js';
@@ -29,6 +30,8 @@ export interface LoadWeightsOptions {
   readonly signal?: AbortSignal;
 }
 
+export const LOAD_WEIGHTS_RULES: OptionRules<LoadWeightsOptions> = {onProgress: CALLBACK, signal: SIGNAL};
+
 /** Tensors that some published files hold although nothing is computed with them. */
 const UNUSED = /\.rotary_emb\.inv_freq$|^rope_freqs\.weight$/;
 
@@ -45,6 +48,7 @@ export async function loadWeights(
   checkpoint: Checkpoint,
   options: LoadWeightsOptions = {},
 ): Promise<void> {
+  checkOptions('loadWeights', options, LOAD_WEIGHTS_RULES);
   await loadPlanned(model, checkpoint, checkedPlan(checkpoint), options);
 }
 

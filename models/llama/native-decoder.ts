@@ -12,9 +12,11 @@ import {
 } from '../../lib/kernels/native-decoding.js';
 import {isSparsifying} from '../../lib/layers/sparsifying-dense.js';
 import {isSparsified} from '../../lib/model/dense-layers.js';
+import {oneOf, type OptionRules} from '../../lib/option-rules.js';
 import {rawValue, type LayerVariable} from '../../lib/tfjs.js';
 import type {LlamaConfig} from './config.js';
 import {
+  checkAppendOptions,
   checkedIds,
   checkIdle,
   checkNotDisposed,
@@ -37,6 +39,9 @@ export interface NativeDecoderOptions {
    */
   readonly weights?: Storage;
 }
+
+const STORAGE = oneOf(['float32', 'bfloat16'] satisfies Storage[]);
+export const NATIVE_DECODER_RULES: OptionRules<NativeDecoderOptions> = {cache: STORAGE, weights: STORAGE};
 
 /** Tokens a call of the addon: between two of them other decoders have their turn. */
 const CHUNK = 512;
@@ -240,6 +245,7 @@ class NativeDecoder implements Decoder {
     result: (start: number, end: number) => Float32Array,
     targets: (start: number, end: number) => Int32Array | undefined = () => undefined,
   ): Promise<Float32Array> {
+    checkAppendOptions(options);
     checkIdle(this.state);
     this.state = 'busy';
     const before = this.length;

@@ -3,6 +3,7 @@
  * configuration classes of transformers fill them.
  */
 import {ModelError} from '../../lib/errors.js';
+import {checkOptions, count} from '../../lib/option-rules.js';
 import {ARCHITECTURES, type Architecture, type GateActivation, type LlamaConfig} from './config.js';
 import {Fields, isJsonObject, type Range} from './config-field.js';
 import {parseRope} from './parse-rope.js';
@@ -57,7 +58,9 @@ export interface ParseConfigOptions {
  * @example
  * const config = parseConfig(JSON.parse(await readFile('config.json', 'utf8')));
  */
-export function parseConfig(json: unknown, {contextLength}: ParseConfigOptions = {}): LlamaConfig {
+export function parseConfig(json: unknown, options: ParseConfigOptions = {}): LlamaConfig {
+  checkOptions<ParseConfigOptions>('parseConfig', options, {contextLength: count()});
+  const {contextLength} = options;
   if (!isJsonObject(json)) {
     throw new ModelError(
       'invalid-config',

@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {DatasetError} from '../../lib/errors.js';
+import {CALLBACK, CHECKED_LATER, FLAG, SIGNAL, oneOf, type OptionRules} from '../../lib/option-rules.js';
 import type {Progress} from '../../lib/calibration/run.js';
 import type {Decoder} from './decoder.js';
 import type {SparsityReport} from './sparsity-report.js';
@@ -32,6 +33,17 @@ export interface PerplexityOptions {
   /** Stops within a window: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
+
+/** The numbers are checked against the model's context. */
+export const WINDOW_RULES: OptionRules<Omit<PerplexityOptions, 'dense'>> = {
+  protocol: oneOf(['word', 'token'] satisfies PerplexityProtocol[]),
+  contextLength: CHECKED_LATER,
+  windows: CHECKED_LATER,
+  onProgress: CALLBACK,
+  signal: SIGNAL,
+};
+
+export const PERPLEXITY_RULES: OptionRules<PerplexityOptions> = {...WINDOW_RULES, dense: FLAG};
 
 /** How well a model predicts a text. */
 export interface Perplexity {

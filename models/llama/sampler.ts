@@ -5,6 +5,7 @@
  * that a seed gives the same tokens on every machine that computes the same logits.
  */
 import {ModelError, SparsifyError} from '../../lib/errors.js';
+import {CHECKED_LATER, checkOptions, type OptionRules} from '../../lib/option-rules.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';
 
 export interface SamplingOptions {
@@ -20,6 +21,15 @@ export interface SamplingOptions {
   readonly seed?: number;
 }
 
+/** The ranges are checked by the sampler. */
+export const SAMPLING_RULES: OptionRules<SamplingOptions> = {
+  temperature: CHECKED_LATER,
+  topP: CHECKED_LATER,
+  topK: CHECKED_LATER,
+  minP: CHECKED_LATER,
+  seed: CHECKED_LATER,
+};
+
 /**
  * Picks an id.
  *
@@ -31,26 +41,28 @@ export type Sampler = (logits: Float32Array) => number;
 /**
  * A sampler with its own state of randomness.
  *
- * @throws {SparsifyError} `bad-option` for a value outside its range.
+ * @throws {SparsifyError} `bad-option` for a value outside its range, `unknown-option`.
  * @example
  * const sample = createSampler({temperature: 0.7, topP: 0.9, seed: 1});
  */
-export function createSampler({
-  temperature = 0,
-  topP = 1,
-  topK,
-  minP = 0,
-  seed,
-}: SamplingOptions = {}): Sampler {
-  check('temperature', temperature, temperature >= 0 && temperature < Infinity, 'at least 0: 0 is greedy');
-  check('topP', topP, topP > 0 && topP <= 1, 'in (0, 1]: 1 draws from all tokens');
+export function createSampler(options: SamplingOptions = {}): Sampler {
+  checkOptions('createSampler', options, SAMPLING_RULES);
+  const {temperature = 0, topP = 1, topK, minP = 0, seed} = options;
+  const isNumber = (value: unknown) => typeof value === 'number';
+  check(
+    'temperature',
+    temperature,
+    isNumber(temperature) && temperature >= 0 && temperature < Infinity,
+    'at least 0: 0 is greedy',
+  );
+  check('topP', topP, isNumber(topP) && topP > 0 && topP <= 1, 'in (0, 1]: 1 draws from all tokens');
   check(
     'topK',
     topK,
     topK === undefined || (Number.isInteger(topK) && topK >= 1),
     'a whole number of 1 or more',
   );
-  check('minP', minP, minP >= 0 && minP <= 1, 'in [0, 1]: 0 leaves all tokens in');
+  check('minP', minP, isNumber(minP) && minP >= 0 && minP <= 1, 'in [0, 1]: 0 leaves all tokens in');
   check('seed', seed, seed === undefined || Number.isSafeInteger(seed), 'a whole number');
   if (temperature === 0) return likeliest;
   const random = seededRandom(seed ?? Math.floor(Math.random() * 2 ** 32));

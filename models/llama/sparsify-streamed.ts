@@ -6,6 +6,7 @@
  * byte for byte. Blocks one after the other: TEAL (Liu et al. 2024, arXiv:2408.14690) calibrates so.
  */
 import * as tf from '@tensorflow/tfjs';
+import {CALIBRATION} from '../../lib/calibration/calibration-rules.js';
 import type {CalibrationMethod, CalibrationOptions} from '../../lib/calibration/calibrate.js';
 import {warnOfTargets} from '../../lib/calibration/reached.js';
 import type {Progress} from '../../lib/calibration/run.js';
@@ -13,10 +14,11 @@ import {attachStatistics} from '../../lib/calibration/statistics.js';
 import type {Batches} from '../../lib/dataset.js';
 import {SparsifyError} from '../../lib/errors.js';
 import {loadBackend} from '../../lib/backend/load.js';
-import {checkSavePath, saveWithWeights, type SaveOptions} from '../../lib/io/model-files.js';
+import {SAVE_RULES, checkSavePath, saveWithWeights, type SaveOptions} from '../../lib/io/model-files.js';
 import {inspect, type DenseReport} from '../../lib/model/inspect.js';
-import type {Int8Mode} from '../../lib/quantization/int8.js';
-import type {IgnoredScope, TargetScope} from '../../lib/scope/target-scope.js';
+import {CALLBACK, CHECKED_LATER, FLAG, checkOptions, type OptionRules} from '../../lib/option-rules.js';
+import {INT8_MODE, type Int8Mode} from '../../lib/quantization/int8.js';
+import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from '../../lib/scope/target-scope.js';
 import type {SparsifyScopes} from '../../lib/sparsify.js';
 import type {WarningOptions} from '../../lib/warnings.js';
 import type {Checkpoint} from './checkpoint.js';
@@ -26,7 +28,7 @@ import {checkedPlan} from './load-weights.js';
 import {ModelOutline} from './model-outline.js';
 import {PartsCalibration} from './parts-calibration.js';
 import {streamOrder, streamedWeights} from './streamed-weights.js';
-import type {TextDatasetOptions} from './text-dataset.js';
+import {TEXT_DATASET_RULES, type TextDatasetOptions} from './text-dataset.js';
 
 export interface SparsifyStreamedOptions extends Partial<SparsifyScopes>, TextDatasetOptions, SaveOptions {
   /**
@@ -48,6 +50,20 @@ export interface SparsifyStreamedOptions extends Partial<SparsifyScopes>, TextDa
   /** As of `sparsifyActivations`. */
   readonly onWarning?: WarningOptions['onWarning'];
 }
+
+const RULES: OptionRules<SparsifyStreamedOptions> = {
+  ...TEXT_DATASET_RULES,
+  ...SAVE_RULES,
+  targetSparsityByScope: CHECKED_LATER,
+  ignoredScope: IGNORED_SCOPE,
+  data: CHECKED_LATER,
+  compress: INT8_MODE,
+  compressIgnoredScope: IGNORED_SCOPE,
+  calibration: CALIBRATION,
+  saveStatistics: FLAG,
+  onProgress: CALLBACK,
+  onWarning: CALLBACK,
+};
 
 /**
  * Imports a checkpoint, compresses, sparsifies and saves it, one decoder block in memory at a time. Where no backend of
@@ -75,6 +91,7 @@ export async function sparsifyStreamed(
   out: string,
   options: SparsifyStreamedOptions = {},
 ): Promise<DenseReport[]> {
+  checkOptions('sparsifyStreamed', options, RULES);
   if (options.targetSparsityByScope !== undefined && options.data === undefined) {
     throw new SparsifyError('missing-option', 'sparsifyStreamed needs data to find thresholds: give a text');
   }

@@ -1,7 +1,8 @@
 /** @file Text as a data set for calibration: equal pieces of token ids, without padding and without special tokens. */
 import * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../../lib/dataset.js';
-import {DatasetError, SparsifyError} from '../../lib/errors.js';
+import {DatasetError} from '../../lib/errors.js';
+import {checkOptions, count as counted, type OptionRules} from '../../lib/option-rules.js';
 
 export interface TextDatasetOptions {
   /** Ids of a sequence; 256 by default. */
@@ -12,6 +13,12 @@ export interface TextDatasetOptions {
   readonly batchSize?: number;
 }
 
+export const TEXT_DATASET_RULES: OptionRules<TextDatasetOptions> = {
+  sequenceLength: counted(),
+  sequences: counted(),
+  batchSize: counted(),
+};
+
 /**
  * Cuts ids into batches int32 [batchSize, sequenceLength] for `sparsifyActivations`; a rest shorter than a sequence is
  * left out. Can be walked again and again; the tensors are lent, each until the next is asked for.
@@ -21,18 +28,13 @@ export interface TextDatasetOptions {
  */
 export function textDataset(
   ids: readonly number[] | readonly (readonly number[])[],
-  {sequenceLength = 256, sequences = 64, batchSize = 1}: TextDatasetOptions = {},
+  options: TextDatasetOptions = {},
 ): Batches {
-  for (const [option, got] of Object.entries({sequenceLength, sequences, batchSize})) {
-    if (Number.isInteger(got) && got >= 1) continue;
-    throw new SparsifyError('bad-option', `${option} is ${got}; it must be a whole number of 1 or more`, {
-      option,
-      got,
-    });
-  }
+  checkOptions('textDataset', options, TEXT_DATASET_RULES);
+  const {sequenceLength = 256, sequences = 64, batchSize = 1} = options;
   const texts = isOneText(ids) ? [ids] : ids;
-  const starts = inTurns(texts.map(({length}) => Math.floor(length / sequenceLength)));
-  const count = Math.min(sequences, starts.length);
+  const starts = firstSequences(texts, sequenceLength, sequences);
+  const count = starts.length;
   if (count === 0) {
     const longest = Math.max(0, ...texts.map(({length}) => length));
     throw new DatasetError(
@@ -58,6 +60,19 @@ export function textDataset(
       }
     },
   };
+}
+
+/**
+ * The sequences that a data set of texts has: of a text that is too short for its turn none, and the others have more.
+ *
+ * @returns In their order; `place` counts within the text.
+ */
+export function firstSequences(
+  texts: readonly (readonly number[])[],
+  sequenceLength: number,
+  most: number,
+): {text: number; place: number}[] {
+  return inTurns(texts.map(({length}) => Math.floor(length / sequenceLength))).slice(0, most);
 }
 
 /** Which sequence comes when: the first of each text, then the second of each. */

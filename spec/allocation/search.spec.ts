@@ -1,5 +1,6 @@
 import {expect} from 'chai';
 import type {AllocationTarget} from '../../lib/allocation/contract.js';
+import {rejection} from '../models/llama/rejection.js';
 import {searchSparsity, type SearchRange} from '../../lib/allocation/search.js';
 
 const RANGE: SearchRange = {least: 0, most: 0.95};
@@ -82,6 +83,17 @@ describe('searchSparsity', () => {
     });
     expect(found).to.include({sparsity: 0, met: true});
     expect(found.candidates).to.have.lengthOf(3);
+  });
+
+  it('refuses measurements that are no numbers', async () => {
+    const measures = (loss: number, ms: number) => ({
+      loss: () => Promise.resolve({loss, error: 0}),
+      speed: () => Promise.resolve({denseMs: 10, ms}),
+    });
+    await rejection(() => searchSparsity({maxLoss: 0.1}, RANGE, measures(NaN, 1)), 'bad-measure');
+    await rejection(() => searchSparsity({speedup: 2}, RANGE, measures(0, NaN)), 'bad-measure');
+    const {met} = await searchSparsity({maxLoss: 0.1}, RANGE, measures(Infinity, 1));
+    expect(met).to.equal(false);
   });
 
   it('says that a speed is out of reach, and comes nearest', async () => {

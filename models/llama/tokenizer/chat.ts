@@ -2,6 +2,7 @@
 import {Template} from '@huggingface/jinja';
 
 import {ModelError} from '../../../lib/errors.js';
+import {FLAG, OBJECT, TEXT, checkOptions, type OptionRules} from '../../../lib/option-rules.js';
 import type {TokenizerSource} from './source.js';
 import {tokenText} from './tokenizer.js';
 
@@ -19,6 +20,8 @@ export interface ChatOptions {
   /** More variables for the template, such as `tools` or `enable_thinking`. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
+
+const RULES: OptionRules<ChatOptions> = {addGenerationPrompt: FLAG, template: TEXT, variables: OBJECT};
 
 /** Templates of published models are below 20 KB. */
 const MAX_TEMPLATE_LENGTH = 1024 ** 2;
@@ -41,8 +44,10 @@ const parsed = new WeakMap<TokenizerSource, Map<string, Template>>();
 export function applyChatTemplate(
   source: TokenizerSource,
   messages: readonly ChatMessage[],
-  {addGenerationPrompt = true, template = 'default', variables = {}}: ChatOptions = {},
+  options: ChatOptions = {},
 ): string {
+  checkOptions('applyChatTemplate', options, RULES);
+  const {addGenerationPrompt = true, template = 'default', variables = {}} = options;
   const {config} = source;
   const special = ['bos_token', 'eos_token', 'unk_token', 'pad_token'].map((key) => [
     key,

@@ -1,5 +1,6 @@
 /** @file Text to token ids and back, by `@huggingface/tokenizers`. */
 import {ModelError} from '../../../lib/errors.js';
+import {FLAG, checkOptions, type OptionRules} from '../../../lib/option-rules.js';
 import {HuggingFaceTokenizer} from './huggingface.js';
 import type {TokenizerSource} from './source.js';
 
@@ -12,6 +13,9 @@ export interface DecodeOptions {
   /** Leave out control tokens such as `<|im_end|>`. Default false. */
   readonly skipSpecialTokens?: boolean;
 }
+
+const ENCODE_RULES: OptionRules<EncodeOptions> = {addSpecialTokens: FLAG};
+const DECODE_RULES: OptionRules<DecodeOptions> = {skipSpecialTokens: FLAG};
 
 /** A tokenizer of a language model. */
 export interface LlamaTokenizer {
@@ -63,9 +67,14 @@ export function createTokenizer(source: TokenizerSource): LlamaTokenizer {
     bosTokenId: special('bos_token'),
     eosTokenId: special('eos_token'),
     specialTokenIds,
-    encode: (text, {addSpecialTokens = false} = {}) =>
-      tokenizer.encode(text, {add_special_tokens: addSpecialTokens}).ids,
-    decode: (ids, {skipSpecialTokens = false} = {}) => {
+    encode: (text, options = {}) => {
+      checkOptions('encode', options, ENCODE_RULES);
+      const {addSpecialTokens = false} = options;
+      return tokenizer.encode(text, {add_special_tokens: addSpecialTokens}).ids;
+    },
+    decode: (ids, options = {}) => {
+      checkOptions('decode', options, DECODE_RULES);
+      const {skipSpecialTokens = false} = options;
       const known: number[] = [];
       for (const value of Array.from(ids)) {
         if (!Number.isInteger(value) || value < 0) throw invalidToken(value);

@@ -57,6 +57,59 @@ describe('allocateLanguageModel', () => {
     lm.dispose();
   });
 
+  it('measures a loss on what calibration never saw, also where texts differ in length', async () => {
+    const lm = await loadLanguageModel(tinyFolder('llama3-gqa-rope'));
+    const [SEEN, UNSEEN] = [1, 2];
+    const text = (seen: number, unseen: number) => [
+      ...Array<number>(16 * seen).fill(SEEN),
+      ...Array<number>(unseen).fill(UNSEEN),
+    ];
+    const scored: number[] = [];
+    const decoder = lm.decoder.bind(lm);
+    lm.decoder = () => {
+      const own = decoder();
+      const score = own.score.bind(own);
+      own.score = (tokens, targets, options) => {
+        scored.push(...Array.from(targets));
+        return score(tokens, targets, options);
+      };
+      return own;
+    };
+    // Eight sequences in turns: one of the first text, two of the second, five of the third, and none of the last.
+    const texts = [text(1, 15), text(2, 3), text(5, 400), text(0, 14)];
+    const allocate = (heldOutTokens: number) =>
+      allocateLanguageModel(lm, [], {
+        ...{target: {maxLoss: 0.5}, method: 'uniform', sequences: 8, sequenceLength: 16, heldOutTokens},
+      });
+    lm.idsOf = () => texts;
+    const {curve, chosen} = await allocate(8192);
+    expect(new Set(scored)).to.deep.equal(new Set([UNSEEN]));
+    expect(scored).to.have.lengthOf(15 + 3 + 400 + 14); // once, dense
+    expect(curve[chosen].loss).to.be.a('number');
+
+    scored.length = 0;
+    lm.idsOf = () => Array.from({length: 500}, (_, i) => (i < 8 ? text(1, 0) : [UNSEEN, UNSEEN]));
+    await allocate(300);
+    expect(scored).to.have.lengthOf(300); // a token each would be too little to hold out of many short texts
+    lm.dispose();
+  });
+
+  it('has the defaults of a language model for options that are undefined', async () => {
+    const lm = await loadLanguageModel(tinyFolder('llama3-gqa-rope'));
+    const ids = idsFor(lm, 400);
+    const undefinedOptions = {
+      scopes: undefined,
+      calibration: undefined,
+      probeData: undefined,
+      loss: undefined,
+    };
+    const options = {target: {maxLoss: 0.001}, ...SEQUENCES};
+    const allocation = await allocateLanguageModel(lm, ids, {...options, ...undefinedOptions});
+    expect(allocation).to.deep.equal(await allocateLanguageModel(lm, ids, options));
+    expect(allocation.metric).to.equal('relative perplexity');
+    lm.dispose();
+  });
+
   it('says that too little text is left to measure a loss on', async () => {
     const lm = await loadLanguageModel(tinyFolder('llama3-gqa-rope'));
     const allocate = () => allocateLanguageModel(lm, idsFor(lm, 100), {target: {maxLoss: 0.1}, ...SEQUENCES});
