@@ -28,7 +28,7 @@ export class KerasNormalization extends tf.layers.Layer {
   private variance!: tf.LayerVariable;
 
   constructor(args: KerasNormalizationArgs) {
-    super(args as ConstructorParameters<typeof tf.layers.Layer>[0]);
+    super(args);
     const {axis = -1} = args;
     this.axes = axis === null ? [] : [axis].flat();
     this.supportsMasking = true;
@@ -67,7 +67,5 @@ export class KerasNormalization extends tf.layers.Layer {
 
 /** Makes `tf.loadLayersModel` know the layer; again changes nothing. */
 export function registerNormalization(): void {
-  tf.serialization.registerClass(
-    KerasNormalization as unknown as Parameters<typeof tf.serialization.registerClass>[0],
-  );
+  tf.serialization.registerClass(KerasNormalization);
 }

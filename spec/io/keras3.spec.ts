@@ -313,9 +313,7 @@ describe('models of Keras 3', () => {
     ],
   ] as const) {
     it(`are refused with the way out: ${what}`, async () => {
-      const error = await failure(
-        loadLayersModel(files(converted(name).files['h5'], change as (json: ModelJson) => void)),
-      );
+      const error = await failure(loadLayersModel(files(converted(name).files['h5'], change)));
       expect(error).to.include({name: 'ModelError', code});
       for (const word of ['Keras 3', ...words]) expect(error.message).to.include(word);
       if (code !== 'duplicate-weight') expect(error.message).to.include('TF_USE_LEGACY_KERAS=1');

@@ -108,8 +108,8 @@ function holdersIn(config: JsonObject, model: Container, names: readonly string[
 
 /** A layer's own weights, or those of the layers that it wraps. */
 function holdersOf(layer: Layer, names: readonly string[], folder: string): Holder[] {
-  const {forwardLayer, backwardLayer, layer: wrapped} = layer as Layer & Wrapper;
-  const inner =
+  const {forwardLayer, backwardLayer, layer: wrapped} = layer as Wrapper;
+  const inner: Readonly<Record<string, Layer>> | undefined =
     forwardLayer !== undefined && backwardLayer !== undefined
       ? {forward_layer: forwardLayer, backward_layer: backwardLayer}
       : layer.getClassName() === 'TimeDistributed' && wrapped !== undefined
@@ -123,7 +123,7 @@ function holdersOf(layer: Layer, names: readonly string[], folder: string): Hold
 }
 
 /** Fields of Bidirectional and of TimeDistributed. */
-interface Wrapper {
+interface Wrapper extends Layer {
   readonly forwardLayer?: Layer;
   readonly backwardLayer?: Layer;
   readonly layer?: Layer;

@@ -204,7 +204,9 @@ async function fetched(folder: string, manifest: string, file: string | null): P
 /** `fetch` that gives up a hub that does not answer. */
 function patientFetch(signal: AbortSignal | undefined): typeof fetch {
   return (input, init) => {
-    const limits = [AbortSignal.timeout(ANSWER_MS), signal, init?.signal].filter((each) => each != null);
+    const limits = [AbortSignal.timeout(ANSWER_MS), signal, init?.signal].filter(
+      (each) => each !== undefined && each !== null,
+    );
     return fetch(input, {...init, signal: AbortSignal.any(limits)});
   };
 }
