@@ -45,6 +45,7 @@ describe("NNCF's edge cases", () =>
       const sparse = await sparsifyActivations(model, new Dataset(data, transform), {
         targetSparsityByScope: {fc1: 0.5},
         calibration: 'nncf',
+        onWarning: () => undefined, // few values: a running average is far from their quantile
         ...options,
       });
       const report = inspect(sparse);

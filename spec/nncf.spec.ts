@@ -36,6 +36,7 @@ describe("calibration 'nncf'", () => {
         const sparse = await sparsifyActivations(model, new Dataset(batches), {
           ...scopesOf(run),
           calibration: 'nncf',
+          onWarning: () => undefined, // few values: a running average is far from their quantile
         });
         const thresholds = new Map(inspect(sparse).map(({path, threshold}) => [path, threshold]));
         const expected = new Map(Object.entries(run.layers).map(([node, layer]) => [pathOf(node), layer]));
@@ -65,6 +66,7 @@ describe("calibration 'nncf'", () => {
         await sparsifyActivations(model, new Dataset(MLP3.calibration_batches.slice(0, count)), {
           targetSparsityByScope: [[new TargetScope({names: [path]}), target]],
           calibration: 'nncf',
+          onWarning: () => undefined, // few values: a running average is far from their quantile
           inPlace: true,
         });
         const state = steps[i].state;
@@ -81,6 +83,7 @@ describe("calibration 'nncf'", () => {
       await sparsifyActivations(model, new Dataset(MLP3.calibration_batches.slice(0, 2)), {
         targetSparsityByScope: {fc2: 0.9},
         calibration: 'nncf',
+        onWarning: () => undefined, // few values: a running average is far from their quantile
         inPlace: true,
       });
       expect(inspect(model).map(({target}) => target)).to.deep.equal([0.5, 0.9, null]);

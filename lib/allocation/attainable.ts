@@ -16,6 +16,12 @@ export function attainable(gaps: Gaps | undefined, share: number): number {
   return gap === undefined ? share : gap[0];
 }
 
+/** The share that a step to another one gives: over a gap if the bound allows it, else up to the gap. */
+export function beyondGap(gaps: Gaps, share: number, maximum: number): number {
+  const gap = gaps.find(([from, to]) => from < share && share < to);
+  return gap === undefined ? share : gap[1] <= maximum ? gap[1] : gap[0];
+}
+
 /**
  * The threshold that calibration would set, and the share that it masks.
  *

@@ -7,7 +7,9 @@
 import * as tf from '@tensorflow/tfjs';
 import type {RunOptions} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
-import {quantileAbs} from '../stats/quantile.js';
+import {AbsHistogram} from '../stats/histogram.js';
+import {attainable, beyondGap, gapsOf, thresholdFor} from './attainable.js';
+import type {AttainableShares} from './contract.js';
 import type {DenseSegment} from './dense-segment.js';
 import type {SegmentPlan} from './probe-plan.js';
 import {runSegments, type SegmentVisitor} from './segment-runs.js';
@@ -20,6 +22,8 @@ const STEP = 0.05;
 interface Trajectory {
   readonly layers: readonly SharingLayer[];
   readonly points: {readonly mean: number; readonly shares: readonly number[]}[];
+  /** Of each layer: shares that no threshold gives. */
+  readonly gaps: readonly AttainableShares['gaps'][];
 }
 
 /**
@@ -73,21 +77,28 @@ class Climber implements SegmentVisitor {
     const total = layers.reduce((sum, {size}) => sum + size, 0);
     let shares = layers.map(({minimum}) => minimum);
     const points = [{mean: meanOf(layers, shares), shares}];
+    const histograms = reached.map(({path}) => {
+      const histogram = new AbsHistogram();
+      histogram.add(dense.inputs.get(path)!);
+      return histogram;
+    });
+    const gaps = histograms.map(gapsOf);
     const errorAt = async (tried: readonly number[]): Promise<number> => {
       reached.forEach(({path, layer}, i) => {
-        layer.setThreshold(tried[i] === 0 ? -Infinity : quantileAbs(dense.inputs.get(path)!, tried[i]));
+        const {threshold} = thresholdFor(dense.inputs.get(path)!, tried[i], histograms[i]);
+        layer.setThreshold(tried[i] === 0 ? -Infinity : threshold);
       });
       return (await dense.error(below)).sum;
     };
     try {
       for (;;) {
-        const open = layers.flatMap(({maximum}, i) => (shares[i] < maximum ? [i] : []));
+        const open = layers.flatMap(({maximum}, i) => (shares[i] < attainable(gaps[i], maximum) ? [i] : []));
         if (open.length === 0) break;
         let best: {shares: number[]; error: number} | null = null;
         for (const i of open) {
           const {size, maximum} = layers[i];
           const tried = [...shares];
-          tried[i] = Math.min(maximum, tried[i] + (STEP * total) / size);
+          tried[i] = beyondGap(gaps[i], Math.min(maximum, tried[i] + (STEP * total) / size), maximum);
           const error = await errorAt(tried);
           if (best === null || error < best.error) best = {shares: tried, error};
           await tf.nextFrame(); // so that timers and signals get their turn
@@ -99,18 +110,18 @@ class Climber implements SegmentVisitor {
     } finally {
       for (const {layer} of reached) layer.setThreshold(-Infinity);
     }
-    if (layers.length > 0) this.trajectories.push({layers, points});
+    if (layers.length > 0) this.trajectories.push({layers, points, gaps});
     this.done += probes.length;
     this.options.onProgress?.({done: this.done, total: this.byPath.size});
   }
 }
 
 /** The shares at a mean, on the line between the steps around it. */
-function sharesAt({points}: Trajectory, mean: number): readonly number[] {
+function sharesAt({points, gaps}: Trajectory, mean: number): readonly number[] {
   const after = points.findIndex((point) => point.mean >= mean);
   if (after === -1) return points[points.length - 1].shares;
   if (after === 0) return points[0].shares;
   const [a, b] = [points[after - 1], points[after]];
   const share = (mean - a.mean) / (b.mean - a.mean);
-  return a.shares.map((value, i) => value + share * (b.shares[i] - value));
+  return a.shares.map((value, i) => attainable(gaps[i], value + share * (b.shares[i] - value)));
 }

@@ -46,8 +46,8 @@ export function levelSpread(layers: readonly SharingLayer[], at: (level: number)
 
 /**
  * Least sum of the errors that the law predicts. Where layers cannot have their share, since many of their inputs have one
- * magnitude, others take it over if that loses no more than to ask the mean of every layer and to be content with what each can have
- * of it; else the mean is what that gives.
+ * magnitude, others take it over if that loses hardly more than to ask the mean of every layer and to be content with what
+ * each can have of it; else the mean is what that gives.
  */
 export function lawSpread(layers: readonly SharingLayer[], probes: ProbeErrors): Spread {
   const byPath = probesByPath(probes);
@@ -67,9 +67,12 @@ export function lawSpread(layers: readonly SharingLayer[], probes: ProbeErrors):
     const had = uniform(sparsity).map((share, i) => attainable(spenders[i].gaps, share));
     const [reached, most] = [meanOf(layers, had), loss(had)];
     const shares = spend(sparsity);
-    return reached >= sparsity - SAME_MEAN || loss(shares) <= most ? shares : spend(reached);
+    return reached >= sparsity - SAME_MEAN || loss(shares) <= DEAREST * most ? shares : spend(reached);
   };
 }
+
+/** So much more than all layers alike, with what each can have, may it lose to reach the mean all the same. */
+const DEAREST = 1.25;
 
 /** Means that differ by less are one. */
 export const SAME_MEAN = 0.005;
