@@ -1,8 +1,7 @@
-/** @file Chat messages as the text that a model was trained on, by its own Jinja template and `@huggingface/jinja`. */
-import {Template} from '@huggingface/jinja';
-
+/** @file Chat messages as the text that a model was trained on, by its own Jinja template. */
 import {ModelError} from '../../../lib/errors.js';
 import {FLAG, OBJECT, TEXT, checkOptions, type OptionRules} from '../../../lib/option-rules.js';
+import {PythonTemplate, Raised} from './jinja/interpreter.js';
 import type {TokenizerSource} from './source.js';
 import {tokenText} from './tokenizer.js';
 
@@ -27,7 +26,7 @@ const RULES: OptionRules<ChatOptions> = {addGenerationPrompt: FLAG, template: TE
 const MAX_TEMPLATE_LENGTH = 1024 ** 2;
 
 /** Parsing takes milliseconds, and a chat uses the same template every turn. */
-const parsed = new WeakMap<TokenizerSource, Map<string, Template>>();
+const parsed = new WeakMap<TokenizerSource, Map<string, PythonTemplate>>();
 
 /**
  * Writes messages as one text.
@@ -35,8 +34,8 @@ const parsed = new WeakMap<TokenizerSource, Map<string, Template>>();
  * @param source What the tokenizer was made of; its config has the template and the special tokens.
  * @param messages The chat so far, at least one.
  * @returns The text; encode it without adding special tokens, the template has written them.
- * @throws {ModelError} `no-chat-template` if the model has none; `chat-template` if the template is too long or refuses the
- *   messages.
+ * @throws {ModelError} `no-chat-template` if the model has none; `chat-template` if the template is too long, refuses the
+ *   messages, or has an expression that cannot be computed as Python's jinja2 computes it.
  * @example
  * applyChatTemplate(tokenizer.source, [{role: 'user', content: 'Hello'}]);
  * // '<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n'
@@ -49,13 +48,12 @@ export function applyChatTemplate(
   checkOptions('applyChatTemplate', options, RULES);
   const {addGenerationPrompt = true, template = 'default', variables = {}} = options;
   const {config} = source;
-  const special = ['bos_token', 'eos_token', 'unk_token', 'pad_token'].map((key) => [
-    key,
-    tokenText(config[key]) ?? '',
-  ]);
   try {
+    // As transformers calls templates: `tools` and `documents` are always there, None where the caller has none.
     return compiled(source, template).render({
-      ...(Object.fromEntries(special) as Record<string, string>),
+      ...specialTokens(config),
+      tools: null,
+      documents: null,
       ...variables,
       messages: messages.map((message) => ({...message})),
       add_generation_prompt: addGenerationPrompt,
@@ -65,16 +63,33 @@ export function applyChatTemplate(
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ModelError(
       'chat-template',
-      `the chat template of this model cannot write these messages: ${reason}; most want user and assistant in turn, ` +
-        'with at most one system message before them',
+      cause instanceof Raised
+        ? `the chat template of this model cannot write these messages: ${reason}; most want user and assistant in turn, ` +
+            'with at most one system message before them'
+        : `the chat template of this model cannot be computed as Python computes it: ${reason}; give the prompt as one ` +
+            'text, or replace chat_template in its tokenizer_config.json',
       {roles: messages.map(({role}) => role)},
       {cause},
     );
   }
 }
 
-function compiled(source: TokenizerSource, name: string): Template {
-  const known = parsed.get(source) ?? new Map<string, Template>();
+const SPECIAL_TOKENS = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].map((name) => `${name}_token`);
+
+/** Texts of the special tokens that the model has: a template may ask which are defined. */
+function specialTokens(config: TokenizerSource['config']): Record<string, unknown> {
+  const tokens: Record<string, unknown> = {};
+  for (const key of SPECIAL_TOKENS) {
+    const token = tokenText(config[key]);
+    if (token !== null) tokens[key] = token;
+  }
+  const more = config['additional_special_tokens'];
+  if (Array.isArray(more) && more.length > 0) tokens['additional_special_tokens'] = more.map(tokenText);
+  return tokens;
+}
+
+function compiled(source: TokenizerSource, name: string): PythonTemplate {
+  const known = parsed.get(source) ?? new Map<string, PythonTemplate>();
   parsed.set(source, known);
   let template = known.get(name);
   if (template === undefined) {
@@ -82,7 +97,7 @@ function compiled(source: TokenizerSource, name: string): Template {
     const text = texts.get(name);
     if (text === undefined) throw noTemplate(name, [...texts.keys()]);
     if (text.length > MAX_TEMPLATE_LENGTH) throw tooLong(name, text.length);
-    template = new Template(text);
+    template = new PythonTemplate(text);
     known.set(name, template);
   }
   return template;
