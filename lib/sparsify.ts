@@ -156,10 +156,10 @@ export function retarget(
   scopes: SparsifyScopes | TargetSparsityByScope | Allocation,
   options: WarningOptions = {},
 ): DenseReport[] {
-  checkModel(model);
   const asked = isScopes(scopes) ? scopes : {targetSparsityByScope: scopes};
   checkOptions<SparsifyScopes>('retarget', asked, SCOPE_RULES);
   checkOptions<WarningOptions>('retarget', options, {onWarning: CALLBACK});
+  checkModel(model);
   const {targetSparsityByScope: given, ignoredScope} = asked;
   const targets = selectTargets(graphOf(model), targetsIn(given), ignoredScope, SPARSIFIABLE_TYPES);
   const statistics = statisticsOf(model);

@@ -66,14 +66,7 @@ const CALLS: Readonly<Record<string, Call>> = {
     },
   },
   retarget: {
-    call: (options: object) => {
-      const built = tf.sequential({layers: [tf.layers.dense({units: 1, inputShape: [2]})]});
-      try {
-        return main.retarget(built, {targetSparsityByScope: {'.*': 0.5}, ...options});
-      } finally {
-        built.dispose();
-      }
-    },
+    call: (options: object) => main.retarget(model, {targetSparsityByScope: {'.*': 0.5}, ...options}),
     bad: {ignoredScope: {names: ['a']}},
   },
   allocateSparsity: {
@@ -291,6 +284,10 @@ describe('options of every public function', () => {
       'calibration of sparsifyStreamed': {
         call: (calibration: object) => llama.sparsifyStreamed('x', 'y', {calibration}),
         names: ['method', 'alpha', 'tokenMask', 'skipLeadingTokens'],
+      },
+      'warnings of retarget': {
+        call: (options: object) => main.retarget(model, {'.*': 0.5}, options),
+        bad: {onWarning: 'none'},
       },
       'subgraphs of a TargetScope': {
         call: (subgraph: object) =>
