@@ -233,14 +233,14 @@ function printTable(rows: readonly Row[], speeds: readonly Settled[], tokens: nu
       'read; "allocated" masks inputs of all\nprojections, where it costs least, until it loses as much. Tokens a second ' +
       'are medians of turns.',
   );
-  const unsettled = lines.filter((_, i) => !speeds[i].settled).map(({name}) => name);
+  const unsettled = lines.flatMap(({name}, i) => {
+    const [low, high] = speeds[i].interval.map((value) => value.toFixed(1));
+    return speeds[i].settled ? [] : [`  ${name}: between ${low} and ${high}`];
+  });
   if (unsettled.length === 0) return;
   console.log(
-    `\nNot settled after ${TIMING_SECONDS} s, since something else runs on this machine: the speed of ${unsettled.join('; ')}. ` +
-      'Medians lie between\n' +
-      lines
-        .map(({name}, i) => `  ${name}: ${speeds[i].interval.map((value) => value.toFixed(1)).join(' and ')}`)
-        .join('\n'),
+    `\nNOT SETTLED after ${TIMING_SECONDS} s, since something else runs on this machine: tokens a second of\n` +
+      unsettled.join('\n'),
   );
 }
 

@@ -91,10 +91,11 @@ export default defineConfig(
     rules: {'@typescript-eslint/no-unused-expressions': 'off'},
   },
   {
-    files: ['**/*.mjs'],
+    files: ['**/*.mjs', '**/*.cjs'],
     extends: [js.configs.recommended],
     languageOptions: {
       globals: {
+        module: 'readonly',
         process: 'readonly',
         console: 'readonly',
         URL: 'readonly',

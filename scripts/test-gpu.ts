@@ -6,7 +6,7 @@
  * Usage: npm run test:gpu
  */
 import {spawnSync} from 'node:child_process';
-import {existsSync, mkdtempSync, readFileSync, readdirSync, rmSync} from 'node:fs';
+import {existsSync, mkdtempSync, readdirSync, rmSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import {tmpdir} from 'node:os';
 import {delimiter, dirname, join} from 'node:path';
@@ -49,11 +49,9 @@ function run(gpu: UsableGpu): number {
   } finally {
     rmSync(folder, {recursive: true, force: true});
   }
-  const {timeout} = JSON.parse(readFileSync(join(ROOT, '.mocharc.json'), 'utf8')) as {timeout: number};
   const specs = readdirSync(join(ROOT, 'spec', 'gpu')).filter((name) => name.endsWith('.gpu.ts'));
   step('through tfjs-node-gpu', process.execPath, [
     join(dirname(createRequire(import.meta.url).resolve('mocha/package.json')), 'bin', 'mocha.js'),
-    ...['--no-config', '--node-option', 'import=tsx', '--timeout', String(timeout), '--reporter', 'dot'],
     ...specs.map((name) => join('spec', 'gpu', name)),
   ]);
   console.log(failed.length === 0 ? '\nall hold' : `\nfailed: ${failed.join(', ')}`);

@@ -1,5 +1,6 @@
 /** @file What the tasks of run.mjs do once everything that they need is there. */
-import {existsSync, readFileSync, readdirSync} from 'node:fs';
+import {existsSync, readdirSync} from 'node:fs';
+import {createRequire} from 'node:module';
 import {buildDist} from './build.mjs';
 import {inRoot, runNode, say} from './repository.mjs';
 
@@ -16,19 +17,7 @@ const bin = {
 
 /** @param {readonly string[]} args Passed on to mocha: files of specs run alone. */
 export function test(args) {
-  return runNode([bin.mocha, ...mochaArgs(args)]);
-}
-
-/**
- * mocha adds files that are named to those of its settings; here they stand instead of them.
- *
- * @param {readonly string[]} args
- */
-function mochaArgs(args) {
-  if (!args.some((arg) => arg.endsWith('.spec.ts'))) return args;
-  const {timeout, reporter} = JSON.parse(readFileSync(inRoot('.mocharc.json'), 'utf8'));
-  const settings = ['--node-option', 'import=tsx', '--timeout', String(timeout), '--reporter', reporter];
-  return ['--no-config', ...settings, ...args];
+  return runNode([bin.mocha, ...args]);
 }
 
 /**
@@ -75,9 +64,10 @@ export async function check() {
  * @param {readonly string[]} args Passed on to mocha.
  */
 export function coverage(args) {
-  const {timeout, reporter, spec} = JSON.parse(readFileSync(inRoot('.mocharc.json'), 'utf8'));
+  const {timeout, reporter, spec, require: hooks} = createRequire(import.meta.url)(inRoot('.mocharc.cjs'));
   const node = [process.execPath, '--no-experimental-require-module', '--import', 'tsx'];
-  const settings = ['--no-config', '--timeout', String(timeout), '--reporter', reporter];
+  const required = hooks.flatMap((/** @type {string} */ hook) => ['--require', hook]);
+  const settings = ['--no-config', ...required, '--timeout', String(timeout), '--reporter', reporter];
   const specs = args.some((arg) => arg.endsWith('.spec.ts')) ? [] : spec;
   return runNode([bin.c8, ...node, bin.mocha, ...settings, ...specs, ...args]);
 }

@@ -33,9 +33,8 @@ describe('the native kernels with the instruction sets of older processors', () 
         dirname(createRequire(import.meta.url).resolve('mocha/package.json')),
         'bin/mocha.js',
       );
-      const args = ['--no-config', '--node-option', 'import=tsx', '--timeout', '60000', '-g', CHOSEN];
       const {code, stdout} = await finished(
-        spawn(process.execPath, [mocha, ...args, ...SPECS], {
+        spawn(process.execPath, [mocha, '-g', CHOSEN, ...SPECS], {
           cwd: fileURLToPath(urlOf('.')),
           env: quietly({SPARSIFY_MAX_TARGET: cap, SPARSIFY_BACKEND: 'node'}),
           stdio: ['ignore', 'pipe', 'pipe'],
