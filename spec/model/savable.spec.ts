@@ -117,11 +117,9 @@ describe('activations that are layers', () => {
       const stock = await build({class_name: 'ReLU', config: {}});
       const target = file('none');
       for (const save of [() => saveLayersModel(trained, target), () => stock.save(fileSystem(target))]) {
-        const error: unknown = await save().catch((reason: unknown) => reason);
-        expect(error).to.have.property('code', 'unsavable-activation');
-        expect(error)
-          .to.have.property('message')
-          .that.matches(/"d"|"[cl]"/);
+        const error = await failure(save);
+        expect(error.code).to.equal('unsavable-activation');
+        expect(error.message).to.match(/"d"|"[cl]"/);
         expect(existsSync(target)).to.equal(false);
       }
       disposeModels(trained, stock);
