@@ -91,6 +91,12 @@ export function asContainer(model: tf.LayersModel): Container {
   return model;
 }
 
+/** The container whose layers are those that the model's graph calls: for a Sequential, the model inside it. */
+export function graphContainerOf(model: tf.LayersModel): Container {
+  const {model: inner} = model as tf.LayersModel & {model?: tf.LayersModel | null};
+  return asContainer(inner ?? model);
+}
+
 /** The list that holds a layer's non-trainable weights; appending to it adds a weight. */
 export function ownNonTrainableWeights(layer: Layer): LayerVariable[] {
   return (layer as unknown as {_nonTrainableWeights: LayerVariable[]})._nonTrainableWeights;

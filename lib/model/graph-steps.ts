@@ -3,7 +3,7 @@
  * tensors that follow from them. What only needs a part then costs a part.
  */
 import * as tf from '@tensorflow/tfjs';
-import {asContainer, belongsTo, callsOf, executeGraph, type GraphCall, type Layer} from '../tfjs.js';
+import {belongsTo, callsOf, executeGraph, graphContainerOf, type GraphCall, type Layer} from '../tfjs.js';
 
 /** One call of a layer in the graph of the outermost model; a nested model is one layer. */
 export interface GraphStep {
@@ -17,7 +17,8 @@ export type GraphValues = Map<tf.SymbolicTensor, tf.Tensor>;
 
 /** The calls that a model's outputs need, each after those that it reads; the input layers are left out. */
 export function stepsOf(model: tf.LayersModel): GraphStep[] {
-  const container = asContainer(model);
+  // A Sequential that begins with a model calls the layers of that model, which only its own graph shows.
+  const container = graphContainerOf(model);
   const maker = new Map<number, GraphCall>(); // by id of the output
   for (const layer of container.layers) {
     callsOf(layer).forEach((call, index) => {

@@ -3,7 +3,15 @@
  * how data flows between them. Knows nothing of scopes or thresholds. Nothing here recurses: models may be deep.
  */
 import * as tf from '@tensorflow/tfjs';
-import {belongsTo, callsOf, isContainer, isGraphCall, type Container, type Layer} from '../tfjs.js';
+import {
+  belongsTo,
+  callsOf,
+  graphContainerOf,
+  isContainer,
+  isGraphCall,
+  type Container,
+  type Layer,
+} from '../tfjs.js';
 
 /** A layer and where it stands. */
 export interface PlacedLayer {
@@ -12,7 +20,7 @@ export interface PlacedLayer {
   readonly layer: Layer;
   /** Class name: `Dense`, `Embedding`, `Functional`, … */
   readonly type: string;
-  /** The layer of the outermost model that holds it; itself if it stands there. */
+  /** The layer that the outermost model's graph calls which holds it; itself if the graph calls it. */
   readonly ancestor: Layer;
   /** The nested model, wrapper or custom layer that holds it; null if the outermost model does. */
   readonly holder: Layer | null;
@@ -31,6 +39,7 @@ export function walkModel(model: Container): ModelLayers {
   const indexOf = new Map<Layer, number>();
   const heldBy = new Map<Layer, readonly Layer[]>();
   const paths = new Set<string>();
+  const graphLayers = new Set(graphContainerOf(model as unknown as tf.LayersModel).layers);
 
   // Depth first: the last one is placed next, and what it holds goes on top of it.
   const open = model.layers.map((layer) => ({
@@ -45,11 +54,13 @@ export function walkModel(model: Container): ModelLayers {
     if (indexOf.has(layer)) continue;
     const path = uniquePath(prefix + layer.name, paths);
     indexOf.set(layer, layers.length);
-    layers.push({path, layer, type: layer.getClassName(), ancestor, holder});
+    // A Sequential that begins with a model calls the layers of that model itself.
+    const called = graphLayers.has(layer) ? layer : ancestor;
+    layers.push({path, layer, type: layer.getClassName(), ancestor: called, holder});
     const held = isContainer(layer) ? layer.layers : heldLayers(layer);
     heldBy.set(layer, held);
     for (const inner of [...held].reverse()) {
-      open.push({layer: inner, prefix: `${path}/`, ancestor, holder: layer});
+      open.push({layer: inner, prefix: `${path}/`, ancestor: called, holder: layer});
     }
   }
   return {layers, edges: connect(model, indexOf, heldBy)};

@@ -138,6 +138,24 @@ export const TOPOLOGIES: readonly Topology[] = [
     batch: (seed) => [...rank2(seed), ...rank2(seed + 1)],
   },
   {
+    name: 'Sequential that begins with a model',
+    paths: ['base/base_1/first', 'base/second', 'head'],
+    build: () => {
+      const base = tf.sequential({
+        name: 'base',
+        layers: [
+          tf.sequential({
+            name: 'base_1',
+            layers: [tf.layers.dense({name: 'first', units: 8, activation: 'relu', inputShape: [8]})],
+          }),
+          dense('second', 6, 'tanh'),
+        ],
+      });
+      return tf.sequential({layers: [base, dense('head', 3)]});
+    },
+    batch: rank2,
+  },
+  {
     name: 'several inputs and outputs',
     paths: ['from_a', 'from_b', 'out_1', 'out_2'],
     build: () => {
