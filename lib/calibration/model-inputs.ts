@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {DatasetError, nearest} from '../errors.js';
+import {isRagged} from './ragged.js';
 
 /** The input tensors of one batch, in the order of the model's inputs. */
 export interface ModelInputs {
@@ -36,6 +37,7 @@ function inOrder(model: tf.LayersModel, item: unknown, index: number, made: tf.T
   const toTensor = (value: unknown): tf.Tensor => {
     if (value instanceof tf.Tensor) return value as tf.Tensor;
     try {
+      if (isRagged(value)) throw new TypeError('its rows differ in length'); // tf.tensor takes it all the same
       const tensor = tf.tensor(value as tf.TensorLike);
       made.push(tensor);
       if (tensor.dtype === 'string') throw new TypeError('text is no input');

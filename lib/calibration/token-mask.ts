@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {DatasetError} from '../errors.js';
+import {isRagged} from './ragged.js';
 
 /** Which positions of a batch of token sequences count: 1 or true counts; shape [batch, tokens]. */
 export interface TokenMask {
@@ -29,6 +30,13 @@ export async function readTokenMask(
 ): Promise<TokenMask | undefined> {
   if (tokenMask === undefined) return undefined;
   const given = tokenMask(item, index);
+  if (isRagged(given)) {
+    throw new DatasetError(
+      'wrong-shape',
+      `the rows of the token mask of item ${index} differ in length; it must be [batch, tokens]: write 0 for padding`,
+      {index},
+    );
+  }
   const tensor = given instanceof tf.Tensor ? given : tf.tensor(given);
   try {
     if (tensor.rank !== 2) {

@@ -37,8 +37,8 @@ const TIE_MIN_COUNT = 16;
 const TIE_MIN_RATIO = 4;
 /** So much above the share that is asked for, a tie is rather kept than masked: masking too much costs more. */
 const MOST_OVERSHOOT = 0.05;
-/** Ties of a smaller share leave no gap to speak of. */
-const GAP_MIN_SHARE = 0.01;
+/** Ties of a smaller share leave no gap to speak of: what is asked for is missed by half of it at most. */
+const GAP_MIN_SHARE = 0.05;
 
 /** Equal values, all of which a threshold masks, or none. */
 export interface Tie {
@@ -220,7 +220,7 @@ export class AbsHistogram {
     return this.count === 0 ? 0 : this.zeroCount / this.count;
   }
 
-  /** The ties other than zero of 1 % of the values and more, by rising magnitude. */
+  /** The ties other than zero of 5 % of the values and more, by rising magnitude. */
   ties(): Tie[] {
     const ties: Tie[] = [];
     let before = this.zeroCount;

@@ -93,6 +93,16 @@ describe('readTokenMask', () => {
       expect(await readTokenMask({}, null, 0)).to.equal(undefined);
     });
 
+    it('refuses rows of different length: nothing is known of what they lack', async () => {
+      const tokenMask = () => [[1, 1, 1], [1]];
+      const error: unknown = await readTokenMask({tokenMask}, null, 2).catch((reason: unknown) => reason);
+      expect(error).to.include({
+        code: 'wrong-shape',
+        message:
+          'the rows of the token mask of item 2 differ in length; it must be [batch, tokens]: write 0 for padding',
+      });
+    });
+
     it('is asked with the item and its index, and names the item whose mask has another rank', async () => {
       const asked: unknown[] = [];
       const tokenMask = (...args: unknown[]) => {
