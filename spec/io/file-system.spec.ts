@@ -177,6 +177,66 @@ describe('fileSystem', () => {
       for (const each of [model, loaded]) each.dispose();
     });
 
+    it('leaves no folder that it made for a model that it could not write, but one that was there', async () => {
+      const broken = {
+        modelTopology: {class_name: 'Sequential'},
+        weightSpecs: [{name: 'w', shape: [100], dtype: 'float32' as const}],
+        weightData: new ArrayBuffer(16),
+      };
+      await failure(fileSystem(at('made')).save(broken));
+      expect(readdirSync(at())).to.deep.equal([]);
+      mkdirSync(at('there'));
+      await failure(fileSystem(at('there')).save(broken));
+      expect(readdirSync(at('there'))).to.deep.equal([]);
+    });
+
+    it('writes nothing that it would refuse to read', async () => {
+      const twice = {name: 'w', shape: [1], dtype: 'float32' as const};
+      const save = fileSystem(at()).save({
+        modelTopology: {class_name: 'Sequential'},
+        weightSpecs: [twice, twice],
+        weightData: new ArrayBuffer(8),
+      });
+      expect((await failure(save)).code).to.equal('malformed-manifest');
+      expect(readdirSync(at())).to.deep.equal([]);
+    });
+
+    it('replaces no file that holds no model', async () => {
+      const {model} = constantModel();
+      write(at('model.json'), '{"name": "mine"}');
+      expect((await failure(model.save(fileSystem(at())))).code).to.equal('not-a-model');
+      expect(readdirSync(at())).to.deep.equal(['model.json']);
+      model.dispose();
+    });
+
+    it('says how much it wrote', async () => {
+      const {model} = constantModel();
+      const {modelArtifactsInfo: info} = await model.save(fileSystem(at()));
+      expect(info.weightDataBytes).to.equal(4 * model.countParams());
+      const {weightsManifest, modelTopology} = JSON.parse(
+        readFileSync(at('model.json'), 'utf8'),
+      ) as tf.io.ModelJSON;
+      expect(info.weightSpecsBytes).to.equal(JSON.stringify(weightsManifest[0].weights).length);
+      expect(info.modelTopologyBytes).to.equal(JSON.stringify(modelTopology).length);
+      model.dispose();
+    });
+
+    it('removes weights that no model names once they are a minute old, and no others', async () => {
+      const {model} = constantModel();
+      write(at('model-weights-0123456789abcdef.bin'), 'recent');
+      write(at('other-weights-0123456789abcdef.bin'), 'of another model');
+      const {now} = Date;
+      Date.now = () => now() + 61_000;
+      try {
+        await saveLayersModel(model, at());
+      } finally {
+        Date.now = now;
+      }
+      expect(existsSync(at('model-weights-0123456789abcdef.bin'))).to.equal(false);
+      expect(existsSync(at('other-weights-0123456789abcdef.bin'))).to.equal(true);
+      model.dispose();
+    });
+
     it('removes what ended processes left', async () => {
       const {model} = constantModel();
       const ended = spawn(process.execPath, ['--version'], {stdio: 'ignore'});
