@@ -165,32 +165,43 @@ describe('openDataFile on .npz', () => {
     });
   }
 
-  for (const [what, change] of [
+  for (const [what, change, words] of [
     [
-      'a stored member of two sizes',
+      'a stored member that is longer than its bytes',
+      (archive: Buffer, entry: number) => archive.writeUInt32LE(1000, entry + 24),
+      'claims 1000 bytes out of',
+    ],
+    [
+      'a stored member that is shorter than its bytes',
       (archive: Buffer, entry: number) => archive.writeUInt32LE(100, entry + 24),
+      'claims 100 bytes out of',
     ],
     [
       'a member beyond the end',
       (archive: Buffer, entry: number) => {
         for (const field of [20, 24]) archive.writeUInt32LE(100_000, entry + field);
       },
+      'does not lie where the directory says',
     ],
     [
       'more members than the directory has room for',
       (archive: Buffer) => {
         archive.writeUInt16LE(9, archive.lastIndexOf('PK\x05\x06', undefined, 'latin1') + 10);
       },
+      'claims 9 members',
     ],
     [
       'a checksum that is not that of the bytes',
       (archive: Buffer, entry: number) => archive.writeUInt32LE(1, entry + 16),
+      'checksum',
     ],
   ] as const) {
     it(`rejects ${what} as malformed`, async () => {
       const archive = zipOf({'a.npy': encodeNpy(Float32Array.of(1, 2), [2])});
       change(archive, archive.indexOf('PK\x01\x02', 0, 'latin1'));
-      expect((await failure(read(write(at('odd.npz'), archive)))).code).to.equal('malformed-zip');
+      const error = await failure(read(write(at('odd.npz'), archive)));
+      expect(error.code).to.equal('malformed-zip');
+      expect(error.message).to.include(words);
     });
   }
 
