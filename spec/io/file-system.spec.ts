@@ -108,6 +108,28 @@ describe('fileSystem', () => {
       ['a shard by a Windows path', withPath('C:\\w.bin'), 'unsafe-path'],
       ['a shard by URL', withPath('http://host/w.bin'), 'unsafe-path'],
       ['a shard that hides its way out', withPath('a/../../w.bin'), 'unsafe-path'],
+      ['a shard without a name', withPath(''), 'unsafe-path'],
+      ['a shard in a folder without a name', withPath('a//w.bin'), 'unsafe-path'],
+      ['a shard by backslashes', withPath('..\\\\w.bin'), 'unsafe-path'],
+      ['a shard with a zero in its name', withPath('w.bin\u0000.png'), 'unsafe-path'],
+      [
+        'a shape whose bytes are beyond counting',
+        withEntry({shape: [2 ** 51], dtype: 'float32'}),
+        'malformed-manifest',
+      ],
+      [
+        'two weights of one name',
+        modelJson((json) => {
+          const [group] = json['weightsManifest'] as {weights: unknown[]}[];
+          group.weights.push(group.weights[0]);
+        }),
+        'malformed-manifest',
+      ],
+      [
+        'nesting of 300 levels',
+        modelJson().replace('[]', '['.repeat(300) + ']'.repeat(300)),
+        'malformed-json',
+      ],
     ];
     for (const [what, text, code] of hostile) {
       it(`rejects ${what}`, async () => {
@@ -118,6 +140,20 @@ describe('fileSystem', () => {
         expect(error.message).to.include(at('model.json'));
       });
     }
+
+    it('takes nesting of 200 levels', async () => {
+      write(at('model.json'), modelJson().replace('[]', '['.repeat(200) + ']'.repeat(200)));
+      write(at('w.bin'), new Uint8Array(16));
+      expect(await fileSystem(at()).load()).to.have.property('modelTopology');
+    });
+
+    it('rejects a model.json that only weights could make so large, before it is read', async () => {
+      write(at('model.json'), '');
+      truncateSync(at('model.json'), 256 * 1024 ** 2 + 1);
+      const error = await failure(fileSystem(at()).load());
+      expect(error.code).to.equal('too-large');
+      expect(error.message).to.include(`${256 * 1024 ** 2}`);
+    });
 
     it('rejects a path that does not exist', async () => {
       expect((await failure(fileSystem(at('none')).load())).code).to.equal('missing-file');
