@@ -20,7 +20,7 @@ export function targetOption(): Option {
 export function shareOption(flags: string, description: string): Option {
   return new Option(flags, description).argParser((text: string) => {
     const value = parseShare(text);
-    if (Number.isNaN(value)) throw new InvalidArgumentError('Write a share as 0.5 or 50%.');
+    if (!Number.isFinite(value)) throw new InvalidArgumentError('Write a share as 0.5 or 50%.');
     return value;
   });
 }

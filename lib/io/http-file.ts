@@ -9,6 +9,8 @@ import type {ShardStream} from './model-source.js';
 export interface HttpLimits {
   /** A server that sends nothing for so long is given up, before its answer and in the middle of it. */
   readonly silenceMs?: number;
+  /** The most bytes of a model.json; `MAX_MODEL_JSON_BYTES` by default. */
+  readonly maxJsonBytes?: number;
 }
 
 export interface HttpFileOptions extends HttpLimits {
@@ -54,7 +56,7 @@ export async function openHttpFile(
     const location = REDIRECTS.has(response.status) ? response.headers.get('location') : null;
     if (location === null) break;
     await response.body?.cancel();
-    at = redirected(url, at, location, redirects + 1);
+    at = redirectTarget(url, at, location, redirects + 1);
   }
   if (!response.ok) {
     await response.body?.cancel();
@@ -84,8 +86,16 @@ export async function openHttpFile(
   };
 }
 
-/** Where a redirect leads, if it may be followed. */
-function redirected(url: string, from: URL, location: string, count: number): URL {
+/**
+ * Where a redirect leads, if it may be followed.
+ *
+ * @param url What was asked for first, for errors.
+ * @param from Who redirects.
+ * @param location What the answer says.
+ * @param count How many redirects there were with this one.
+ * @throws FileError `unsafe-redirect`.
+ */
+export function redirectTarget(url: string, from: URL, location: string, count: number): URL {
   const to = URL.canParse(location, from) ? new URL(location, from) : null;
   const fail = (what: string) =>
     new FileError('unsafe-redirect', `${url} redirects ${what}: give the address that it should lead to`, {

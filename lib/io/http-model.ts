@@ -27,7 +27,7 @@ export async function openHttpModel(address: string, limits: HttpLimits = {}): P
   }
   const {url, authorization} = takeCredentials(address);
   const open = (file: string) => openHttpFile(file, {...limits, authorization});
-  const json = parseModelJson(await readText(await open(url), url), name);
+  const json = parseModelJson(await readText(await open(url), url, limits.maxJsonBytes), name);
   return {
     name,
     json: await fromKeras3(json, name),
@@ -68,7 +68,7 @@ function joinedQuery(own: string, base: string): string {
 }
 
 /** Reads at most as much text as a model.json may have; more is an error, so that a server cannot fill the memory. */
-async function readText(stream: ShardStream, url: string): Promise<string> {
+async function readText(stream: ShardStream, url: string, limit = MAX_MODEL_JSON_BYTES): Promise<string> {
   const pieces = new TextPieces(url);
   const chunk = new Uint8Array(64 * 1024);
   let text = '';
@@ -76,12 +76,11 @@ async function readText(stream: ShardStream, url: string): Promise<string> {
   try {
     for (let read = await stream.read(chunk); read > 0; read = await stream.read(chunk)) {
       size += read;
-      if (size > MAX_MODEL_JSON_BYTES) {
-        throw new FileError(
-          'too-large',
-          `${url} is larger than the ${MAX_MODEL_JSON_BYTES} bytes that it may have`,
-          {url, limit: MAX_MODEL_JSON_BYTES},
-        );
+      if (size > limit) {
+        throw new FileError('too-large', `${url} is larger than the ${limit} bytes that it may have`, {
+          url,
+          limit,
+        });
       }
       text += pieces.add(chunk.subarray(0, read));
     }

@@ -12,8 +12,7 @@ import type {NumericArray} from './npy-values.js';
 
 /** An item of 4 million numbers; a longer line is no item of a batch. */
 const MAX_LINE_CHARACTERS = 64 * 1024 ** 2;
-/** A lone carriage return counts only before something: it may be half of the end of a line that goes on. */
-const LINE_END = /\r?\n|\r(?=[^\n])/;
+const LINE_END = /\r\n|\n|\r/;
 /** Names that would reach an object's prototype. */
 const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
@@ -60,22 +59,28 @@ async function* readBatches(
 /** The lines of a file, which may end as Unix, Windows or an old Mac ends them. */
 async function* readLines(path: string): AsyncGenerator<string> {
   const pieces = new TextPieces(path);
-  let line = '';
-  const take = function* (text: string): Generator<string> {
-    const lines = (line + text).split(LINE_END);
-    // The last one goes on in the next piece; a carriage return at its end may be half of a line's end.
-    line = lines.pop()!;
-    yield* lines;
-    if (line.length > MAX_LINE_CHARACTERS) throw tooLong(path);
-  };
-  for await (const chunk of fileChunks(path)) {
-    for (const whole of take(pieces.add(chunk))) {
-      if (whole.length > MAX_LINE_CHARACTERS) throw tooLong(path);
-      yield whole;
+  let parts: string[] = [];
+  let length = 0;
+  let afterReturn = false;
+  const take = function* (piece: string): Generator<string> {
+    if (piece === '') return;
+    // The other half of a line's end that lies between two pieces.
+    const text = afterReturn && piece.startsWith('\n') ? piece.slice(1) : piece;
+    afterReturn = piece.endsWith('\r');
+    for (const [i, part] of text.split(LINE_END).entries()) {
+      if (i > 0) {
+        yield parts.join('');
+        parts = [];
+        length = 0;
+      }
+      parts.push(part);
+      length += part.length;
+      if (length > MAX_LINE_CHARACTERS) throw tooLong(path);
     }
-  }
+  };
+  for await (const chunk of fileChunks(path)) yield* take(pieces.add(chunk));
   yield* take(pieces.end());
-  if (line !== '') yield* line.split('\r');
+  if (length > 0) yield parts.join('');
 }
 
 function tooLong(path: string): FileError {

@@ -5,6 +5,7 @@ import {
   ignoreOption,
   ignoredScopeOf,
   numberOption,
+  shareOption,
   targetOption,
   type TargetOption,
 } from '../../lib/cli/options.js';
@@ -69,6 +70,28 @@ describe('--ignore', () => {
   });
 });
 
+describe('shares', () => {
+  const share = () => shareOption('--share <S>', '');
+
+  for (const [text, value] of [
+    ['0.5', 0.5],
+    ['50%', 0.5],
+    [' 12.5 % ', 0.125],
+    ['0', 0],
+    ['150%', 1.5], // the option that takes it says what it allows
+  ] as const) {
+    it(`read "${text}" as ${value}`, () => {
+      expect(parse(share(), `--share=${text}`)).to.equal(value);
+    });
+  }
+
+  for (const text of ['abc', '', '%', '5%%', 'NaN', 'Infinity', '1e400', '0.5x']) {
+    it(`refuse "${text}"`, () => {
+      expect(refusal(share(), `--share=${text}`)).to.include('0.5 or 50%');
+    });
+  }
+});
+
 describe('numbers', () => {
   const count = () => countOption('--count <N>', '');
   const number = () => numberOption('--number <X>', '');
@@ -78,13 +101,13 @@ describe('numbers', () => {
     expect(parse(number(), '--number', '1e-3')).to.equal(0.001);
   });
 
-  for (const text of ['0', '-1', '1.5', 'many', 'Infinity', '']) {
+  for (const text of ['0', '-1', '1.5', 'many', 'abc', 'Infinity', '']) {
     it(`refuse "${text}" as a count`, () => {
       expect(refusal(count(), `--count=${text}`)).to.include('whole number');
     });
   }
 
-  for (const text of ['x', '', 'NaN', 'Infinity']) {
+  for (const text of ['x', 'abc', '12abc', '', ' ', 'NaN', 'Infinity', '1e400']) {
     it(`refuse "${text}" as a number`, () => {
       expect(refusal(number(), `--number=${text}`)).to.include('must be a number');
     });

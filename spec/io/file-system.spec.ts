@@ -108,6 +108,28 @@ describe('fileSystem', () => {
       ['a shard by a Windows path', withPath('C:\\w.bin'), 'unsafe-path'],
       ['a shard by URL', withPath('http://host/w.bin'), 'unsafe-path'],
       ['a shard that hides its way out', withPath('a/../../w.bin'), 'unsafe-path'],
+      ['a shard without a name', withPath(''), 'unsafe-path'],
+      ['a shard in a folder without a name', withPath('a//w.bin'), 'unsafe-path'],
+      ['a shard by backslashes', withPath('..\\\\w.bin'), 'unsafe-path'],
+      ['a shard with a zero in its name', withPath('w.bin\u0000.png'), 'unsafe-path'],
+      [
+        'a shape whose bytes are beyond counting',
+        withEntry({shape: [2 ** 51], dtype: 'float32'}),
+        'malformed-manifest',
+      ],
+      [
+        'two weights of one name',
+        modelJson((json) => {
+          const [group] = json['weightsManifest'] as {weights: unknown[]}[];
+          group.weights.push(group.weights[0]);
+        }),
+        'malformed-manifest',
+      ],
+      [
+        'nesting of 300 levels',
+        modelJson().replace('[]', '['.repeat(300) + ']'.repeat(300)),
+        'malformed-json',
+      ],
     ];
     for (const [what, text, code] of hostile) {
       it(`rejects ${what}`, async () => {
@@ -118,6 +140,20 @@ describe('fileSystem', () => {
         expect(error.message).to.include(at('model.json'));
       });
     }
+
+    it('takes nesting of 200 levels', async () => {
+      write(at('model.json'), modelJson().replace('[]', '['.repeat(200) + ']'.repeat(200)));
+      write(at('w.bin'), new Uint8Array(16));
+      expect(await fileSystem(at()).load()).to.have.property('modelTopology');
+    });
+
+    it('rejects a model.json that only weights could make so large, before it is read', async () => {
+      write(at('model.json'), '');
+      truncateSync(at('model.json'), 256 * 1024 ** 2 + 1);
+      const error = await failure(fileSystem(at()).load());
+      expect(error.code).to.equal('too-large');
+      expect(error.message).to.include(`${256 * 1024 ** 2}`);
+    });
 
     it('rejects a path that does not exist', async () => {
       expect((await failure(fileSystem(at('none')).load())).code).to.equal('missing-file');
@@ -175,6 +211,66 @@ describe('fileSystem', () => {
       const loaded = await loadLayersModel(at());
       expect(distinctWeights(loaded)).to.deep.equal([1]);
       for (const each of [model, loaded]) each.dispose();
+    });
+
+    it('leaves no folder that it made for a model that it could not write, but one that was there', async () => {
+      const broken = {
+        modelTopology: {class_name: 'Sequential'},
+        weightSpecs: [{name: 'w', shape: [100], dtype: 'float32' as const}],
+        weightData: new ArrayBuffer(16),
+      };
+      await failure(fileSystem(at('made')).save(broken));
+      expect(readdirSync(at())).to.deep.equal([]);
+      mkdirSync(at('there'));
+      await failure(fileSystem(at('there')).save(broken));
+      expect(readdirSync(at('there'))).to.deep.equal([]);
+    });
+
+    it('writes nothing that it would refuse to read', async () => {
+      const twice = {name: 'w', shape: [1], dtype: 'float32' as const};
+      const save = fileSystem(at()).save({
+        modelTopology: {class_name: 'Sequential'},
+        weightSpecs: [twice, twice],
+        weightData: new ArrayBuffer(8),
+      });
+      expect((await failure(save)).code).to.equal('malformed-manifest');
+      expect(readdirSync(at())).to.deep.equal([]);
+    });
+
+    it('replaces no file that holds no model', async () => {
+      const {model} = constantModel();
+      write(at('model.json'), '{"name": "mine"}');
+      expect((await failure(model.save(fileSystem(at())))).code).to.equal('not-a-model');
+      expect(readdirSync(at())).to.deep.equal(['model.json']);
+      model.dispose();
+    });
+
+    it('says how much it wrote', async () => {
+      const {model} = constantModel();
+      const {modelArtifactsInfo: info} = await model.save(fileSystem(at()));
+      expect(info.weightDataBytes).to.equal(4 * model.countParams());
+      const {weightsManifest, modelTopology} = JSON.parse(
+        readFileSync(at('model.json'), 'utf8'),
+      ) as tf.io.ModelJSON;
+      expect(info.weightSpecsBytes).to.equal(JSON.stringify(weightsManifest[0].weights).length);
+      expect(info.modelTopologyBytes).to.equal(JSON.stringify(modelTopology).length);
+      model.dispose();
+    });
+
+    it('removes weights that no model names once they are a minute old, and no others', async () => {
+      const {model} = constantModel();
+      write(at('model-weights-0123456789abcdef.bin'), 'recent');
+      write(at('other-weights-0123456789abcdef.bin'), 'of another model');
+      const {now} = Date;
+      Date.now = () => now() + 61_000;
+      try {
+        await saveLayersModel(model, at());
+      } finally {
+        Date.now = now;
+      }
+      expect(existsSync(at('model-weights-0123456789abcdef.bin'))).to.equal(false);
+      expect(existsSync(at('other-weights-0123456789abcdef.bin'))).to.equal(true);
+      model.dispose();
     });
 
     it('removes what ended processes left', async () => {

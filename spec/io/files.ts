@@ -1,6 +1,6 @@
 /** @file A folder for a spec's files, and how a promise failed. */
 
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 
@@ -33,6 +33,24 @@ export async function failure(action: Promise<unknown> | (() => unknown)): Promi
     throw error;
   }
   throw new Error('it did not fail');
+}
+
+/** Whether this process lets go of a file within a second; undefined where the system does not tell. */
+export async function isClosed(path: string): Promise<boolean | undefined> {
+  if (!existsSync('/proc/self/fd')) return undefined;
+  for (let i = 0; i < 100 && openFilesOf(path).length > 0; i++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  return openFilesOf(path).length === 0;
+}
+
+function openFilesOf(path: string): string[] {
+  return readdirSync('/proc/self/fd').filter((descriptor) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${descriptor}`) === path;
+    } catch {
+      return false; // that of reading the folder itself
+    }
+  });
 }
 
 /** Everything that an async iterable gives. */

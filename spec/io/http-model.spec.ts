@@ -10,6 +10,7 @@ import type {AddressInfo} from 'node:net';
 import {gzipSync} from 'node:zlib';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
+import {openHttpFile, redirectTarget} from '../../lib/io/http-file.js';
 import {openHttpModel} from '../../lib/io/http-model.js';
 import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
 import {bareUrl, takeCredentials, withoutCredentials} from '../../lib/io/url-credentials.js';
@@ -161,6 +162,41 @@ describe('a model on a web server', () => {
     );
   });
 
+  it('is read no further than a model.json may be long, and the connection is let go', async () => {
+    let closed: Promise<unknown> = Promise.resolve();
+    const endless = await serve((_, response) => {
+      closed = new Promise((resolve) => response.on('close', resolve));
+      response.write(' '.repeat(2001));
+    });
+    const error = await failure(openHttpModel(`${endless.url}/model.json`, {maxJsonBytes: 2000}));
+    expect(error).to.include({code: 'too-large'});
+    expect(error.message).to.include('2000 bytes');
+    await closed;
+    const {url} = await serve(answer);
+    await openHttpModel(`${url}/model.json`, {maxJsonBytes: json.length});
+    expect(
+      (await failure(openHttpModel(`${url}/model.json`, {maxJsonBytes: json.length - 1}))).code,
+    ).to.equal('too-large');
+  });
+
+  it('gives its bytes in pieces of any size, and is let go when it is closed', async () => {
+    let closed: Promise<unknown> = Promise.resolve();
+    const {url} = await serve((_, response) => {
+      closed = new Promise((resolve) => response.on('close', resolve));
+      response.write(Uint8Array.from({length: 50}, (__, i) => i));
+    });
+    const file = await openHttpFile(`${url}/w.bin`);
+    const got: number[] = [];
+    for (const size of [1, 7, 3, 30, 9]) {
+      const target = new Uint8Array(size);
+      const read = await file.read(target);
+      got.push(...target.subarray(0, read));
+    }
+    expect(got).to.deep.equal(Array.from({length: 50}, (_, i) => i));
+    await file.close();
+    await closed;
+  });
+
   it('is read as long as something comes', async () => {
     const slow = await serve((_, response) => {
       let sent = 0;
@@ -183,6 +219,31 @@ describe('a model on a web server', () => {
     });
     await expectSame(`${url}/model.json`);
   });
+});
+
+describe('a redirect', () => {
+  const to = (from: string, location: string, count = 1) =>
+    redirectTarget('https://a/m', new URL(from), location, count);
+
+  it('may lead to another place, host or encryption, without the password that it names', () => {
+    expect(to('https://a/m/model.json', '../n/model.json?x=1').href).to.equal('https://a/n/model.json?x=1');
+    expect(to('http://a/m', 'https://b/m').href).to.equal('https://b/m');
+    expect(to('http://a/m', 'http://me:secret@b/m').href).to.equal('http://b/m');
+    expect(to('https://a/m', '//b/m', 20).href).to.equal('https://b/m');
+  });
+
+  for (const [what, from, location, count] of [
+    ['away from encryption', 'https://a/m', 'http://a/m', 1],
+    ['to a file', 'https://a/m', 'file:///etc/passwd', 1],
+    ['to nothing', 'https://a/m', 'https://', 1],
+    ['a twenty-first time', 'https://a/m', 'https://a/n', 21],
+  ] as const) {
+    it(`does not lead ${what}`, () => {
+      expect(() => to(from, location, count))
+        .to.throw()
+        .with.property('code', 'unsafe-redirect');
+    });
+  }
 });
 
 describe('user and password in a URL', () => {

@@ -87,6 +87,25 @@ describe('openDataFile on .jsonl', () => {
     });
   }
 
+  const LIMIT = 64 * 1024 ** 2;
+  it('reads a line of 64 Mi characters, and no longer one, ended or not', async () => {
+    const line = Buffer.alloc(LIMIT + 2, ' ');
+    line.write('[1, 2]', 0);
+    const longest = Buffer.concat([line.subarray(0, LIMIT), Buffer.from('\n[3, 4]\n')]);
+    expect((await read(write(at('a.jsonl'), longest)))[0].values).to.deep.equal([1, 2, 3, 4]);
+    for (const end of ['\n[3, 4]\n', '']) {
+      const longer = Buffer.concat([line.subarray(0, LIMIT + 1), Buffer.from(end)]);
+      const error = await failure(read(write(at('a.jsonl'), longer)));
+      expect(error.code).to.equal('too-large');
+      expect(error.message).to.include(`${LIMIT}`).and.include(at('a.jsonl'));
+    }
+  });
+
+  it('does not take a word in text for a number that JSON does not have', async () => {
+    const error = await failure(read(write(at('a.jsonl'), '["NaN", Infinityx, 1\n')));
+    expect(error.message).to.include('was the file cut off?').and.not.include('it holds');
+  });
+
   it('reads token ids as int32 on request', async () => {
     write(at('a.jsonl'), '[1, 32000]\n');
     expect(await read(at('a.jsonl'), {dtype: 'int32'})).to.deep.equal([

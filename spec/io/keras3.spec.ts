@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {fileSystem} from '../../lib/io/file-system.js';
 import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
+import {disposeModels} from '../backends.js';
 import {failure, temporaryFolder, write} from './files.js';
 
 /** A model as Keras 3 wrote it and tensorflowjs_converter converted it, with Keras's own answers. */
@@ -173,6 +174,62 @@ describe('models of Keras 3', () => {
     model.dispose();
   });
 
+  it('are read without an input layer, by the shape that the model was built with', async () => {
+    const model = await loadLayersModel(
+      files(dense.files['h5'], (json) => {
+        const {config} = json.modelTopology.model_config;
+        config.layers.shift();
+        Object.assign(config, {build_input_shape: [null, 6]});
+      }),
+    );
+    expectKerasAnswers(model, dense);
+    model.dispose();
+  });
+
+  it('take integers of any size as int32', async () => {
+    const rnn = converted('rnn');
+    const model = await loadLayersModel(
+      files(rnn.files['h5'], (json) => {
+        json.modelTopology.model_config.config.layers[0].config['dtype'] = 'int64';
+      }),
+    );
+    expect(model.inputs[0].dtype).to.equal('int32');
+    expectKerasAnswers(model, rnn);
+    model.dispose();
+  });
+
+  it('keep their regularizers, constraints and what initializes them', async () => {
+    const model = await loadLayersModel(files(converted('initializers').files['h5']));
+    const config = (name: string) =>
+      model.getLayer(name).getConfig() as Record<
+        string,
+        {className: string; config: Record<string, number>} | null
+      >;
+    expect(config('dense')['kernelInitializer']?.className).to.equal('Orthogonal');
+    expect(config('dense')['biasInitializer']?.config['value']).to.be.closeTo(0.1, 1e-6);
+    expect(config('dense_1')['kernelRegularizer']?.config['l2']).to.be.closeTo(0.01, 1e-6);
+    expect(config('dense_1')['kernelRegularizer']?.config['l1']).to.equal(0);
+    expect(config('dense_1')['kernelConstraint']?.className).to.equal('MaxNorm');
+    disposeModels(model);
+  });
+
+  it('may be called by the names of arguments', async () => {
+    const states = converted('states');
+    const model = await loadLayersModel(
+      files(states.files['h5'], (json) => {
+        for (const [name, argument] of [
+          ['dec', 'sequences'],
+          ['dense', 'inputs'],
+        ]) {
+          const {args, kwargs} = call(json, name) as {args: unknown[]; kwargs: Json};
+          call(json, name)['kwargs'] = {...kwargs, [argument]: args.pop()};
+        }
+      }),
+    );
+    expectKerasAnswers(model, states);
+    model.dispose();
+  });
+
   const layer = (json: ModelJson, name: string) =>
     json.modelTopology.model_config.config.layers.find(({config}) => config['name'] === name)!;
   /** The inbound node of a layer of the functional model. */
@@ -299,6 +356,65 @@ describe('models of Keras 3', () => {
       (json: ModelJson) => (specsOf(json)[0].name = 'sequential/other/kernel'),
       'weights-mismatch',
       ['sequential/other/kernel', 'dense/kernel'],
+    ],
+    [
+      'a nested model that is called with two arguments',
+      'nested',
+      (json: ModelJson) => {
+        const args = call(json, 'inner')['args'] as unknown[];
+        args.push(args[0]);
+      },
+      'unsupported-layer',
+      ['"inner"', 'is called with 2 arguments'],
+    ],
+    [
+      'an operation on tensors of several ranks',
+      'ops',
+      (json: ModelJson) => {
+        const [, second] = call(json, 'add')['args'] as {config: {shape: unknown[]}}[];
+        second.config.shape.push(1);
+      },
+      'unsupported-layer',
+      ['several ranks'],
+    ],
+    [
+      'a backward layer of its own',
+      'rnn',
+      (json: ModelJson) => {
+        const {backward_layer: backward} = layer(json, 'bidirectional').config as {backward_layer: LayerJson};
+        backward.config['units'] = 5;
+      },
+      'unsupported-layer',
+      ['a backward layer of its own'],
+    ],
+    [
+      'two layers that both go forwards',
+      'rnn',
+      (json: ModelJson) => {
+        const {backward_layer: backward} = layer(json, 'bidirectional').config as {backward_layer: LayerJson};
+        backward.config['go_backwards'] = false;
+      },
+      'unsupported-layer',
+      ['a backward layer of its own'],
+    ],
+    [
+      'a mask that is made in a nested model',
+      'nested-seq',
+      (json: ModelJson) => {
+        (layer(json, 'enc').config['layers'] as LayerJson[])[1].config['mask_zero'] = true;
+        layer(json, 'dense_3').config['zero_output_for_mask'] = true;
+      },
+      'unsupported-layer',
+      ['zero_output_for_mask'],
+    ],
+    [
+      'a weight that is missing',
+      'seq-dense',
+      (json: ModelJson) => {
+        specsOf(json)[3].name = 'seed_generator_state';
+      },
+      'weights-mismatch',
+      ['no weights for dense_1/bias'],
     ],
     [
       'two layers of one name in nested models',

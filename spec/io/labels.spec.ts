@@ -51,8 +51,10 @@ describe('readLabels', () => {
   }
 
   it('reads a number a line', async () => {
-    const labels = await readLabels(write(at('labels.jsonl'), '3\n0\n9\n'));
-    expect(labels).to.deep.equal({kind: 'classes', values: Int32Array.of(3, 0, 9), shape: [3]});
+    for (const end of ['', '\n', '\r\n', '\r']) {
+      const labels = await readLabels(write(at('labels.jsonl'), `3\n0\n9${end}`));
+      expect(labels).to.deep.equal({kind: 'classes', values: Int32Array.of(3, 0, 9), shape: [3]});
+    }
   });
 
   it('reads labels of a spreadsheet: UTF-16 with its mark and the line ends of Windows', async () => {

@@ -3,8 +3,9 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {encodeNpy} from '../../lib/io/npy.js';
 import {checkForLeaks} from '../backends.js';
+import {openDataFile} from '../../lib/io/data-files.js';
 import {numpyFile, read, readNamed} from './data-file-content.js';
-import {failure, temporaryFolder, write} from './files.js';
+import {failure, isClosed, temporaryFolder, write} from './files.js';
 import {zipOf} from './zip-archive.js';
 
 describe('openDataFile on .npz', () => {
@@ -118,6 +119,108 @@ describe('openDataFile on .npz', () => {
     zip64[56] = 0;
     write(at('bad.npz'), Buffer.concat([archive.subarray(0, end), zip64, tail]));
     expect((await failure(readNamed(at('bad.npz')))).code).to.equal('malformed-zip');
+  });
+
+  it('reads members whose sizes and places lie in the Zip64 field, after other fields', async () => {
+    const [a, b] = [Float32Array.of(1, 2), Float32Array.of(3, 4)];
+    write(at('big.npz'), zipOf({'a.npy': encodeNpy(a, [2]), 'b.npy': encodeNpy(b, [2])}, {zip64: true}));
+    const [batch] = await readNamed(at('big.npz'));
+    expect(batch['a'].values).to.deep.equal([1, 2]);
+    expect(batch['b'].values).to.deep.equal([3, 4]);
+  });
+
+  it('reads an archive with a comment at its end, and members with comments', async () => {
+    const archive = zipOf({
+      'a.npy': encodeNpy(Float32Array.of(1, 2), [2]),
+      'b.npy': encodeNpy(Float32Array.of(3, 4), [2]),
+    });
+    const directory = archive.indexOf('PK\x01\x02', 0, 'latin1');
+    const second = archive.indexOf('PK\x01\x02', directory + 4, 'latin1');
+    const end = archive.lastIndexOf('PK\x05\x06', undefined, 'latin1');
+    const comment = Buffer.from('made by hand');
+    archive.writeUInt16LE(comment.length, directory + 32);
+    archive.writeUInt32LE(archive.readUInt32LE(end + 12) + comment.length, end + 12);
+    archive.writeUInt16LE(comment.length, end + 20);
+    const parts = [archive.subarray(0, second), comment, archive.subarray(second), comment];
+    const [batch] = await readNamed(write(at('commented.npz'), Buffer.concat(parts)));
+    expect([batch['a'].values, batch['b'].values]).to.deep.equal([
+      [1, 2],
+      [3, 4],
+    ]);
+  });
+
+  for (const [what, change] of [
+    ['is encrypted', (archive: Buffer, entry: number) => archive.writeUInt16LE(1, entry + 8)],
+    [
+      'is packed by another method',
+      (archive: Buffer, entry: number) => archive.writeUInt16LE(12, entry + 10),
+    ],
+  ] as const) {
+    it(`says that a member ${what}`, async () => {
+      const archive = zipOf({'a.npy': encodeNpy(Float32Array.of(1, 2), [2])});
+      change(archive, archive.indexOf('PK\x01\x02', 0, 'latin1'));
+      const error = await failure(readNamed(write(at('odd.npz'), archive)));
+      expect(error.code).to.equal('unsupported-zip');
+      expect(error.message).to.include('a.npy');
+    });
+  }
+
+  for (const [what, change, words] of [
+    [
+      'a stored member that is longer than its bytes',
+      (archive: Buffer, entry: number) => archive.writeUInt32LE(1000, entry + 24),
+      'claims 1000 bytes out of',
+    ],
+    [
+      'a stored member that is shorter than its bytes',
+      (archive: Buffer, entry: number) => archive.writeUInt32LE(100, entry + 24),
+      'claims 100 bytes out of',
+    ],
+    [
+      'a member beyond the end',
+      (archive: Buffer, entry: number) => {
+        for (const field of [20, 24]) archive.writeUInt32LE(100_000, entry + field);
+      },
+      'does not lie where the directory says',
+    ],
+    [
+      'more members than the directory has room for',
+      (archive: Buffer) => {
+        archive.writeUInt16LE(9, archive.lastIndexOf('PK\x05\x06', undefined, 'latin1') + 10);
+      },
+      'claims 9 members',
+    ],
+    [
+      'a checksum that is not that of the bytes',
+      (archive: Buffer, entry: number) => archive.writeUInt32LE(1, entry + 16),
+      'checksum',
+    ],
+  ] as const) {
+    it(`rejects ${what} as malformed`, async () => {
+      const archive = zipOf({'a.npy': encodeNpy(Float32Array.of(1, 2), [2])});
+      change(archive, archive.indexOf('PK\x01\x02', 0, 'latin1'));
+      const error = await failure(read(write(at('odd.npz'), archive)));
+      expect(error.code).to.equal('malformed-zip');
+      expect(error.message).to.include(words);
+    });
+  }
+
+  it('closes the file, whether it is read, left, refused, or only asked for its length', async function () {
+    const closed = () => isClosed(at('file.npz'));
+    if ((await closed()) === undefined) this.skip();
+    write(at('file.npz'), zipOf({'a.npy': encodeNpy(new Float32Array(1e6), [1e6])}));
+    const file = openDataFile(at('file.npz'), {batchSize: 10});
+    expect(await file.itemCount()).to.equal(1e6);
+    expect(await closed(), 'after its length').to.equal(true);
+    for await (const batch of file) {
+      tf.dispose(batch);
+      break;
+    }
+    expect(await closed(), 'after a look at it').to.equal(true);
+    expect(await file.holdsBytes()).to.equal(false);
+    expect(await closed(), 'after its type').to.equal(true);
+    await failure(readNamed(at('file.npz'), {inputNames: ['none']}));
+    expect(await closed(), 'after a refusal').to.equal(true);
   });
 
   it('rejects a member that claims more than deflate can give', async () => {
