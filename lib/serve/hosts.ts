@@ -131,7 +131,7 @@ export class HostCheck {
     try {
       const page = new URL(origin);
       // The server may stand behind a proxy that speaks https for it: ports that a scheme implies are left out alike.
-      return page.host !== '' && page.host === new URL(`${page.protocol}//${host}`).host;
+      return page.host === new URL(`${page.protocol}//${host}`).host;
     } catch {
       return false;
     }

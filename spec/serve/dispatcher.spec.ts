@@ -304,16 +304,78 @@ describe('the dispatcher', () => {
     expect(await answer).to.equal(GENERATION);
   });
 
-  it('generates anew when a worker ends before the first text, and says 503 after it', async () => {
+  it('generates anew when a worker ends before the first text', async () => {
     const {asked, generate} = dispatching();
-    const texts: string[] = [];
-    const first = generate((text) => texts.push(text));
+    const first = generate();
     await asked[0].fail(new WorkerGone());
     expect(asked).to.have.length(2);
-    asked[1].onText('a');
-    await asked[1].fail(new WorkerGone());
-    expect(asked).to.have.length(2); // the client would read the beginning twice
-    expect(await first).to.equal('worker-gone');
+    await asked[1].finish(GENERATION);
+    expect(await first).to.equal(GENERATION);
+  });
+
+  it('says 503 when a worker ends amid the text, whose beginning the client would read twice', async () => {
+    const {asked, dispatcher, version} = dispatching();
+    const texts: string[] = [];
+    const answer = dispatcher
+      .generate(version, REQUEST, (text) => texts.push(text), {signal: never})
+      .catch((error: unknown) => error);
+    asked[0].onText('a');
+    await asked[0].fail(new WorkerGone());
+    expect(asked).to.have.length(1);
+    expect(await answer)
+      .to.include({status: 503, code: 'worker-gone', retryAfterSeconds: 1})
+      .and.have.property('message')
+      .that.contains('amid the answer');
     expect(texts).to.deep.equal(['a']);
+  });
+
+  it('gives a worker as many sequences as it takes, apart from its batches', async () => {
+    const {asked, generate, predict} = dispatching({maxBatch: 1}, {maxSequences: 3});
+    const generations = [1, 2, 3, 4].map(() => generate());
+    const answers = [1, 2, 3].map((value) => predict(row(value)));
+    // A queue for each version: what waits in front of it waits for its own kind.
+    expect(asked.filter(({kind}) => kind === 'generate')).to.have.length(3);
+    for (let i = 0; i < asked.length; i++) {
+      if (asked[i].kind === 'generate') await asked[i].finish(GENERATION);
+      else await asked[i].answer();
+    }
+    expect(await Promise.all(answers)).to.deep.equal([[1], [2], [3]]);
+    expect(await Promise.all(generations)).to.deep.equal([GENERATION, GENERATION, GENERATION, GENERATION]);
+  });
+
+  it('sends alone and at once what a batch failed with, whatever came meanwhile', async () => {
+    const {asked, predict} = dispatching({maxBatch: 3, maxDelayMs: 10_000});
+    const answers = [1, 2, 3].map((value) => predict(row(value)));
+    expect(asked[0].rows).to.deep.equal([1, 2, 3]);
+    const later = predict(row(4));
+    await asked[0].fail(new ServeError(400, 'cannot-compute', 'wrong'));
+    expect(asked.slice(1).map(({rows}) => rows)).to.deep.equal([[1], [2]]);
+    await asked[1].answer();
+    expect(asked[3].rows).to.deep.equal([3]);
+    for (const each of asked.slice(2)) await each.answer();
+    answers.push(later, predict(row(5)), predict(row(6)));
+    expect(asked.at(-1)!.rows).to.deep.equal([4, 5, 6]);
+    await asked.at(-1)!.answer();
+    expect(await Promise.all(answers)).to.deep.equal([[1], [2], [3], [4], [5], [6]]);
+  });
+
+  it('leaves no deadline behind that would keep the process alive', async () => {
+    const {asked, predict, generate} = dispatching({timeoutMs: 12_345});
+    const started: NodeJS.Timeout[] = [];
+    const {setTimeout: original} = globalThis;
+    globalThis.setTimeout = ((work: () => void, ms: number) => {
+      const timer = original(work, ms);
+      if (ms === 12_345) started.push(timer);
+      return timer;
+    }) as typeof setTimeout;
+    const answers = [predict(row(1)), generate()];
+    globalThis.setTimeout = original;
+    await asked[0].answer();
+    await asked[1].fail(new ServeError(500, 'worker-failed', 'broken'));
+    await Promise.all(answers);
+    expect(started.map((timer) => (timer as unknown as {_destroyed: boolean})._destroyed)).to.deep.equal([
+      true,
+      true,
+    ]);
   });
 });

@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {flatJson, nestedJson, nestedTensor, shapedTensor} from '../../lib/serve/json-tensors.js';
+import {flatJson, nestedJson, nestedTensor, rowJson, shapedTensor} from '../../lib/serve/json-tensors.js';
 import {joinRows, splitRows} from '../../lib/serve/batch.js';
 
 const shapes = fc.array(fc.integer({min: 1, max: 4}), {minLength: 1, maxLength: 4});
@@ -36,6 +36,43 @@ describe('tensors as JSON', () => {
     expect(nestedJson({dtype: 'bool', shape: [1, 2], values: Uint8Array.of(1, 0)})).to.equal(
       '[[true,false]]',
     );
+  });
+});
+
+describe('values in JSON', () => {
+  for (const [dtype, right, wrong] of [
+    ['float32', [0, -1.5, 3.4e38], [3.5e38, -1e39, '1', null, true, [1], {}]],
+    ['int32', [0, -(2 ** 31), 2 ** 31 - 1], [2 ** 31, -(2 ** 31) - 1, 0.5, '1', null, true]],
+    ['bool', [true, false], [0, 1, 'true', null]],
+  ] as const) {
+    it(`of ${dtype} are taken, and others refused with their place`, () => {
+      const info = {name: 'x', dtype, shape: [null]};
+      const {values} = nestedTensor(right, info);
+      expect(Array.from(values)).to.deep.equal(
+        right.map((value) => (dtype === 'float32' ? Math.fround(Number(value)) : Number(value))),
+      );
+      for (const value of wrong) {
+        expect(() => nestedTensor([right[0], value], info), String(value))
+          .to.throw('value 1 of "x" is')
+          .with.property('status', 400);
+      }
+    });
+  }
+
+  it('are written row by row', () => {
+    const tensor = {
+      dtype: 'int32' as const,
+      shape: [3, 2, 2],
+      values: Int32Array.from({length: 12}, (_, i) => i),
+    };
+    expect([0, 1, 2].map((row) => rowJson(tensor, row))).to.deep.equal([
+      '[[0,1],[2,3]]',
+      '[[4,5],[6,7]]',
+      '[[8,9],[10,11]]',
+    ]);
+    expect(rowJson({...tensor, shape: [12]}, 5)).to.equal('5');
+    expect(rowJson({dtype: 'bool', shape: [2], values: Uint8Array.of(0, 1)}, 1)).to.equal('true');
+    expect(flatJson({dtype: 'bool', shape: [2], values: Uint8Array.of(0, 1)})).to.equal('[false,true]');
   });
 });
 

@@ -39,10 +39,20 @@ describe('the queue', function () {
   });
 
   it('answers 429 and when to ask again once it is full, and everything that it took', async () => {
-    const answers = await Promise.all(Array.from({length: 12}, () => slow()));
-    const statuses = answers.map(({status}) => status);
-    expect(new Set(statuses)).to.deep.equal(new Set([200, 429]));
-    expect(statuses.filter((status) => status === 200)).to.have.length.of.at.least(6); // 2 sent, 4 waiting
+    const [pid] = served.server.workerPids;
+    process.kill(pid, 'SIGSTOP'); // holds the two batches that it was sent, so that the others wait
+    let refusals = 0;
+    const asking = Array.from({length: 12}, async () => {
+      const answer = await slow();
+      if (answer.status === 429) refusals++;
+      return answer;
+    });
+    while (refusals < 6) await sleep(5); // at once, while the worker computes nothing
+    expect(await waiting()).to.equal(4);
+    process.kill(pid, 'SIGCONT');
+    const answers = await Promise.all(asking);
+    const statuses = answers.map(({status}) => status).sort();
+    expect(statuses).to.deep.equal([...Array<number>(6).fill(200), ...Array<number>(6).fill(429)]); // 2 sent, 4 waiting
     const refused = answers.find(({status}) => status === 429)!;
     expect(refused.headers.get('retry-after')).to.equal('1');
   });

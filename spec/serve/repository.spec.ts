@@ -1,7 +1,7 @@
 import {mkdirSync, renameSync, rmSync, symlinkSync} from 'node:fs';
 import {join} from 'node:path';
 import {expect} from 'chai';
-import Fastify from 'fastify';
+import Fastify, {type FastifyBaseLogger} from 'fastify';
 import {versionsIn} from '../../lib/serve/model-folder.js';
 import type {ServedModel} from '../../lib/serve/options.js';
 import {Repository} from '../../lib/serve/repository.js';
@@ -10,15 +10,22 @@ import {modelFolder} from './serving.js';
 
 const POLL_MS = 5;
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-/** So many looks at the disk. */
+/** Waits until versions and states are these. */
+async function until(states: () => readonly string[], expected: readonly string[]): Promise<void> {
+  while (JSON.stringify(states()) !== JSON.stringify(expected)) await sleep(POLL_MS);
+}
+/** Some looks at the disk, in which nothing is to happen. */
 const polls = (count: number) => sleep(count * (POLL_MS + 5));
 
-/** A pool that loads everything, and tells what was unloaded. */
+/** A pool that loads everything but a version 4, and tells what was unloaded. */
 function recordingPool() {
   const loaded = new Map<string, string>();
   const unloaded: string[] = [];
+  const tried: {path: string; at: number}[] = [];
   const pool = {
     load: (key: string, path: string) => {
+      tried.push({path, at: performance.now()});
+      if (path.endsWith('/4')) return Promise.reject(new Error('damaged'));
       loaded.set(key, path);
       return Promise.resolve({});
     },
@@ -30,7 +37,7 @@ function recordingPool() {
     has: (key: string) => loaded.has(key),
     wants: (key: string) => loaded.has(key),
   } as unknown as WorkerPool;
-  return {pool, loaded, unloaded};
+  return {pool, loaded, unloaded, tried};
 }
 
 describe('the versions of a model', () => {
@@ -46,10 +53,13 @@ describe('the versions of a model', () => {
 
   const watch = (options: Partial<ServedModel> = {}) => {
     const recording = recordingPool();
-    const {log} = Fastify({logger: false});
+    const warnings: string[] = [];
+    const log = Object.assign(Object.create(Fastify().log) as FastifyBaseLogger, {
+      warn: (_: object, text: string) => void warnings.push(text),
+    });
     repository = new Repository([{name: 'm', path, ...options}], recording.pool, POLL_MS, log);
     const states = () => repository!.all('m').map(({version, state}) => `${version} ${state}`);
-    return {...recording, states, repository};
+    return {...recording, states, repository, warnings};
   };
 
   it('are whole numbers above 0 without leading zeros; files and other folders are none', async () => {
@@ -76,39 +86,104 @@ describe('the versions of a model', () => {
     expect(states()).to.deep.equal(['3 available']);
     await latest.close();
     const labelled = watch({labels: {stable: 1}});
-    await polls(5);
-    expect(labelled.states()).to.deep.equal(['3 available', '1 available']);
+    await until(labelled.states, ['3 available', '1 available']);
     expect(labelled.repository.choose('m', {label: 'stable'}).version).to.equal(1);
     await labelled.repository.close();
     const all = watch({versions: 'all'});
-    await polls(5);
-    expect(all.states()).to.deep.equal(['3 available', '2 available', '1 available']);
+    await until(all.states, ['3 available', '2 available', '1 available']);
     expect(all.repository.choose('m').version).to.equal(3);
   });
 
   it('stay while their folder cannot be read, and follow it again afterwards', async () => {
-    const {states, unloaded} = watch({versions: 'all'});
-    await polls(5);
+    const {states, unloaded, warnings} = watch({versions: 'all'});
+    await until(states, ['3 available', '2 available', '1 available']);
     const aside = `${path}-aside`;
     renameSync(path, aside);
-    await polls(5); // nothing is there
+    while (warnings.length === 0) await sleep(POLL_MS); // nothing is there
     symlinkSync(path, path);
     await polls(5); // and now a link to itself, which is an error
     expect(states()).to.deep.equal(['3 available', '2 available', '1 available']);
     expect(unloaded).to.deep.equal([]);
+    expect(warnings).to.have.length(1); // not one for every look
     rmSync(path);
     rmSync(join(aside, '1'), {recursive: true});
-    mkdirSync(join(aside, '4'));
+    mkdirSync(join(aside, '5'));
     renameSync(aside, path);
-    await polls(10);
-    expect(states()).to.deep.equal(['4 available', '3 available', '2 available']);
+    await until(states, ['5 available', '3 available', '2 available']);
     expect(unloaded).to.deep.equal([join(path, '1')]);
+    renameSync(path, aside);
+    while (warnings.length < 2) await sleep(POLL_MS);
+    renameSync(aside, path);
+  });
+
+  it('are switched once the new one answers, and the old one goes when its last request is answered', async () => {
+    const {states, unloaded, repository} = watch();
+    await repository.ready();
+    const old = repository.choose('m');
+    old.running = 1;
+    mkdirSync(join(path, '9'));
+    await until(states, ['9 available', '3 draining']);
+    expect(repository.choose('m').version).to.equal(9);
+    expect(() => repository.choose('m', {version: 3}))
+      .to.throw()
+      .with.property('status', 503);
+    expect(unloaded).to.deep.equal([]);
+    old.running = 0;
+    await until(states, ['9 available']);
+    await polls(2);
+    expect(unloaded).to.deep.equal([join(path, '3')]);
+    expect(() => repository.choose('m', {version: 3}))
+      .to.throw('it has 9')
+      .with.property('status', 404);
+  });
+
+  it('stay where the new one cannot be loaded, which is tried again after a second and not before', async () => {
+    const {states, tried, repository} = watch();
+    await repository.ready();
+    mkdirSync(join(path, '4'));
+    await until(states, ['4 failed', '3 available']);
+    expect(repository.choose('m').version).to.equal(3);
+    expect(() => repository.choose('m', {version: 4}))
+      .to.throw('damaged')
+      .with.property('status', 503);
+    while (tried.length < 3) await sleep(POLL_MS);
+    expect(tried.map(({path}) => path.slice(-1))).to.deep.equal(['3', '4', '4']);
+    expect(tried[2].at - tried[1].at).to.be.at.least(1000);
+    rmSync(join(path, '4'), {recursive: true});
+    await until(states, ['3 available']);
+  });
+
+  it('fail, and say why, where there is none that can be loaded', async () => {
+    for (const version of ['1', '2', '3']) rmSync(join(path, version), {recursive: true});
+    mkdirSync(join(path, '4'));
+    const {repository} = watch();
+    const error = await repository.ready().catch((error: unknown) => error);
+    expect(error)
+      .to.include({status: 503, code: 'load-failed'})
+      .and.have.property('message')
+      .that.contains('damaged');
+    expect(() => repository.choose('m'))
+      .to.throw('damaged')
+      .with.property('retryAfterSeconds', 10);
+    expect(repository.isReady).to.equal(false);
+  });
+
+  it('are refused where model, version or label is unknown, with what there is', async () => {
+    const {states, repository} = watch({labels: {stable: 2}});
+    await until(states, ['3 available', '2 available']);
+    const cases = [
+      [() => repository.choose('mm'), 'did you mean "m"?'],
+      [() => repository.choose('m', {version: 7}), 'no version 7; it has 3, 2'],
+      [() => repository.choose('m', {label: 'new'}), 'no label "new"; it has stable'],
+    ] as const;
+    for (const [choose, text] of cases) expect(choose).to.throw(text).with.property('status', 404);
+    expect(repository.names).to.deep.equal(['m']);
   });
 
   it('is one, to be loaded and to say what is wrong, where nothing is there from the start', async () => {
     path = join(folder.path, 'nothing');
     const {loaded} = watch();
-    await polls(5);
+    while (loaded.size === 0) await sleep(POLL_MS);
     expect([...loaded.values()]).to.deep.equal([path]);
   });
 });
