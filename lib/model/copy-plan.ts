@@ -190,7 +190,7 @@ function customUnits(model: Container): Unit[] {
     const isInGraph = holder === null || (isContainer(holder) && !unitOf.has(holder));
     if (isInGraph && isContainer(layer)) continue;
     if (isInGraph) units.set(layer, {path, custom: [], members: []});
-    const unit = isInGraph ? layer : unitOf.get(holder!)!;
+    const unit = isInGraph ? layer : unitOf.get(holder)!;
     unitOf.set(layer, unit);
     const {custom, members} = units.get(unit)!;
     members.push(layer);

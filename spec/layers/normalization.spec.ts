@@ -59,7 +59,7 @@ describe('KerasNormalization', () => {
     expect(classNameMap['KerasNormalization'][0]).to.equal(KerasNormalization);
     for (const axis of [-1, null, [1, 2]]) {
       const again = new KerasNormalization(
-        new KerasNormalization({name: 'n', axis}).getConfig() as unknown as KerasNormalizationArgs,
+        new KerasNormalization({name: 'n', axis}).getConfig(),
       );
       again.build([null, 3, 2]);
       expect(again.weights.map(({shape}) => shape)).to.deep.equal(

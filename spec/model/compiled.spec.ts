@@ -211,7 +211,7 @@ describe('copies of models with state', () => {
     for (const [name, make] of Object.entries(RECURRENT)) {
       it(`leave the original's state alone and have their own: ${name}`, async () => {
         const build = () =>
-          tf.sequential({layers: [make() as tf.layers.Layer, tf.layers.dense({units: 2, name: 'out'})]});
+          tf.sequential({layers: [make(), tf.layers.dense({units: 2, name: 'out'})]});
         const [model, twin] = [build(), build()];
         twin.setWeights(model.getWeights());
         const x = tf.tensor3d(normals(72, 1), [4, 3, 6]);
@@ -285,7 +285,7 @@ class Holding extends tf.layers.Layer {
   readonly registry = new Registry([this]);
 
   constructor(args: {name: string}) {
-    super({...args, inputShape: [3]} as {name: string});
+    super({...args, inputShape: [3]});
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {

@@ -187,6 +187,6 @@ class Twice extends tf.layers.Layer {
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    return this.layer.apply(this.layer.apply(inputs) as tf.Tensor) as tf.Tensor;
+    return this.layer.apply(this.layer.apply(inputs)) as tf.Tensor;
   }
 }

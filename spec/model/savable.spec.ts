@@ -75,7 +75,7 @@ describe('activations that are layers', () => {
         (sparse.layers[0] as SparsifyingDense).setThreshold(-Infinity);
         const first = tf.model({
           inputs: sparse.inputs,
-          outputs: sparse.layers[0].output as tf.SymbolicTensor,
+          outputs: sparse.layers[0].output,
         });
         const linear = tf.tidy(() => [
           ...tf.matMul(x.reshape([20, 6]), layer.weights[0].read() as tf.Tensor2D).dataSync(),

@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {ServeError, badRequest, receivedError, sentError} from '../../lib/serve/errors.js';
 import {SparsifyError} from '../../lib/errors.js';
-import {checkOptions, type ServerOptions} from '../../lib/serve/options.js';
+import {checkServerOptions, type ServerOptions} from '../../lib/serve/options.js';
 import {
   emptyValues,
   orderedInputs,
@@ -134,7 +134,7 @@ describe('the options of a server', () => {
   const models = [{name: 'x', path: 'x'}];
   const refusal = (options: Partial<ServerOptions>) => {
     try {
-      checkOptions({models, ...options});
+      checkServerOptions({models, ...options});
     } catch (error) {
       return error as SparsifyError;
     }

@@ -46,7 +46,7 @@ export async function fromKeras3(json: io.ModelJSON, source: string): Promise<io
       }),
     }));
     const {trainingConfig: _, ...rest} = json;
-    return {...rest, modelTopology: modelTopology as io.ModelJSON['modelTopology'], weightsManifest};
+    return {...rest, modelTopology: modelTopology, weightsManifest};
   } finally {
     unfilled.dispose();
   }
@@ -54,7 +54,7 @@ export async function fromKeras3(json: io.ModelJSON, source: string): Promise<io
 
 async function build(modelTopology: JsonObject, source: string): Promise<UnfilledModel> {
   try {
-    return await UnfilledModel.build(modelTopology as io.ModelJSON['modelTopology']);
+    return await UnfilledModel.build(modelTopology);
   } catch (cause) {
     const said = cause instanceof Error ? cause.message : String(cause);
     throw new ModelError(
