@@ -52,6 +52,7 @@ describe('whether layers are arranged', () => {
     ['13 layers in two blocks', [...paths([0, 1], 6), 'head'], true],
     ['12 layers in two blocks', paths([0, 1], 6), false],
     ['layers of one block', paths([3], 13), false],
+    ['experts of one block', Array.from({length: 13}, (_, i) => `layers.3.experts.${i}.w1`), false],
     ['kinds that are half as many as layers', paths([0, 1], 7), true],
     ['kinds that are more', [...paths([0, 1], 7), 'layers.0.extra'], false],
     ['layers half of which are in blocks', [...paths([0, 1, 2], 4), ...heads(12)], true],
