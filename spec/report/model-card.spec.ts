@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {renderModelCard, stepsOfCard} from '../../lib/report/model-card.js';
-import {contents} from './contents.js';
+import {blockPaths, contents} from './contents.js';
 
 describe('a model card', () => {
   const known = contents(['hidden_1', 'hidden_2', 'digits'], 'digits');
@@ -34,6 +34,52 @@ describe('a model card', () => {
     expect(stepsOfCard('# My model\n')).to.equal(null);
     expect(stepsOfCard('<!-- tfjs-sparsify card {"steps": 3} -->')).to.deep.equal([]);
     expect(stepsOfCard('<!-- tfjs-sparsify card {} {}} -->')).to.deep.equal([]);
+  });
+
+  it('lists so many layers and says how many more there are', () => {
+    const paths = ['a', 'b', 'c'];
+    const text = renderModelCard(contents(paths), {isLanguageModel: false, maxLayers: 2});
+    expect(text).to.include('| `b` | 1 |').and.include('And 1 more.');
+    expect(text).to.not.include('| `c` | 1 |');
+    expect(renderModelCard(contents(paths), {isLanguageModel: false, maxLayers: 3})).to.not.include(' more.');
+  });
+
+  it('counts layers of blocks by their kind', () => {
+    const text = renderModelCard(contents(blockPaths(4)), {isLanguageModel: true});
+    expect(text).to.include('| `mlp.up_proj` | 4 | 50.0 % |').and.include('pipeline_tag: text-generation');
+  });
+
+  it('says what a row reads only where rows are skipped, and of an allocation whether it meets its target', () => {
+    expect(card).to.include('One item reads ');
+    const {measured, allocation, ...rest} = known;
+    const layers = measured.layers.map((layer) => ({...layer, actual: 0}));
+    const none = renderModelCard(
+      {...rest, allocation, measured: {...measured, layers}},
+      {isLanguageModel: false},
+    );
+    expect(none).to.not.include('One item reads ');
+    const missed = renderModelCard(
+      {...rest, measured, allocation: {...allocation!, met: false}},
+      {isLanguageModel: false},
+    );
+    expect(missed).to.include('which no allocation meets: this comes nearest');
+    expect(card).to.not.include('which no allocation meets');
+  });
+
+  it('has a code span for a name that begins or ends with a backtick', () => {
+    const text = renderModelCard(contents(['`a', 'b`']), {isLanguageModel: false});
+    expect(text).to.include('| `` `a `` |').and.include('| `` b` `` |');
+  });
+
+  it('leaves out what is not known', () => {
+    const nothing = {allocation: null, quality: null, latency: null, bench: null, steps: []};
+    const text = renderModelCard({...known, ...nothing}, {isLanguageModel: false});
+    expect(text)
+      .to.not.match(/^## (Quality|Latency|Allocation|How it was made)$/m)
+      .and.not.include('model-index');
+    expect(text)
+      .to.match(/^## Sparsity$/m)
+      .and.match(/^## Use$/m);
   });
 
   it('takes names from models as text', () => {

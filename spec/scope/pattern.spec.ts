@@ -25,6 +25,7 @@ describe('compilePattern', () => {
     ['a(?#a comment)b', 'ab', true],
     ['\\Aab\\Z', 'ab', true],
     ['\\Aab\\Z', 'abc', false],
+    ['a{,2}b', 'b', true],
     ['a{,2}b', 'aab', true],
     ['a{,2}b', 'aaab', false],
     ['[]a]b', ']b', true],

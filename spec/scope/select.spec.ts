@@ -122,6 +122,29 @@ describe('selectTargets', () => {
       );
       expect(few.message).to.match(/name one of "head"$/);
     });
+    it('count what is in the scopes but of another type, and what is ignored', () => {
+      const types = ['Dense', 'Dense', 'Dense', 'Conv2D', 'Flatten'];
+      const mixed = {nodes: types.map((type, i) => ({name: `n${i}`, type})), edges: []};
+      const error = errorOf(() =>
+        selectTargets(
+          mixed,
+          {'.*': 0.5},
+          new IgnoredScope({names: ['n0', 'n1', 'n2', 'n4']}),
+          new Set(['Dense']),
+        ),
+      );
+      expect(error.code).to.equal('nothing-to-sparsify');
+      expect(error.message).to.include('2 have another type and 3 are ignored');
+      expect(error.data).to.deep.include({unsupported: 2, ignored: 3});
+      expect(error.message).to.match(/name one of "n0", "n1", "n2"$/); // three are not shortened
+    });
+    it('propose what can be sparsified, or any node where nothing can', () => {
+      const nodes = ['flat_1', 'dense_1'].map((name) => ({name, type: name.split('_')[0]}));
+      const hint = (types: string[]) =>
+        errorOf(() => selectTargets({nodes, edges: []}, {qqqqqqqq: 0.5}, null, new Set(types))).message;
+      expect(hint(['dense'])).to.include('there are "dense_1".');
+      expect(hint(['conv'])).to.include('there are "flat_1", "dense_1".');
+    });
   });
 
   it('reports a pattern without a match as unmatched-rule when a subgraph is empty too', () => {
@@ -137,6 +160,16 @@ describe('selectTargets', () => {
     expect([...selectTargets(graph, [[all, 0.5]], head, supported).keys()]).to.deep.equal([
       'lm_head/linear/0',
     ]);
+  });
+
+  it('lets two target scopes hold a node that is ignored', () => {
+    const nodes = ['a', 'ab'].map((name) => ({name, type: 'linear'}));
+    const targets = {a: 0.3, ab: 0.5};
+    const ignored = new IgnoredScope({names: ['ab']});
+    expect([...selectTargets({nodes, edges: []}, targets, ignored, supported)]).to.deep.equal([['a', 0.3]]);
+    expect(errorOf(() => selectTargets({nodes, edges: []}, targets, null, supported)).code).to.equal(
+      'overlap',
+    );
   });
 
   it('orders its result as the graph does', () => {

@@ -30,6 +30,23 @@ describe('TargetScope', () => {
     expect(scope).to.deep.include({patterns: [], types: [], subgraphs: [], validate: true});
   });
 
+  it('keeps its rules from being changed, those of a subgraph too', () => {
+    const subgraph = {inputs: ['a'], outputs: ['b']};
+    const types = ['Dense'];
+    const patterns = ['a'];
+    const scope = new TargetScope({types, patterns, subgraphs: [subgraph]});
+    types.push('x');
+    patterns.push('x');
+    subgraph.inputs.push('x');
+    subgraph.outputs.push('x');
+    expect(scope).to.deep.include({types: ['Dense'], patterns: ['a']});
+    expect(scope.subgraphs).to.deep.equal([{inputs: ['a'], outputs: ['b']}]);
+    const [{inputs, outputs}] = scope.subgraphs;
+    for (const list of [scope.types, scope.patterns, scope.subgraphs, inputs, outputs]) {
+      expect(list).to.be.frozen;
+    }
+  });
+
   it('equals a scope with the same rules', () => {
     expect(new TargetScope(rules).equals(new TargetScope(rules))).to.equal(true);
     expect(new TargetScope().equals(new TargetScope())).to.equal(true);
@@ -38,7 +55,9 @@ describe('TargetScope', () => {
   for (const [what, change] of [
     ['names', {names: ['A']}],
     ['more patterns', {patterns: ['b.*', 'c']}],
+    ['fewer patterns', {patterns: []}],
     ['types', {types: []}],
+    ['more subgraph outputs', {subgraphs: [{inputs: ['a'], outputs: ['b', 'c', 'd']}]}],
     ['subgraph inputs', {subgraphs: [{inputs: ['x'], outputs: ['b', 'c']}]}],
     ['the order of subgraph outputs', {subgraphs: [{inputs: ['a'], outputs: ['c', 'b']}]}],
     ['more subgraphs', {subgraphs: []}],

@@ -238,6 +238,89 @@ describe('AbsHistogram', () => {
     });
   });
 
+  describe('ties', () => {
+    /** Smooth values that fill the rest, far from 1. */
+    const rest = (count: number) => Float32Array.from({length: count}, (_, i) => 8 * 1.01 ** i);
+    const times = (value: number, count: number) => new Float32Array(count).fill(value);
+    /** The end of the bucket above 1, which holds 1.001 and 1.002. */
+    const END = 1 + BUCKET;
+
+    it('are the values that stand for 1 % of all or more, with what is masked below and with each', () => {
+      const histogram = histogramOf(times(0, 100), times(-0.3, 10), times(0.7, 9), times(2, 200), rest(681));
+      expect(histogram.ties()).to.deep.equal([
+        {magnitude: Math.fround(0.3), from: 0.1, to: 0.11},
+        {magnitude: 2, from: 0.119, to: 0.319},
+      ]);
+      expect(histogramOf(times(0, 5), rest(95)).ties()).to.deep.equal([]);
+    });
+
+    it('are a bucket of several values that towers over its neighbours, by its end or by the largest value', () => {
+      const mixed = [times(1.001, 8), times(1.002, 8)];
+      expect(histogramOf(...mixed, rest(84)).ties()).to.deep.equal([{magnitude: END, from: 0, to: 0.16}]);
+      const [{magnitude}] = histogramOf(times(0.01, 1), ...mixed).ties();
+      expect(magnitude).to.equal(Math.fround(1.002));
+    });
+
+    it('are not so few as 15 different values, and not a bucket of four times its neighbour or less', () => {
+      const few = histogramOf(times(1.001, 8), times(1.002, 7), rest(85));
+      expect(few.ties()).to.deep.equal([]);
+      const beside = (neighbour: Float32Array) =>
+        histogramOf(times(1.001, 20), times(1.002, 20), neighbour, rest(50)).ties();
+      const [below, above] = [1 - BUCKET / 4, 1 + 1.5 * BUCKET];
+      const spread = (center: number, count: number) =>
+        Float32Array.from({length: count}, (_, i) => center + i * 1e-5);
+      for (const center of [below, above]) {
+        expect(beside(spread(center, 10)), String(center)).to.deep.equal([]);
+        expect(beside(spread(center, 9)), String(center)).to.have.length(1);
+      }
+    });
+
+    it('tell equal values from several in one bucket, also when one comes by merging', () => {
+      const equal = histogramOf(times(1.001, 30), rest(70));
+      expect(equal.ties()[0].magnitude).to.equal(Math.fround(1.001));
+      equal.merge(histogramOf(times(1.002, 1)));
+      expect(equal.ties()[0].magnitude).to.equal(END);
+      const back = AbsHistogram.fromJSON(equal.toJSON());
+      expect(back.ties()).to.deep.equal(equal.ties());
+    });
+
+    it('are masked by a threshold at their value, and not by one just below', () => {
+      const one = histogramOf(times(1.001, 40), rest(60));
+      expect(one.shareAtOrBelow(Math.fround(1.001))).to.equal(0.4);
+      expect(one.shareAtOrBelow(1.0009)).to.equal(0);
+      // Where they lie in the bucket is unknown: a threshold in it counts as masking all of them.
+      const mixed = histogramOf(times(0.5, 1), times(1.001, 20), times(1.002, 20), rest(59));
+      expect(mixed.shareAtOrBelow(1.0005)).to.equal(0.41);
+    });
+
+    it('at a power of two stand in the bucket that ends there', () => {
+      const histogram = histogramOf(times(1, 50), rest(50));
+      expect(histogram.ties()).to.deep.equal([{magnitude: 1, from: 0, to: 0.5}]);
+      expect(histogram.quantile(0.49)).to.equal(1);
+      expect(histogram.quantile(0.2)).to.be.below(1);
+    });
+
+    it('of 0.5 % are masked together or not at all', () => {
+      const values = [...rest(50), ...times(1.001, 4), ...times(0.01, 746)];
+      const histogram = histogramOf(Float32Array.from(values));
+      // Of 800 values 4 are the least that is a tie; 0.01 is below them all.
+      expect(histogram.quantile(748.5 / 800)).to.equal(1.00390625);
+      expect(histogram.quantile(747 / 800)).to.be.at.most(1);
+    });
+
+    it('of the largest finite numbers are told from infinities', () => {
+      const histogram = histogramOf(times(3.4e38, 30), times(Infinity, 5), rest(65));
+      expect(histogram).to.include({infCount: 5, max: Math.fround(3.4e38)});
+      expect(histogram.shareAtOrBelow(3.3e38)).to.be.within(0.65, 0.95);
+      expect(histogram.shareAtOrBelow(3.4e38)).to.equal(0.95);
+    });
+  });
+
+  it('gives the share of zeros, 0 of no values', () => {
+    expect(new AbsHistogram().zeroShare).to.equal(0);
+    expect(histogramOf(Float32Array.of(0, -0, 1, NaN)).zeroShare).to.equal(2 / 3);
+  });
+
   describe('toJSON and fromJSON', () => {
     it('round trip', () => {
       fc.assert(
@@ -301,6 +384,12 @@ describe('AbsHistogram', () => {
       ['an empty last bucket', {...two, counts: bytes(1, 0, 1)}, 'is empty'],
       ['a run past the end', {...two, counts: bytes(1, 0, 5)}, 'does not fit'],
       ['a run of nothing', {...two, counts: bytes(1, 0, 0)}, 'does not fit'],
+      ['singles that are no list', {...good, singles: {0: 1}}, 'singles must be a list'],
+      ['a single value of 0', {...good, singles: [0]}, 'a single value is 0'],
+      ['a single value that is no float32', {...good, singles: [0.1]}, 'positive finite float32'],
+      ['a single value that was not counted', {...good, singles: [1.25]}, 'was not counted'],
+      ['single values that fall', {...good, singles: [1.5, 1]}, 'not above the one before'],
+      ['a single value twice', {...good, singles: [1, 1]}, 'not above the one before'],
       ['more than 2^53 in all', {...two, zeros: 2 ** 53 - 1, counts: bytes(1, 1)}, 'more than 2^53 values'],
     ] as [string, unknown, string][]) {
       it(`reject ${what}`, () => {

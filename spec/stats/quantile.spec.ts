@@ -31,6 +31,11 @@ describe('quantileAbs', () => {
   it('takes a view into a larger buffer', () => {
     expect(quantileAbs(Float32Array.of(9, 1, 2, 3, 9).subarray(1, 4), 0.5)).to.equal(2);
   });
+  it('takes numbers of other arrays as numbers', () => {
+    for (const values of [Float64Array.of(1, -2, 7), Int32Array.of(1, -2, 7), [1, -2, 7]]) {
+      expect(quantileAbs(values as unknown as Float32Array, 0.5)).to.equal(2);
+    }
+  });
   it('does not change its input', () => {
     const values = Float32Array.of(3, -1, 2);
     quantileAbs(values, 0.5);
