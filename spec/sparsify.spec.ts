@@ -12,6 +12,7 @@ import {registerLayers} from '../lib/layers/registry.js';
 import {SparsifyingDense} from '../lib/layers/sparsifying-dense.js';
 import {inspect} from '../lib/model/inspect.js';
 import {IgnoredScope, TargetScope} from '../lib/scope/target-scope.js';
+import {quantileAbs} from '../lib/stats/quantile.js';
 import {retarget, sparsifyActivations, type SparsifyOptions} from '../lib/sparsify.js';
 import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
 import {normals} from './normals.js';
@@ -239,38 +240,44 @@ describe('sparsifyActivations', () => {
       const x = tf.input({shape: [4, 8], name: 'x'});
       const y = tf.layers.dense({name: 'head', units: 3}).apply(x) as tf.SymbolicTensor;
       const model = tf.model({inputs: x, outputs: y});
-      const small = tf.fill([2, 4, 8], 0.5);
-      const batch = tf.tidy(() => {
-        const large = tf.tensor3d(
-          [0, 1, 2, 3, 4, 5, 6, 7].map((i) => (i === 0 || i === 7 ? 100 : 1)),
-          [2, 4, 1],
+      const values = normals(2 * 4 * 8, 3);
+      const padding = [0, 7]; // position 0 of sequence 0 and position 3 of sequence 1 are large
+      values.forEach((value, i) => (values[i] = padding.includes(Math.floor(i / 8)) ? 100 * value : value));
+      const batch = tf.tensor3d(values, [2, 4, 8]);
+      /** The threshold for 60 % of what is at these positions. */
+      const expected = (positions: readonly number[]) =>
+        quantileAbs(
+          Float32Array.from(positions.flatMap((at) => [...values.subarray(8 * at, 8 * at + 8)])),
+          0.6,
         );
-        return tf.mul(small, large); // position 0 of sequence 0 and position 3 of sequence 1 are large
-      });
-      const threshold = async (calibration: SparsifyOptions['calibration']) => {
+      const expectThreshold = async (
+        calibration: SparsifyOptions['calibration'],
+        positions: readonly number[],
+      ) => {
         const sparse = await sparsifyActivations(model, new Dataset([batch]), {
-          targetSparsityByScope: {head: 1},
+          targetSparsityByScope: {head: 0.6},
           calibration,
         });
         const [{threshold}] = inspect(sparse);
         sparse.dispose();
-        return threshold;
+        expect(threshold).to.be.closeTo(expected(positions), 0.004 * expected(positions));
       };
       const tokenMask = () => [
         [0, 1, 1, 1],
         [1, 1, 1, 0],
       ];
-      expect(await threshold('pooled')).to.be.closeTo(50, 0.1);
-      for (const method of ['pooled', 'nncf'] as const) {
-        expect(await threshold({method, tokenMask})).to.be.closeTo(0.5, 0.002);
-        const rest = () => [
-          [1, 1, 1, 1],
-          [1, 1, 1, 0],
-        ];
-        expect(await threshold({method, tokenMask: rest, skipLeadingTokens: 1})).to.be.closeTo(0.5, 0.002);
+      const rest = () => [
+        [1, 1, 1, 1],
+        [1, 1, 1, 0],
+      ];
+      for (const method of ['pooled', 'nncf', 'sequential'] as const) {
+        await expectThreshold({method}, [0, 1, 2, 3, 4, 5, 6, 7]);
+        await expectThreshold({method, tokenMask}, [1, 2, 3, 4, 5, 6]);
+        await expectThreshold({method, tokenMask: rest, skipLeadingTokens: 1}, [1, 2, 3, 5, 6]);
+        await expectThreshold({method, skipLeadingTokens: 2}, [2, 3, 6, 7]);
       }
       model.dispose();
-      tf.dispose([small, batch]);
+      tf.dispose(batch);
     });
 
     it('takes inputs by position, by name, from {xs, ys}, and as nested arrays', async () => {
