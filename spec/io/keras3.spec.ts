@@ -417,6 +417,27 @@ describe('models of Keras 3', () => {
       ['no weights for dense_1/bias'],
     ],
     [
+      'a mean over steps of which a mask leaves some out',
+      'mask-chain',
+      (json: ModelJson) => (layer(json, 'layer_normalization').class_name = 'GlobalAveragePooling1D'),
+      'unsupported-layer',
+      ['"layer_normalization" (GlobalAveragePooling1D)', 'mask'],
+    ],
+    [
+      'a mask that goes on behind a recurrent layer',
+      'mask-layer',
+      (json: ModelJson) => (layer(json, 'lstm_1').class_name = 'Softmax'),
+      'unsupported-layer',
+      ['"lstm_1" (Softmax)', 'mask'],
+    ],
+    [
+      'a mask in a functional model',
+      'masked-functional',
+      (json: ModelJson) => (layer(json, 'lstm').class_name = 'Reshape'),
+      'unsupported-layer',
+      ['"lstm" (Reshape)', 'mask'],
+    ],
+    [
       'two layers of one name in nested models',
       'nested-seq',
       (json: ModelJson) => {
