@@ -417,6 +417,16 @@ describe('models of Keras 3', () => {
       ['no weights for dense_1/bias'],
     ],
     [
+      'images that are made larger smoothly',
+      'conv',
+      (json: ModelJson) => {
+        layer(json, 're_lu').class_name = 'UpSampling2D';
+        layer(json, 're_lu').config['interpolation'] = 'bilinear';
+      },
+      'unsupported-layer',
+      ['interpolation "bilinear"'],
+    ],
+    [
       'a mean over steps of which a mask leaves some out',
       'mask-chain',
       (json: ModelJson) => (layer(json, 'layer_normalization').class_name = 'GlobalAveragePooling1D'),
