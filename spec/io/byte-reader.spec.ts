@@ -38,6 +38,8 @@ describe('ByteReader', () => {
     );
     expect(large.code).to.equal('too-large');
     expect(large.message).to.include('smaller batch size');
+    const most = await failure(new ByteReader(chunksOf([3]), 'data.npy').read(MAX_READ_BYTES, 'a batch'));
+    expect(most.code).to.equal('truncated');
   });
 });
 

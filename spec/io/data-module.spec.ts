@@ -45,6 +45,25 @@ describe('openDataFile on .mjs', () => {
     tf.dispose(kept);
   });
 
+  it('leaves the tensors of a Dataset without a transform to it', async () => {
+    const dataset = JSON.stringify(new URL('../../lib/dataset.js', import.meta.url).href);
+    const path = write(
+      at('plain.mjs'),
+      `import * as tf from ${tfjs};\nimport {Dataset} from ${dataset};\n` +
+        'export const kept = [tf.tensor1d([1])];\nexport default new Dataset(kept);',
+    );
+    for (let pass = 0; pass < 2; pass++) expect((await read(path))[0].values).to.deep.equal([1]);
+    const {kept} = (await import(path)) as {kept: tf.Tensor[]};
+    expect(kept[0].isDisposed).to.equal(false);
+    tf.dispose(kept);
+  });
+
+  it('does not take an object without arrays for a batch', async () => {
+    const error = await failure(read(write(at('none.mjs'), 'export default [{}];')));
+    expect(error.code).to.equal('malformed-module');
+    expect(error.message).to.include('item 0 is no batch');
+  });
+
   it('does not read a Dataset of a generator twice', async () => {
     const dataset = JSON.stringify(new URL('../../lib/dataset.js', import.meta.url).href);
     const path = write(

@@ -273,6 +273,33 @@ describe('fileSystem', () => {
       model.dispose();
     });
 
+    it('leaves nothing but the old model where the process ends itself in between', async () => {
+      const {model} = constantModel();
+      await saveLayersModel(model, at());
+      model.dispose();
+      const before = readdirSync(at());
+      const program = fileURLToPath(new URL('exiting-save.ts', import.meta.url));
+      const {code, stderr} = await finished(spawn(process.execPath, ['--import', 'tsx', program, at()]));
+      expect(code, stderr).to.equal(3);
+      expect(readdirSync(at())).to.deep.equal(before);
+    });
+
+    it('leaves what a process of another user is about to save', async () => {
+      const {model} = constantModel();
+      mkdirSync(at('.model-saving-4000000-0a0b0c0d'));
+      const {kill} = process;
+      process.kill = () => {
+        throw Object.assign(new Error('not permitted'), {code: 'EPERM'});
+      };
+      try {
+        await saveLayersModel(model, at());
+      } finally {
+        process.kill = kill;
+      }
+      expect(existsSync(at('.model-saving-4000000-0a0b0c0d'))).to.equal(true);
+      model.dispose();
+    });
+
     it('removes what ended processes left', async () => {
       const {model} = constantModel();
       const ended = spawn(process.execPath, ['--version'], {stdio: 'ignore'});

@@ -417,6 +417,37 @@ describe('models of Keras 3', () => {
       ['no weights for dense_1/bias'],
     ],
     [
+      'images that are made larger smoothly',
+      'conv',
+      (json: ModelJson) => {
+        layer(json, 're_lu').class_name = 'UpSampling2D';
+        layer(json, 're_lu').config['interpolation'] = 'bilinear';
+      },
+      'unsupported-layer',
+      ['interpolation "bilinear"'],
+    ],
+    [
+      'a mean over steps of which a mask leaves some out',
+      'mask-chain',
+      (json: ModelJson) => (layer(json, 'layer_normalization').class_name = 'GlobalAveragePooling1D'),
+      'unsupported-layer',
+      ['"layer_normalization" (GlobalAveragePooling1D)', 'mask'],
+    ],
+    [
+      'a mask that goes on behind a recurrent layer',
+      'mask-layer',
+      (json: ModelJson) => (layer(json, 'lstm_1').class_name = 'Softmax'),
+      'unsupported-layer',
+      ['"lstm_1" (Softmax)', 'mask'],
+    ],
+    [
+      'a mask in a functional model',
+      'masked-functional',
+      (json: ModelJson) => (layer(json, 'lstm').class_name = 'Reshape'),
+      'unsupported-layer',
+      ['"lstm" (Reshape)', 'mask'],
+    ],
+    [
       'two layers of one name in nested models',
       'nested-seq',
       (json: ModelJson) => {

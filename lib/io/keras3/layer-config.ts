@@ -38,7 +38,7 @@ const ONLY: Readonly<Record<string, Readonly<Record<string, readonly unknown[]>>
   ReLU: {negative_slope: [0], threshold: [0]},
   LayerNormalization: {rms_scaling: [false]},
   BatchNormalization: {renorm: [false]},
-  Conv1D: {groups: [1]},
+  Conv1D: {groups: [1], padding: ['valid', 'same']},
   Conv2D: {groups: [1]},
   Conv3D: {groups: [1]},
   GlobalAveragePooling1D: {keepdims: [false]},
@@ -47,6 +47,9 @@ const ONLY: Readonly<Record<string, Readonly<Record<string, readonly unknown[]>>
   GlobalMaxPooling2D: {keepdims: [false]},
   Conv2DTranspose: {output_padding: [], groups: [1]},
   Conv3DTranspose: {output_padding: [], groups: [1]},
+  // TensorFlow.js lays the corners of images elsewhere when it resizes them.
+  UpSampling2D: {interpolation: ['nearest']},
+  Resizing: {interpolation: []},
   Normalization: {invert: [false], mean: [], variance: []},
 };
 

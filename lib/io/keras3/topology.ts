@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 
 import {ModelError} from '../../errors.js';
 import {isKerasTensor, isObject, isSerialized, type JsonObject} from './config-values.js';
+import {checkMasks, sourcesOf} from './masks.js';
 import {KERAS3_REMEDY, layerClass, layerConfig, unsupported, type LayerPlace} from './layer-config.js';
 
 /** Classes of models; all else is a layer. */
@@ -90,6 +91,7 @@ function convertModel(model: JsonObject & {readonly class_name: string}, file: F
   if (!isObject(config) || layers.length === 0)
     throw malformed(file.source, `has a ${className} without layers`);
   const name = String(config['name']);
+  if (file.masked) checkMasks(stepsOf(layers, className === 'Sequential', file));
   if (className === 'Sequential') {
     const converted = layers.map((layer) => convertLayer(layer, file));
     const own = {name, layers: withInputShape(converted, config['build_input_shape'])};
@@ -105,6 +107,23 @@ function convertModel(model: JsonObject & {readonly class_name: string}, file: F
       output_layers: graph.ends(config['output_layers']),
     },
   };
+}
+
+/** The layers of a model with those before each. */
+function stepsOf(
+  layers: readonly unknown[],
+  isSequential: boolean,
+  file: File,
+): Parameters<typeof checkMasks>[0] {
+  const valid = layers.filter(isSerialized).filter(({config}) => isObject(config));
+  const places = valid.map((layer) => placeOf(layer, file));
+  return valid.flatMap((layer, i) => {
+    const before = isSequential
+      ? places.slice(Math.max(0, i - 1), i).map(({name}) => name)
+      : sourcesOf(layer['inbound_nodes']);
+    // The operations that Keras 3 writes for masks compute nothing that is kept.
+    return layer.class_name === 'NotEqual' ? [] : [{layer, place: places[i], before}];
+  });
 }
 
 /** A Sequential that was built by its first data has its shape beside the layers. */
