@@ -20,8 +20,10 @@ describe('the Open Inference Protocol', () => {
   before(async () => {
     await saveSumModel(join(folder.path, 'sum'), 1);
     await saveNamedModel(join(folder.path, 'named'));
+    await saveSumModel(join(folder.path, 'versions', '7'), 7);
     served = await serving({
       models: [
+        {name: 'versions', path: join(folder.path, 'versions')},
         {name: 'sum', path: join(folder.path, 'sum')},
         {name: 'named', path: join(folder.path, 'named')},
       ],
@@ -60,7 +62,9 @@ describe('the Open Inference Protocol', () => {
   it('lists the models', async () => {
     const {json} = await served.post('/v2/repository/index', '{}');
     expect(json).to.deep.equal(
-      ['sum', 'named'].map((name) => ({name, version: '1', reason: '', state: 'READY'})),
+      ['versions', 'sum', 'named'].map((name) => {
+        return {name, version: name === 'versions' ? '7' : '1', reason: '', state: 'READY'};
+      }),
     );
   });
 
@@ -143,6 +147,7 @@ describe('the Open Inference Protocol', () => {
     binaryBody({inputs: [{...input, shape, parameters: {binary_data_size: bytes}}]}, values);
   for (const [what, {body, headers}, text] of [
     ['fewer bytes than the shape has', sized(20), '24 bytes'],
+    ['more bytes than the shape has', sized(24, [1, 3]), '12 bytes'],
     ['more bytes than the body has', sized(28), '24 bytes are left'],
     ['a size below 0', sized(-4), '-4'],
     ['a size that is text', sized('24'), '"24"'],
@@ -205,6 +210,35 @@ describe('the Open Inference Protocol', () => {
       }
     });
   }
+
+  it('answers with the version that computed, and with the id of the request', async () => {
+    const inputs = [{...input, data: [1, 2, 3, 4, 5, 6]}];
+    for (const path of ['versions', 'versions/versions/7']) {
+      const {json} = await served.post(`/v2/models/${path}/infer`, {id: 'mine', inputs});
+      expect(json).to.include({model_name: 'versions', model_version: '7', id: 'mine'});
+      expect(json).to.have.nested.property('outputs[0].data').that.deep.equals([42, 105]);
+    }
+    expect((await served.post('/v2/models/versions/infer', {inputs})).json).not.to.have.property('id');
+  });
+
+  it('refuses an input that is given twice', async () => {
+    const inputs = [1, 2].map(() => ({...input, data: [1, 2, 3, 4, 5, 6]}));
+    const {status, json} = await served.post('/v2/models/sum/infer', {inputs});
+    expect(status).to.equal(400);
+    expect((json as {error: string}).error).to.contain('"sum_input" is given twice');
+  });
+
+  it('refuses bytes of a truth value that are neither 0 nor 1', async () => {
+    const ask = async (byte: number) => {
+      const parameters = {binary_data_size: 2};
+      const bool = {inputs: [{...input, shape: [2], datatype: 'BOOL', parameters}]};
+      const {body, headers} = binaryBody(bool, Uint8Array.of(1, byte));
+      const response = await fetch(`${served.url}/v2/models/sum/infer`, {method: 'POST', body, headers});
+      return ((await response.json()) as {error: string}).error;
+    };
+    expect(await ask(2)).to.contain('must be 0 or 1');
+    expect(await ask(0)).to.contain('is bool; the model takes float32'); // the bytes are right
+  });
 
   it('refuses an unknown model, version and output', async () => {
     const inputs = [{...input, data: [1, 2, 3, 4, 5, 6]}];
