@@ -1,7 +1,7 @@
-/** @file Text to token ids and back, by `@huggingface/tokenizers`. */
+/** @file Text to token ids and back. */
 import {ModelError} from '../../../lib/errors.js';
 import {FLAG, checkOptions, type OptionRules} from '../../../lib/option-rules.js';
-import {HuggingFaceTokenizer} from './huggingface.js';
+import {createPipeline} from './pipeline/pipeline.js';
 import type {TokenizerSource} from './source.js';
 
 export interface EncodeOptions {
@@ -44,33 +44,31 @@ export interface LlamaTokenizer {
  * Makes a tokenizer.
  *
  * @param source Contents of `tokenizer.json` and `tokenizer_config.json`, or what a GGUF's metadata were rebuilt to.
- * @throws {ModelError} `malformed-tokenizer` if a part is missing or of an unknown type.
+ * @throws {ModelError} `malformed-tokenizer` if a part is missing, or if a part or an option of one is not known: it would
+ *   cut texts otherwise than the library that the model was trained with.
  * @example
  * const tokenizer = createTokenizer(checkpoint.tokenizer);
  * tokenizer.decode(tokenizer.encode('Hello world')); // 'Hello world'
  */
 export function createTokenizer(source: TokenizerSource): LlamaTokenizer {
-  const {tokenizer, tokens} = parse(source);
-  const id = (token: string) => tokenizer.token_to_id(token) ?? null;
+  const pipeline = createPipeline(source);
+  const {vocabulary} = pipeline;
+  const id = (token: string) => pipeline.idOf(token) ?? null;
   const special = (key: string) => {
     const token = tokenText(source.config[key]);
     return token === null ? null : id(token);
   };
-  const specialTokenIds = new Set(
-    [...tokenizer.get_added_tokens_decoder()]
-      .filter(([, token]) => token.special)
-      .map(([tokenId]) => tokenId),
-  );
+  const specialTokenIds = new Set(pipeline.added.filter((token) => token.special).map((token) => token.id));
   return {
     source,
-    vocabularySize: tokens.length,
+    vocabularySize: vocabulary.length,
     bosTokenId: special('bos_token'),
     eosTokenId: special('eos_token'),
     specialTokenIds,
     encode: (text, options = {}) => {
       checkOptions('encode', options, ENCODE_RULES);
       const {addSpecialTokens = false} = options;
-      return tokenizer.encode(text, {add_special_tokens: addSpecialTokens}).ids;
+      return pipeline.encode(text, addSpecialTokens);
     },
     decode: (ids, options = {}) => {
       checkOptions('decode', options, DECODE_RULES);
@@ -78,11 +76,10 @@ export function createTokenizer(source: TokenizerSource): LlamaTokenizer {
       const known: number[] = [];
       for (const value of Array.from(ids)) {
         if (!Number.isInteger(value) || value < 0) throw invalidToken(value);
-        if (tokens[value] === undefined || (skipSpecialTokens && specialTokenIds.has(value))) continue;
+        if (vocabulary[value] === undefined || (skipSpecialTokens && specialTokenIds.has(value))) continue;
         known.push(value);
       }
-      // Cleaning up takes spaces from before punctuation: not what the tokens stand for.
-      return known.length === 0 ? '' : tokenizer.decode(known, {clean_up_tokenization_spaces: false});
+      return known.length === 0 ? '' : pipeline.decode(known);
     },
     tokenId: id,
   };
@@ -93,30 +90,6 @@ export function tokenText(value: unknown): string | null {
   if (typeof value === 'string') return value;
   if (typeof value === 'object' && value !== null && 'content' in value) return tokenText(value.content);
   return null;
-}
-
-function parse(source: TokenizerSource): {
-  tokenizer: HuggingFaceTokenizer;
-  tokens: readonly (string | undefined)[];
-} {
-  let reason = 'it has no model';
-  try {
-    const parts = {
-      added_tokens: [],
-      normalizer: null,
-      pre_tokenizer: null,
-      post_processor: null,
-      decoder: null,
-    };
-    const tokenizer = new HuggingFaceTokenizer({...parts, ...source.tokenizer}, source.config);
-    if (tokenizer.model !== null) return {tokenizer, tokens: tokenizer.model.vocab};
-  } catch (cause) {
-    reason = cause instanceof Error ? cause.message : String(cause);
-  }
-  throw new ModelError(
-    'malformed-tokenizer',
-    `the tokenizer cannot be used: ${reason}; download tokenizer.json and tokenizer_config.json again`,
-  );
 }
 
 function invalidToken(value: unknown): ModelError {

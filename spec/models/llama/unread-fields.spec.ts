@@ -82,7 +82,7 @@ describe('fields of config.json that are not read', () => {
     qwen2: {use_qk_norm: true, layer_types: ['sliding_attention', 'sliding_attention']},
     qwen3: {mlp_bias: true, use_qk_norm: false},
   })) {
-    for (const [field, value] of Object.entries(fields)) {
+    for (const [field, value] of Object.entries<unknown>(fields)) {
       it(`are refused where a family has no such thing: ${field} of ${family}`, () => {
         expect(() => parseConfig({...SMALL_CONFIGS[family], [field]: value}))
           .to.throw(ModelError, field)

@@ -39,15 +39,22 @@ interface Token {
   readonly value: string;
 }
 
+interface Syntax {
+  readonly tokenize: (template: string, options: Readonly<Record<string, boolean>>) => Token[];
+  readonly parse: (tokens: Token[]) => Node;
+}
+
+const {tokenize, parse} = jinja as unknown as Syntax;
+
 /**
  * Parses a template as transformers does: a line of nothing but a statement leaves no empty line.
  *
  * @throws {SyntaxError} If it is no template that the engine can parse, or one that it parses otherwise than jinja2.
  */
 export function parseTemplate(template: string): Node {
-  const tokens = jinja.tokenize(template, {lstrip_blocks: true, trim_blocks: true}) as unknown as Token[];
+  const tokens = tokenize(template, {lstrip_blocks: true, trim_blocks: true});
   checkComparisons(tokens);
-  return jinja.parse(tokens as never) as unknown as Node;
+  return parse(tokens);
 }
 
 const OPENS = /^Open(?:Paren|SquareBracket|CurlyBracket|Statement|Expression)$/;

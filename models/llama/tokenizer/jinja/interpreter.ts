@@ -75,7 +75,7 @@ export class PythonTemplate {
       environment.variables.delete(name);
       environment.set(name, value);
     }
-    return str(new PythonInterpreter(environment).evaluate(this.program as never, environment) as Value);
+    return str(new PythonInterpreter(environment).evaluate(this.program, environment));
   }
 }
 
@@ -198,7 +198,7 @@ class PythonInterpreter extends Interpreter {
   }
 
   private of(node: Node | undefined, environment: Environment): Value {
-    return this.evaluate(node as never, environment) as Value;
+    return this.evaluate(node, environment);
   }
 
   private block(statements: readonly Node[], environment: Environment): string {

@@ -11,8 +11,9 @@ import {
   type Value,
 } from './values.js';
 
-/** Python's whitespace: other than JavaScript's it has the separators U+001C to U+001F and U+0085, and not U+FEFF. */
-export const whitespace = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u;
+const SEPARATORS = String.fromCharCode(0x1c, 0x1d, 0x1e, 0x1f);
+/** Python's whitespace: that of Unicode and four separators of ASCII; JavaScript's has neither them nor U+0085, but U+FEFF. */
+export const whitespace = new RegExp(`[\\p{White_Space}${SEPARATORS}]+`, 'u');
 const AT_START = new RegExp(`^${whitespace.source}`, 'u');
 const AT_END = new RegExp(`${whitespace.source}$`, 'u');
 
@@ -30,9 +31,11 @@ export function strip(value: string, sides: 'both' | 'start' | 'end', characters
   return letters.slice(first, last).join('');
 }
 
+const LINE_ENDS = new RegExp(`\\r\\n|[\\n\\r\\v\\f${SEPARATORS.slice(0, 3)}\\x85\\u2028\\u2029]`, 'u');
+
 /** Lines without their ends, as `str.splitlines` cuts them. */
 export function splitLines(value: string): string[] {
-  const lines = value.split(/\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]/u);
+  const lines = value.split(LINE_ENDS);
   if (lines.at(-1) === '') lines.pop();
   return lines;
 }

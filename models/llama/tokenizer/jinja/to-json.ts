@@ -67,7 +67,7 @@ function indentOf(value: Value | undefined): string | null {
 function separatorsOf(value: Value | undefined, isOneLine: boolean): readonly [string, string] {
   if (value === undefined || isNone(value)) return [isOneLine ? ', ' : ',', ': '];
   if (isSequence(value) && value.value.length === 2 && value.value.every(isText)) {
-    return [value.value[0].value as string, value.value[1].value as string];
+    return [value.value[0].value, value.value[1].value];
   }
   throw new TemplateError('separators must be two texts');
 }

@@ -156,7 +156,7 @@ function quoted(value: string): string {
     if (Object.hasOwn(ESCAPES, character)) return ESCAPES[character];
     const code = character.codePointAt(0)!;
     const [letter, width] = code < 0x100 ? ['x', 2] : code < 0x10000 ? ['u', 4] : ['U', 8];
-    return `\\${letter}${code.toString(16).padStart(width as number, '0')}`;
+    return `\\${letter}${code.toString(16).padStart(width, '0')}`;
   });
   return quote + inner + quote;
 }
