@@ -105,8 +105,8 @@ onEveryBackend(() => {
         expect(allocation.met).to.equal(true);
         const shares = sharesOf(allocation);
         if (method === 'greedy') {
-          // Within a block each layer is alone here, so that each takes the mean.
-          for (const share of shares) expect(share).to.be.closeTo(0.5, 1e-9);
+          for (const share of shares) expect(share).to.be.closeTo(0.5, 1e-9); // each layer is alone in its block
+          expect(allocation.probes).to.equal(null);
           return;
         }
         expect(Math.min(...shares)).to.equal(shares[2]);
@@ -228,6 +228,80 @@ onEveryBackend(() => {
         expect(await allocate({target}, unknown)).to.deep.equal(await allocate({target}, known));
       });
     }
+
+    it('measures as it is told: by what, on what, and how fast', async () => {
+      const seen: string[] = [];
+      const losses = new Map<number, number>();
+      const loss = {
+        metric: 'relative perplexity' as const,
+        measure: async (sparse: tf.LayersModel) => {
+          const layers = await measureSparsity(sparse, batches(2));
+          const mean = layers.reduce((sum, {actual}) => sum + actual, 0) / layers.length;
+          losses.set(mean, mean / 10);
+          return {loss: mean / 10, error: null};
+        },
+      };
+      const speed = {measure: () => Promise.resolve({denseMs: 10, ms: 5})};
+      const allocation = await allocate({
+        ...{method: 'uniform', target: {maxLoss: 0.04, speedup: 1.5}, loss, speed},
+        onProgress: ({stage}) => seen.push(stage),
+      });
+      const {curve, chosen, metric, denseMs, sparsity} = allocation;
+      expect(allocation.met).to.equal(true);
+      expect(metric).to.equal('relative perplexity');
+      expect(denseMs).to.equal(10);
+      expect(sparsity).to.equal(0); // the least sparsity that is as fast as asked for
+      expect(curve[chosen]).to.deep.include({latencyMs: 5, speedup: 2, latencyMeasured: true});
+      expect(losses.size).to.equal(1);
+      expect([...losses.keys()][0]).to.be.below(0.01); // of the model that was chosen
+      expect(new Set(seen)).to.deep.equal(new Set(['calibrating']));
+    });
+
+    it('measures the loss on held-out data of its own', async () => {
+      const zeros = new Dataset([0, 1], () => tf.zeros([4, WIDTH]));
+      const {curve, chosen, met, sparsity} = await allocate(
+        {target: {maxLoss: 1e-6}, heldOut: zeros},
+        batches(1),
+      );
+      expect(met).to.equal(true);
+      expect(curve[chosen].loss).to.equal(0); // what is 0 loses nothing when it is masked
+      expect(sparsity).to.be.closeTo(0.95, 1e-9);
+    });
+
+    it('counts accuracy with labels', async () => {
+      const labels = {kind: 'classes', values: new Int32Array(128), shape: [128]} as const;
+      const {metric, curve, chosen} = await allocate({target: {maxLoss: 0.02}, labels});
+      expect(metric).to.equal('accuracy points');
+      expect(curve[chosen].loss).to.be.at.most(0.02);
+      const beyond = {...labels, values: new Int32Array(128).fill(WIDTH)};
+      await rejection(() => allocate({target: {maxLoss: 0.02}, labels: beyond}), 'labels-mismatch');
+    });
+
+    it('passes on which rows count, and how many to probe', async () => {
+      const {probes} = await allocate({probeRows: 1});
+      expect(probes!.rows).to.equal(32);
+      expect((await allocate({probeRows: 33})).probes!.rows).to.equal(64);
+      const other = await allocate({probeData: batches(1), probeRows: 1});
+      expect(other.probes).to.deep.equal(probes);
+    });
+
+    it('without data takes the layers and bounds that the model was allocated with', async () => {
+      const scopes = {'block_[01]': {maximum: 0.4}, block_2: {minimum: 0.3, maximum: 0.8}};
+      const allocation = await allocate({scopes, target: 0.4});
+      const sparse = await sparsifyActivations(model, batches(2), {targetSparsityByScope: allocation});
+      const again = await allocateSparsity(sparse, null, {target: 0.45});
+      expect(again.layers.map(({path, minimum, maximum}) => [path, minimum, maximum])).to.deep.equal([
+        ['block_0', 0, 0.4],
+        ['block_1', 0, 0.4],
+        ['block_2', 0.3, 0.8],
+      ]);
+      const all = () =>
+        allocateSparsity(sparse, null, {target: 0.4, scopes: new TargetScope({patterns: ['.*']})});
+      expect((await rejection(all, 'not-probed')).message)
+        .to.include('"block_3"')
+        .and.not.include('block_2');
+      disposeModels(sparse);
+    });
 
     it('refuses one batch at once, and says how many items make several', async () => {
       const data = new Dataset(function* () {

@@ -72,9 +72,35 @@ describe('searchSparsity', () => {
     it(`finds the least sparsity for ${JSON.stringify(target)}`, async () => {
       const {sparsity, met} = await machine(target).found;
       expect(met).to.equal(true);
+      const reached = 10 / machine(target).ms(sparsity);
+      expect(reached).to.be.within(1.25, 1.25 * 1.03); // and hardly more
       expect(sparsity).to.be.within(1 / 3, 1 / 3 + 0.05); // 10 / (10 (1 - 0.6 s)) = 1.25 at a third
     });
   }
+
+  it('takes the sparsity that the times of the layers foretell, if it is enough', async () => {
+    const {found, count} = machine({speedup: 1.25}, {}, {...RANGE, speedGuess: 0.34});
+    expect(await found).to.include({sparsity: 0.34, met: true});
+    expect(count()).to.equal(1);
+    const above = await machine({speedup: 1.25}, {}, {least: 0.5, most: 0.9, speedGuess: 0.1}).found;
+    expect(above).to.include({sparsity: 0.5, met: true});
+    expect(above.candidates).to.have.lengthOf(1);
+  });
+
+  it('says that the most is not fast enough, also where it was measured first', async () => {
+    const found = await machine({speedup: 4}, {}, {least: 0, most: 0.5}).found;
+    expect(found).to.include({sparsity: 0.5, met: false});
+    expect(found.candidates.map(({sparsity}) => sparsity)).to.deep.equal([0.5]);
+  });
+
+  it('keeps a loss at exactly what is allowed', async () => {
+    const found = await searchSparsity({maxLoss: 0.02}, RANGE, {
+      loss: () => Promise.resolve({loss: 0.02, error: null}),
+      speed: () => Promise.reject(new Error('not asked for')),
+    });
+    expect(found.met).to.equal(true);
+    expect(found.candidates).to.have.lengthOf(1); // it is near enough, too
+  });
 
   it('masks no more than the least where that is as fast already, in 3 measurements', async () => {
     const found = await searchSparsity({speedup: 2}, RANGE, {
