@@ -62,7 +62,7 @@ export function stockClass(className: string, make: () => Layer): LayerClass {
   const {classNameMap} = tf.serialization.SerializationMap.getMap();
   const registered = classNameMap[className]?.[0] as unknown as LayerClass | undefined;
   // Each of these classes gives its weights a constraint that its configuration names.
-  const isStock = /(kernel|embeddings|depthwise)Constraint\b/.test(String(registered?.prototype.build));
+  const isStock = /(kernel|embeddings|depthwise)Constraint\b/.test(String(registered && methodOf(registered.prototype, 'build')));
   return isStock ? registered! : (make().constructor as unknown as LayerClass);
 }
 
@@ -235,6 +235,11 @@ export function lossesOf(layer: Layer): (() => tf.Scalar)[] {
   return (layer as unknown as {_losses: (() => tf.Scalar)[]})._losses;
 }
 
+/** A method of a prototype, to be called with an object of its class. */
+function methodOf<T, K extends keyof T>(prototype: T, name: K): T[K] {
+  return prototype[name];
+}
+
 /**
  * Runs `work` while reading a layer variable reads what `redirect` gives for it.
  *
@@ -245,7 +250,7 @@ export function withReadsOf<T>(
   work: () => T,
 ): T {
   const {prototype} = tf.LayerVariable;
-  const {read} = prototype;
+  const read = methodOf(prototype, 'read');
   prototype.read = function (this: LayerVariable): tf.Tensor {
     return read.call(redirect(this) ?? this);
   };
@@ -259,7 +264,7 @@ export function withReadsOf<T>(
 /** Runs `work` and tells `observe` of every layer that is applied meanwhile. */
 export function withAppliesObserved<T>(observe: (layer: Layer) => void, work: () => T): T {
   const {prototype} = tf.layers.Layer;
-  const {apply} = prototype;
+  const apply = methodOf(prototype, 'apply');
   prototype.apply = function (this: Layer, ...args) {
     observe(this);
     return apply.apply(this, args);
@@ -279,10 +284,10 @@ export function withCallsObserved<T>(
 ): T {
   const watched = layers.filter((layer) => !Object.hasOwn(layer, 'call'));
   for (const layer of watched) {
-    const {call} = layer;
+    const call = layer.call.bind(layer);
     const value = (...args: Parameters<Layer['call']>) => {
       observe(layer, args[0]);
-      return call.apply(layer, args);
+      return call(...args);
     };
     Object.defineProperty(layer, 'call', {value, configurable: true});
   }

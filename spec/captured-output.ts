@@ -12,7 +12,7 @@ let restore = () => {};
 export const mochaHooks: RootHookObject = {
   beforeAll() {
     const {stderr} = process;
-    const write = stderr.write;
+    const write = stderr.write.bind(stderr);
     const methods = METHODS.map((name) => console[name]);
     stderr.write = (chunk: string | Uint8Array, ...rest: unknown[]) => {
       captured.push(typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString());

@@ -94,7 +94,7 @@ export class Cloner {
     const known = this.copies.get(value);
     if (known !== undefined) return known;
     if (value instanceof tf.LayerVariable) return this.copyVariable(value);
-    if (value instanceof tf.Tensor) return this.copyTensor(value);
+    if (value instanceof tf.Tensor) return this.copyTensor(value as tf.Tensor);
     if (value instanceof tf.SymbolicTensor) return this.copySymbolicTensor(value);
     if (Array.isArray(value)) return this.copyArray(value);
     if (value instanceof Map) return this.copyMap(value);

@@ -37,8 +37,8 @@ export function hasPrivateMembers(value: object): boolean {
 /** Whether an object has functions or accessors of its own, which may refer to that one object. */
 export function hasOwnFunctions(value: object): boolean {
   return Object.entries(Object.getOwnPropertyDescriptors(value)).some(
-    ([field, {get, set, value: held}]) =>
-      !OPEN_FIELDS.has(field) && (typeof held === 'function' || get !== undefined || set !== undefined),
+    ([field, descriptor]) =>
+      !OPEN_FIELDS.has(field) && (!('value' in descriptor) || typeof descriptor.value === 'function'),
   );
 }
 

@@ -27,8 +27,8 @@ export function checkActivations(model: tf.LayersModel): void {
 export function topologyOf(model: tf.LayersModel): object {
   const changed = walkModel(asContainer(model)).layers.filter(hasLayerActivation);
   for (const {layer} of changed) {
-    const {getConfig} = layer;
-    const value = () => withActivations(layer, getConfig.call(layer));
+    const getConfig = layer.getConfig.bind(layer);
+    const value = () => withActivations(layer, getConfig());
     Object.defineProperty(layer, 'getConfig', {value, configurable: true, enumerable: false});
   }
   try {

@@ -17,9 +17,9 @@ describe('toModelInputs', () => {
 
   /** The numbers of the inputs, in order; what was made for them is disposed. */
   function read(model: tf.LayersModel, item: unknown): number[][] {
-    const {tensors, dispose} = toModelInputs(model, item, 0);
-    const values = tensors.map((tensor) => [...tensor.dataSync()]);
-    dispose();
+    const inputs = toModelInputs(model, item, 0);
+    const values = inputs.tensors.map((tensor) => [...tensor.dataSync()]);
+    inputs.dispose();
     return values;
   }
 
@@ -75,9 +75,9 @@ describe('toModelInputs', () => {
 
     it('frees what it made, and nothing else', () => {
       const before = tf.memory().numTensors;
-      const {dispose} = toModelInputs(two, {image: t, age: [[3, 4]]}, 0);
+      const inputs = toModelInputs(two, {image: t, age: [[3, 4]]}, 0);
       expect(tf.memory().numTensors).to.equal(before + 1);
-      dispose();
+      inputs.dispose();
       expect(tf.memory().numTensors).to.equal(before);
     });
 

@@ -113,7 +113,7 @@ describeNative('the decoder of the addon', () => {
       });
     }
 
-    it('of which tokens a step has more', async () => {
+    it('of which tokens a step has more', () => {
       const two = makeModel({experts: 2, expertsPerToken: 1});
       const session = makeSession(two);
       expect(() =>

@@ -52,7 +52,7 @@ describe('values in JSON', () => {
         right.map((value) => (dtype === 'float32' ? Math.fround(Number(value)) : Number(value))),
       );
       for (const value of wrong) {
-        expect(() => nestedTensor([right[0], value], info), String(value))
+        expect(() => nestedTensor([right[0], value], info), JSON.stringify(value))
           .to.throw('value 1 of "x" is')
           .with.property('status', 400);
       }

@@ -26,7 +26,7 @@ describe('the size of a shape', () => {
     [[5, 0], 0],
     [[2 ** 14, 2 ** 14], 2 ** 28],
   ] as const) {
-    it(`[${shape}] is ${size}`, () => expect(sizeOf(shape, 'x')).to.equal(size));
+    it(`[${shape.join(', ')}] is ${size}`, () => expect(sizeOf(shape, 'x')).to.equal(size));
   }
 
   for (const [shape, text] of [

@@ -212,11 +212,11 @@ async function divergenceFrom(
       }
     },
   };
-  const {metric, measure} = divergenceLoss(dense, allOf(counted));
+  const divergence = divergenceLoss(dense, allOf(counted));
   const {loss} = await withProgress('comparing with the dense model', 'batches', (onProgress) =>
-    measure(model, {onProgress, signal}),
+    divergence.measure(model, {onProgress, signal}),
   );
-  return [0, loss].map((value) => ({metric, value, items}));
+  return [0, loss].map((value) => ({metric: divergence.metric, value, items}));
 }
 
 /** A model as the tables of a report have it. */
