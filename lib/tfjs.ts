@@ -62,7 +62,9 @@ export function stockClass(className: string, make: () => Layer): LayerClass {
   const {classNameMap} = tf.serialization.SerializationMap.getMap();
   const registered = classNameMap[className]?.[0] as unknown as LayerClass | undefined;
   // Each of these classes gives its weights a constraint that its configuration names.
-  const isStock = /(kernel|embeddings|depthwise)Constraint\b/.test(String(registered && methodOf(registered.prototype, 'build')));
+  const isStock = /(kernel|embeddings|depthwise)Constraint\b/.test(
+    String(registered && methodOf(registered.prototype, 'build')),
+  );
   return isStock ? registered! : (make().constructor as unknown as LayerClass);
 }
 
