@@ -17,13 +17,13 @@ const matrices = fc
     channels: fc.constantFrom<ChannelAxis>('columns', 'rows'),
     scale: fc.constantFrom(0.05, 1, 300),
   })
-  .chain((shape) =>
+  .chain(({scale, ...shape}) =>
     fc
       .array(fc.float({min: -1, max: 1, noNaN: true}), {
         minLength: shape.rows * shape.columns,
         maxLength: shape.rows * shape.columns,
       })
-      .map((values) => ({...shape, weights: Float32Array.from(values, (value) => value * shape.scale)})),
+      .map((values) => ({...shape, weights: Float32Array.from(values, (value) => value * scale)})),
   );
 
 const channelOf = (channels: ChannelAxis, row: number, column: number) =>

@@ -116,6 +116,20 @@ describe('AbsHistogram', () => {
         {numRuns: 500},
       );
     });
+    it('is a value that is alone in its bucket, exactly', () => {
+      for (const x of [0.1, 0.3, 1, 1.9, 300]) {
+        expect(histogramOf(Float32Array.of(x / 8, x, x * 8)).quantile(0.5)).to.equal(Math.fround(x));
+      }
+    });
+    it('spreads the values of a bucket evenly over it', () => {
+      // Four in the bucket above 1, each in the middle of a quarter of it; the ranks before them are taken by 50.
+      const inside = [1, 3, 5, 7].map((eighth) => 1 + (eighth / 8) * BUCKET);
+      const others = Array.from({length: 101}, (_, i) => (i < 50 ? 0.1 : 8) * 1.02 ** (i % 50));
+      const histogram = histogramOf(Float32Array.from([...inside, ...others]));
+      inside.forEach((value, i) => {
+        expect(histogram.quantile((50 + i) / 104)).to.be.closeTo(value, BUCKET / 100);
+      });
+    });
     it('is within half a bucket for a value alone in its bucket', () => {
       for (const x of [0.1, 0.3, 1, 1.9, 300]) {
         const values = Float32Array.of(x / 8, x, x * 8);
@@ -245,11 +259,11 @@ describe('AbsHistogram', () => {
     /** The end of the bucket above 1, which holds 1.001 and 1.002. */
     const END = 1 + BUCKET;
 
-    it('are the values that stand for 1 % of all or more, with what is masked below and with each', () => {
-      const histogram = histogramOf(times(0, 100), times(-0.3, 10), times(0.7, 9), times(2, 200), rest(681));
+    it('are the values that stand for 5 % of all or more, with what is masked below and with each', () => {
+      const histogram = histogramOf(times(0, 100), times(-0.3, 50), times(0.7, 49), times(2, 200), rest(601));
       expect(histogram.ties()).to.deep.equal([
-        {magnitude: Math.fround(0.3), from: 0.1, to: 0.11},
-        {magnitude: 2, from: 0.119, to: 0.319},
+        {magnitude: Math.fround(0.3), from: 0.1, to: 0.15},
+        {magnitude: 2, from: 0.199, to: 0.399},
       ]);
       expect(histogramOf(times(0, 5), rest(95)).ties()).to.deep.equal([]);
     });
@@ -306,6 +320,13 @@ describe('AbsHistogram', () => {
       // Of 800 values 4 are the least that is a tie; 0.01 is below them all.
       expect(histogram.quantile(748.5 / 800)).to.equal(1.00390625);
       expect(histogram.quantile(747 / 800)).to.be.at.most(1);
+    });
+
+    it('may mask one value too many where values are few', () => {
+      const values = Float32Array.of(1, 1, 2, 3, 4, 5, 6, 7);
+      expect(maskedShare(values, histogramOf(values).quantile(1 / 7))).to.equal(0.25);
+      const three = Float32Array.of(1, 1, 1, 3, 4, 5, 6, 7);
+      expect(maskedShare(three, histogramOf(three).quantile(1 / 7))).to.equal(0); // 3 where 1.1 are asked for
     });
 
     it('of the largest finite numbers are told from infinities', () => {
