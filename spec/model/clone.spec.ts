@@ -3,6 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {cloneModel} from '../../lib/model/clone.js';
 import {denseLayers, makeSparsifying} from '../../lib/model/dense-layers.js';
+import {walkModel} from '../../lib/model/walk.js';
+import {asContainer, callsOf, isContainer} from '../../lib/tfjs.js';
 import {disposeModels, onEveryBackend} from '../backends.js';
 import {TOPOLOGIES} from './topologies.js';
 
@@ -39,7 +41,29 @@ describe('cloneModel', () => {
           expect(copy.layers.map(({name}) => name)).to.deep.equal(model.layers.map(({name}) => name));
           disposeModels(model);
           expect(outputs(copy, x)).to.deep.equal(expected);
+          const weights = copy.weights.length;
+          // Each layer's weights go at the last of the calls that its models make, and are counted once.
+          expect(copy.dispose()).to.deep.equal({refCountAfterDispose: 0, numDisposedVariables: weights});
+          const built = walkModel(asContainer(copy)).layers.filter(
+            ({holder, layer}) => (holder === null || isContainer(holder)) && layer.weights.length > 0,
+          );
+          for (const {layer} of built) expect(() => layer.dispose()).to.throw('already disposed');
+        });
+
+        it('has calls and layers with ids of its own', () => {
+          const copy = cloneModel(model);
+          const idsOf = (one: tf.LayersModel) => {
+            const layers = walkModel(asContainer(one)).layers.map(({layer}) => layer);
+            return [
+              ...layers.map(({id}) => `layer ${id}`),
+              ...layers.flatMap(callsOf).map(({id}) => `call ${id}`),
+            ];
+          };
+          const [own, original] = [idsOf(copy), new Set(idsOf(model))];
+          expect(own.filter((id) => original.has(id))).to.deep.equal([]);
+          expect(new Set(own).size).to.equal(own.length);
           copy.dispose();
+          disposeModels(model);
         });
 
         it('leaves the original as it was when the copy changes', () => {
