@@ -287,14 +287,15 @@ describe('fileSystem', () => {
     it('leaves what a process of another user is about to save', async () => {
       const {model} = constantModel();
       mkdirSync(at('.model-saving-4000000-0a0b0c0d'));
-      const {kill} = process;
-      process.kill = () => {
+      const own = Object.getOwnPropertyDescriptor(process, 'kill')!;
+      const value = () => {
         throw Object.assign(new Error('not permitted'), {code: 'EPERM'});
       };
+      Object.defineProperty(process, 'kill', {...own, value});
       try {
         await saveLayersModel(model, at());
       } finally {
-        process.kill = kill;
+        Object.defineProperty(process, 'kill', own);
       }
       expect(existsSync(at('.model-saving-4000000-0a0b0c0d'))).to.equal(true);
       model.dispose();

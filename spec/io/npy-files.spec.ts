@@ -193,6 +193,19 @@ describe('openDataFile on .npy', () => {
     });
   }
 
+  it('takes integers of 64 bits as far as int32 goes, and not one further', async () => {
+    const header = (descr: string) => `{'descr': '${descr}', 'fortran_order': False, 'shape': (1,), }`;
+    const signed = (value: bigint) => npy(header('<i8'), new Uint8Array(BigInt64Array.of(value).buffer));
+    for (const value of [2n ** 31n - 1n, -(2n ** 31n)])
+      expect((await read(write(at('i.npy'), signed(value))))[0].values).to.deep.equal([Number(value)]);
+    for (const value of [2n ** 31n, -(2n ** 31n) - 1n])
+      expect((await failure(read(write(at('i.npy'), signed(value))))).code, `${value}`).to.equal(
+        'out-of-range',
+      );
+    const unsigned = npy(header('<u4'), new Uint8Array(Uint32Array.of(2 ** 31).buffer));
+    expect((await failure(read(write(at('u.npy'), unsigned)))).code).to.equal('out-of-range');
+  });
+
   it('names the byte at which an integer is too large', async () => {
     expect((await failure(read(numpyFile('int64_too_large.npy')))).message).to.include('byte 136'); // header 128, one element
   });

@@ -58,9 +58,7 @@ describe('KerasNormalization', () => {
     const {classNameMap} = tf.serialization.SerializationMap.getMap();
     expect(classNameMap['KerasNormalization'][0]).to.equal(KerasNormalization);
     for (const axis of [-1, null, [1, 2]]) {
-      const again = new KerasNormalization(
-        new KerasNormalization({name: 'n', axis}).getConfig(),
-      );
+      const again = new KerasNormalization(new KerasNormalization({name: 'n', axis}).getConfig());
       again.build([null, 3, 2]);
       expect(again.weights.map(({shape}) => shape)).to.deep.equal(
         Array(2).fill(axis === -1 ? [2] : axis === null ? [] : [3, 2]),

@@ -46,7 +46,7 @@ export async function fromKeras3(json: io.ModelJSON, source: string): Promise<io
       }),
     }));
     const {trainingConfig: _, ...rest} = json;
-    return {...rest, modelTopology: modelTopology, weightsManifest};
+    return {...rest, modelTopology, weightsManifest};
   } finally {
     unfilled.dispose();
   }
