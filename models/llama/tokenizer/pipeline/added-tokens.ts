@@ -37,7 +37,12 @@ export interface Section {
   readonly start: number;
 }
 
-const [WORD_AT_END, WORD_AT_START] = [new RegExp(`${WORD}$`, 'u'), new RegExp(`^${WORD}`, 'u')];
+const SPACE = /^\p{White_Space}$/u;
+const WORD_CHARACTER = new RegExp(`^${WORD}$`, 'u');
+const isWord = (character: string) => WORD_CHARACTER.test(character);
+/** The characters at a place of a text, of which one can take two places. */
+const behind = (text: string, at: number) => String.fromCodePoint(...[text.codePointAt(at) ?? []].flat());
+const before = (text: string, at: number) => Array.from(text.slice(Math.max(0, at - 2), at)).at(-1) ?? '';
 
 /** Finds tokens in texts: the leftmost first, of several there the longest. */
 export class AddedTokenFinder {
@@ -66,13 +71,13 @@ export class AddedTokenFinder {
         continue;
       }
       const [content, token] = found;
-      const [before, behind] = [text.slice(0, at), text.slice(at + content.length)];
+      const from = at;
       at += content.length;
-      if (token.single_word && (WORD_AT_END.test(before) || WORD_AT_START.test(behind))) continue;
-      const start = token.lstrip
-        ? Math.max(done, before.replace(/\p{White_Space}+$/u, '').length)
-        : before.length;
-      const end = token.rstrip ? text.length - behind.replace(/^\p{White_Space}+/u, '').length : at;
+      if (token.single_word && (isWord(before(text, from)) || isWord(behind(text, at)))) continue;
+      let [start, end] = [from, at];
+      // Whitespace has one half only, so that it can be taken half by half.
+      if (token.lstrip) while (start > done && SPACE.test(text[start - 1])) start--;
+      if (token.rstrip) while (end < text.length && SPACE.test(text[end])) end++;
       if (start > done) sections.push({text: text.slice(done, start), token: null, start: done});
       sections.push({text: text.slice(start, end), token, start});
       done = end;
