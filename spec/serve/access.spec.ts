@@ -45,7 +45,8 @@ function pour(url: string, headers: Readonly<Record<string, string>>): Promise<n
   });
 }
 
-describe('access to the server', () => {
+describe('access to the server', function () {
+  this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine
   const folder = modelFolder();
   let served: Serving;
   before(async () => {
@@ -171,7 +172,8 @@ function askAs(
   });
 }
 
-describe('access to a server without keys', () => {
+describe('access to a server without keys', function () {
+  this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine
   const folder = modelFolder();
   const models = () => [{name: 'sum', path: join(folder.path, 'sum')}];
   const FORM = {'content-type': 'application/x-www-form-urlencoded'}; // what curl -d says

@@ -42,7 +42,8 @@ const POLLUTING = modelJson()
   )
   .replace('"format"', '"__proto__":{"polluted":true},"format"');
 
-describe('a server with hostile model files', () => {
+describe('a server with hostile model files', function () {
+  this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine
   const folder = modelFolder();
   let served: Serving;
   const place = (name: string, json: string) => {

@@ -132,6 +132,15 @@ describe('batches', () => {
 
   it('are refused where an output has other rows', () => {
     const outputs = [{dtype: 'float32' as const, shape: [1, 2], values: new Float32Array(2)}];
-    expect(() => splitRows(outputs, [1, 1])).to.throw('for 2 rows');
+    expect(() => splitRows(outputs, [1, 1]))
+      .to.throw('for 2 rows')
+      .with.property('status', 500);
+    const more = [{dtype: 'float32' as const, shape: [3, 2], values: new Float32Array(6)}];
+    expect(() => splitRows(more, [1, 1])).to.throw('shape [3, 2] for 2 rows');
+  });
+
+  it('of one request are its own, whatever rows its outputs have', () => {
+    const outputs = [{dtype: 'float32' as const, shape: [3, 2], values: new Float32Array(6)}];
+    expect(splitRows(outputs, [1])).to.deep.equal([outputs]);
   });
 });

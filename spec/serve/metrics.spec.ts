@@ -5,7 +5,8 @@ import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.j
 import {saveLayersModel} from '../../lib/io/model-files.js';
 import {modelFolder, serving, type Serving} from './serving.js';
 
-describe('/metrics', () => {
+describe('/metrics', function () {
+  this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine
   const folder = modelFolder();
   let served: Serving;
   before(async () => {

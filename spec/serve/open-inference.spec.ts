@@ -14,7 +14,8 @@ function binaryBody(json: object, ...tensors: (Float32Array | Int32Array | Uint8
   return {body: Buffer.concat([text, ...parts]), headers: {[HEADER]: String(text.length)}};
 }
 
-describe('the Open Inference Protocol', () => {
+describe('the Open Inference Protocol', function () {
+  this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine
   const folder = modelFolder();
   let served: Serving;
   before(async () => {

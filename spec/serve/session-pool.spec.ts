@@ -143,6 +143,18 @@ describe('the sessions of a language model', () => {
     expect(pool.bytes).to.equal(0);
   });
 
+  it('are left to whom they are of use by a prompt that begins otherwise', async () => {
+    const pool = poolOf(100);
+    const idle = await pool.acquire([2, 2], 10, signal);
+    await idle.prefill([2, 2], PREFILL);
+    pool.release(idle);
+    const other = await pool.acquire([9, 9], 10, signal);
+    expect(other).not.to.equal(idle);
+    expect(await pool.acquire([2, 2, 2], 10, signal)).to.equal(idle);
+    for (const session of [idle, other]) pool.release(session);
+    pool.dispose();
+  });
+
   it('go before the cache would hold more than it may, the oldest first', async () => {
     const pool = poolOf(10);
     const sessions: DecoderSession[] = [];

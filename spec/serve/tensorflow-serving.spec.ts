@@ -3,7 +3,8 @@ import {expect} from 'chai';
 import {saveNamedModel} from '../../scripts/load/models.js';
 import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
 
-describe('the TensorFlow Serving API', () => {
+describe('the TensorFlow Serving API', function () {
+  this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine
   const folder = modelFolder();
   let served: Serving;
   before(async () => {
@@ -130,6 +131,42 @@ describe('the TensorFlow Serving API', () => {
   ] as const) {
     it(`refuses ${what} with 400`, async () => {
       const {status, json} = await served.post('/v1/models/sum:predict', body);
+      expect(status, JSON.stringify(json)).to.equal(400);
+      expect((json as {error: string}).error).to.contain(text);
+    });
+  }
+
+  for (const [what, body, text] of [
+    ['rows without names', {instances: [[1, 2]]}, 'instances must be objects of a, b'],
+    ['a column without names', {inputs: [[1, 2]]}, '"inputs" must be an object of a, b'],
+    [
+      'a row with a name more',
+      {
+        instances: [
+          {a: [1, 2], b: [3]},
+          {a: [1, 2], b: [3], c: [4]},
+        ],
+      },
+      'the same names',
+    ],
+    ['a row with a name less', {instances: [{a: [1, 2], b: [3]}, {a: [1, 2]}]}, 'the same names'],
+    [
+      'a row with another name',
+      {
+        instances: [
+          {a: [1, 2], b: [3]},
+          {a: [1, 2], c: [3]},
+        ],
+      },
+      'ragged',
+    ],
+    ['a row that is null', {instances: [{a: [1, 2], b: [3]}, null]}, 'the same names'],
+    ['a name that the model has not', {instances: [{a: [1, 2], c: [3]}]}, 'no input "c"; it has a, b'],
+    ['a name too few', {instances: [{a: [1, 2]}]}, 'input "b" is missing'],
+    ['columns of other rows', {inputs: {a: [[1, 2]], b: [[3], [4]]}}, 'all must have the same'],
+  ] as const) {
+    it(`refuses ${what} for several inputs with 400`, async () => {
+      const {status, json} = await served.post('/v1/models/named:predict', body);
       expect(status, JSON.stringify(json)).to.equal(400);
       expect((json as {error: string}).error).to.contain(text);
     });

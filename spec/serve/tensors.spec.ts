@@ -141,6 +141,16 @@ describe('the options of a server', () => {
     return null;
   };
 
+  it('name every model once, and one at least', () => {
+    const same = [1, 2].map((path) => ({name: 'x', path: String(path)}));
+    expect(refusal({models: same}))
+      .to.have.property('message')
+      .that.contains('different');
+    expect(refusal({models: []}))
+      .to.have.property('message')
+      .that.contains('one model or more');
+  });
+
   it('may be the least that makes sense, and none', () => {
     expect(refusal({})).to.equal(null);
     const queue = {maxBatch: 1, maxDelayMs: 0, maxQueue: 1, timeoutMs: 1};

@@ -31,6 +31,8 @@ describe('rows that are computed together', () => {
     ['each of its row', (x) => tf.mul(x, 2), true],
     ['NaN alike', (x) => tf.mul(x, NaN), true],
     ['within rounding', (x) => tf.add(x, x.shape[0] * 1e-6), true],
+    ['within rounding of large values', (x) => tf.mul(x, 1e6 + (x.shape[0] ?? 1)), true],
+    ['small, and of the number of rows', (x) => tf.add(tf.mul(x, 1e-5), (x.shape[0] ?? 1) * 1e-6), false],
     ['of the whole batch', (x) => tf.sub(x, tf.mean(x)), false],
     ['of the number of rows', (x) => tf.add(x, x.shape[0] * 0.01), false],
     ['of the second row alone', (x) => (x.shape[0] === 2 ? tf.add(x, tf.tensor2d([[0], [1]])) : x), false],

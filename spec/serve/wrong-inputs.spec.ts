@@ -3,6 +3,7 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {saveLayersModel} from '../../lib/io/model-files.js';
+import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
 import {checkIds} from '../../lib/serve/worker/id-check.js';
 import {WorkerModel} from '../../lib/serve/worker/worker-model.js';
 import {onlyTensor} from '../../lib/tfjs.js';
@@ -144,6 +145,26 @@ describe('a model in a worker', () => {
     expect(await code([tensor([1, 2], [1, 2])])).to.deep.equal([tensor([3], [1, 1])]);
     model.dispose();
     expect(await code(wrong)).to.equal('none');
+  });
+
+  it('tells how sparse its inputs are, not more often than every ten seconds, and leaves no tensor', async () => {
+    const path = join(folder.path, 'sparse');
+    const dense = tf.sequential({
+      layers: [tf.layers.dense({units: 1, inputShape: [4], name: 'sum', ...ones})],
+    });
+    makeSparsifying(dense, new Set(['sum']));
+    for (const layer of sparsifyingLayers(dense).values()) layer.setThreshold(0.5);
+    await saveLayersModel(dense, path);
+    dense.dispose();
+    const model = await WorkerModel.load(path, {backend: 'cpu', cacheBytes: 1, maxSequences: 1});
+    const before = tf.memory().numTensors;
+    const batch = [tensor([0.25, 0.5, -0.5, 2], [1, 4])];
+    const measured = await model.sparsity(batch);
+    expect(measured!.mean).to.equal(0.75);
+    expect(measured!.layers.map(({path, actual}) => [path, actual])).to.deep.equal([['sum', 0.75]]);
+    expect(await model.sparsity(batch)).to.equal(null);
+    expect(tf.memory().numTensors).to.equal(before);
+    model.dispose();
   });
 
   it('is freed with its cache where the first text cannot be generated', async () => {
