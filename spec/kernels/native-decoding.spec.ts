@@ -231,6 +231,24 @@ describeNative('the decoder of the addon', () => {
         const expected = await everything(makeExactModel(numbers, 'float32'), vocabulary, count);
         const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
         expect(largest).to.be.within(1, 1e4);
+        const single = makeSession(makeExactModel(numbers, 'float32'));
+        for (let i = 0; i < count; i++) {
+          const logits = new Float32Array(vocabulary);
+          const token = Int32Array.of((i * 37 + 11) % vocabulary);
+          await decoding.native.decoderAppend(
+            single,
+            token,
+            DECODER_OUTPUT.last,
+            logits,
+            undefined,
+            undefined,
+          );
+          const worst = logits.reduce(
+            (most, value, n) => Math.max(most, Math.abs(value - expected[i * vocabulary + n])),
+            0,
+          );
+          expect(worst / largest, `token ${i} alone`).to.be.below(1e-4);
+        }
         for (const storage of ['bfloat16', 'INT8'] as const) {
           const actual = await everything(makeExactModel(numbers, storage), vocabulary, count);
           expect(actual.length).to.equal(expected.length);
