@@ -93,7 +93,8 @@ export async function provisionLogLevel({
   /** @type {Native} */
   let addon;
   try {
-    await buildAddonOnce(path, join(cache, 'log-level.lock'), () => build(path, packageFolder));
+    // The lock of all that is built in this folder: each build removes what others left half-made there.
+    await buildAddonOnce(path, join(cache, 'native.lock'), () => build(path, packageFolder), {log});
     addon = await findLogLevel(options);
   } catch (error) {
     addon = {reason: /** @type {Error} */ (error).message};

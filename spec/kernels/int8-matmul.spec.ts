@@ -131,6 +131,27 @@ describe('sparsifiedMatMul, INT8', () => {
       }
     }
 
+    for (const units of [1, 2, 3, 4, 5, 8, 15, 16, 17]) {
+      it(`adds the bias of a layer of ${units} units`, () => {
+        for (const multiply of [sparsifiedMatMul, byFallback]) {
+          for (const rows of [1, 3, 20]) {
+            for (const sparsity of [0, 0.5, 1]) {
+              check({rows, inputSize: 13, units, sparsity, bias: true}, 3, multiply);
+            }
+          }
+        }
+      });
+    }
+
+    it('equals the reference for every number of rows to 33, with every rest of inputs and units', () => {
+      for (let rows = 1; rows <= 33; rows++) {
+        const activation = FUSED_ACTIVATIONS[rows % FUSED_ACTIVATIONS.length];
+        const options = {bias: rows % 2 === 0, perInput: rows % 3 === 0, activation};
+        check({rows, inputSize: 16 + rows, units: 49 - rows, sparsity: 0.6, ...options}, rows);
+        check({rows, inputSize: 50 - rows, units: rows, sparsity: 0.2, mode: 'int8_sym', bias: true}, rows);
+      }
+    });
+
     it('equals the reference for any shape, sparsity and size of weights', () => {
       const shapes = fc.record({
         rows: fc.integer({min: 1, max: 9}),
@@ -311,6 +332,37 @@ describe('sparsifiedMatMul, INT8', () => {
         expected.forEach((value, i) => expect(actual[i]).to.be.closeTo(value, 1e-5));
       });
     }
+
+    it('has the gradient in x of a matrix of more than one block', () => {
+      const [inputSize, units] = [2048, 1030]; // 1,024 columns, and 6
+      const dy = normals(units, 4);
+      const values = new Int8Array(inputSize * 1032).map((_, i) => (i * 7) % 251);
+      const scale = Float32Array.from({length: units}, (_, n) => 2 ** -((n % 3) + 6));
+      const zeroPoint = Float32Array.from({length: units}, (_, n) => (n % 17) - 8);
+      const actual = tf.tidy(() => {
+        const kernel = {
+          values: tf.tensor2d(new Int32Array(values.buffer), [inputSize, 258], 'int32'),
+          scale: tf.tensor1d(scale),
+          zeroPoint: tf.tensor1d(zeroPoint),
+        };
+        return tf
+          .grad((x) => sparsifiedMatMul(x, kernel, tf.scalar(0.5)))(
+            tf.tensor2d(
+              Float32Array.from({length: inputSize}, (_, k) => k % 2),
+              [1, inputSize],
+            ),
+            tf.tensor2d(dy, [1, units]),
+          )
+          .dataSync();
+      });
+      for (let k = 0; k < inputSize; k++) {
+        let expected = 0;
+        for (let n = 0; n < units; n++) {
+          if (k % 2 === 1) expected += dy[n] * scale[n] * (values[k * 1032 + n] - zeroPoint[n]);
+        }
+        expect(actual[k]).to.be.closeTo(expected, 2 ** -23 * units * 4 * 4); // |dy| and weights below 4
+      }
+    });
 
     it('rejects parts that do not belong together', () => {
       const wrong = (values: number[], dtype: 'int32' | 'float32', zeroPoints: number) => () =>

@@ -147,6 +147,23 @@ describe('the native INT8 kernels', () => {
       });
     }
 
+    it('equal the reference for every number of rows to 33, with every rest of inputs and units', () => {
+      for (let rows = 1; rows <= 33; rows++) {
+        const activation = FUSED_ACTIVATIONS[rows % FUSED_ACTIVATIONS.length];
+        const bias = rows % 2 === 0 ? normals(97 - rows, 7) : undefined;
+        check({...normalCase(rows, 48 + rows, 97 - rows, 0.6), bias, activation});
+        check({...normalCase(rows, 260 + rows, 290 - rows, 0.6), bias: normals(290 - rows, 6), activation});
+        check({...normalCase(rows, 50 - rows, rows, 0.2, 'int8_sym'), bias: normals(rows, 8)});
+      }
+    });
+
+    it('take the scale and zero point of each column, also of more than 8,192', () => {
+      for (const rows of [1, 5, 14]) {
+        const units = 8301;
+        check({...normalCase(rows, 17, units, 0.5), bias: normals(units, 3, 4)});
+      }
+    });
+
     it('take one threshold per input', () => {
       for (const rows of [1, 6, 20]) {
         const threshold = Float32Array.from({length: 37}, (_, k) => [-Infinity, 0, 0.5, 1, Infinity][k % 5]);

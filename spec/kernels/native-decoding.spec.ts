@@ -6,7 +6,9 @@ import {
   type DecoderModelHandle,
   type DecoderSessionHandle,
 } from '../../lib/kernels/native-decoding.js';
+import {seededRandom} from '../../lib/stats/seeded-random.js';
 import {describeNative} from '../models/llama/native-decoders.js';
+import {normals} from '../normals.js';
 
 /** The numbers of a model, in their order (native/decoder-numbers.h). */
 const SMALL = {
@@ -37,6 +39,83 @@ function shapesOf(n: Numbers): number[][] {
     ...Array.from({length: n.layers}, () => layer).flat(),
     ...dense(n.hidden, n.vocabulary),
   ];
+}
+
+type Storage = 'float32' | 'bfloat16' | 'INT8';
+
+/**
+ * Weights that every storage holds exactly: whole numbers below 2^7, less a zero point, times a power of 2. So what the
+ * decoder computes does not depend on their storage but for the order of its sums.
+ */
+class ExactWeights {
+  readonly tensors: tf.Tensor[] = [];
+  readonly words: tf.Tensor[] = [];
+  private seed = 1;
+
+  constructor(private readonly storage: Storage) {}
+
+  vector(size: number): void {
+    this.tensors.push(tf.tensor1d(normals(size, this.seed++)));
+  }
+
+  none(): void {
+    this.tensors.push(tf.zeros([0]));
+  }
+
+  /** [inputs, units] with a scale a unit. */
+  dense(inputs: number, ...units: number[]): void {
+    for (const count of units) {
+      const matrix = this.matrix(inputs, count, (_, n) => n);
+      if (this.storage !== 'INT8') this.tensors.push(matrix.kernel);
+      else this.none();
+      this.vector(count); // the bias
+      this.pushInt8(matrix);
+    }
+  }
+
+  /** [rows, columns] with a scale a row. */
+  embedding(rows: number, columns: number): void {
+    const matrix = this.matrix(rows, columns, (row) => row);
+    if (this.storage !== 'INT8') this.tensors.push(matrix.kernel);
+    else this.none();
+    this.pushInt8(matrix);
+  }
+
+  dispose(): void {
+    tf.dispose([this.tensors, this.words]);
+  }
+
+  private matrix(rows: number, columns: number, channelOf: (row: number, column: number) => number) {
+    const random = seededRandom(this.seed++);
+    const channels = channelOf(rows - 1, columns - 1) + 1;
+    const scale = Float32Array.from({length: channels}, (_, c) => 2 ** ((c % 3) - 9));
+    const zeroPoint = Float32Array.from({length: channels}, (_, c) => ((7 * c + 3) % 41) - 20);
+    const stride = 4 * Math.ceil(columns / 4);
+    const bytes = new Int8Array(rows * stride);
+    const kernel = new Float32Array(rows * columns);
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const c = channelOf(row, column);
+        const byte = Math.floor(random() * 200) - 100;
+        bytes[row * stride + column] = byte;
+        kernel[row * columns + column] = scale[c] * (byte - zeroPoint[c]);
+      }
+    }
+    return {
+      kernel: tf.tensor2d(kernel, [rows, columns]),
+      words: tf.tensor2d(new Int32Array(bytes.buffer), [rows, stride / 4], 'int32'),
+      scale: tf.tensor1d(scale),
+      zeroPoint: tf.tensor1d(zeroPoint),
+    };
+  }
+
+  private pushInt8({kernel, words, scale, zeroPoint}: ReturnType<ExactWeights['matrix']>): void {
+    if (this.storage === 'INT8') {
+      this.tensors.push(scale, zeroPoint);
+      this.words.push(words);
+      kernel.dispose();
+    } else tf.dispose([words, scale, zeroPoint]);
+  }
 }
 
 describeNative('the decoder of the addon', () => {
@@ -83,6 +162,103 @@ describeNative('the decoder of the addon', () => {
     expect(result.every((value) => value !== 0)).to.equal(true);
     return [...result];
   };
+
+  /** A model with a bias in every Dense, and a head's norm. */
+  const makeExactModel = (changes: Partial<Numbers>, storage: Storage): DecoderModelHandle => {
+    const n = {...SMALL, ...changes, narrow: storage === 'bfloat16' ? 1 : 0};
+    const [queries, keys] = [n.heads * n.headSize, n.keyHeads * n.headSize];
+    const weights = new ExactWeights(storage);
+    const group = (...units: number[]) => (n.fused === 1 ? [units.reduce((a, b) => a + b)] : units);
+    weights.embedding(n.vocabulary, n.hidden);
+    weights.vector(n.hidden);
+    for (let layer = 0; layer < n.layers; layer++) {
+      weights.vector(n.hidden);
+      weights.dense(n.hidden, ...group(queries, keys, keys));
+      weights.vector(n.headSize);
+      weights.vector(n.headSize);
+      weights.dense(queries, n.hidden);
+      weights.vector(n.hidden);
+      weights.dense(n.hidden, ...group(n.intermediate, n.intermediate));
+      weights.dense(n.intermediate, n.hidden);
+    }
+    weights.dense(n.hidden, n.vocabulary);
+    const frequencies = Array.from({length: n.headSize / 2}, (_, i) => 0.3 ** i);
+    const description = tf.tensor1d([...Object.values(n), ...frequencies]);
+    try {
+      const handle = decoding.prepare(description, weights.tensors, weights.words);
+      handles.push(handle);
+      return handle;
+    } finally {
+      description.dispose();
+      weights.dispose();
+    }
+  };
+
+  /** Logits after each of `count` tokens at once, after one more alone, after one more in a step of two, and scores. */
+  const everything = async (
+    model: DecoderModelHandle,
+    vocabulary: number,
+    count: number,
+  ): Promise<number[]> => {
+    const {native} = decoding;
+    const tokens = Int32Array.from({length: count}, (_, i) => (i * 37 + 11) % vocabulary);
+    const [one, other] = [makeSession(model), makeSession(model)];
+    const all = new Float32Array(count * vocabulary);
+    const [alone, scores] = [new Float32Array(vocabulary), new Float32Array(count)];
+    const steps = [new Float32Array(vocabulary), new Float32Array(vocabulary)];
+    const targets = tokens.map((id) => (id + vocabulary - 1) % vocabulary);
+    await native.decoderAppend(one, tokens, DECODER_OUTPUT.all, all, undefined, undefined);
+    await native.decoderAppend(one, tokens.slice(0, 1), DECODER_OUTPUT.last, alone, undefined, undefined);
+    await native.decoderAppend(other, tokens, DECODER_OUTPUT.scores, scores, targets, undefined);
+    await native.decoderStep!([one, other], Int32Array.of(1, 2), steps, undefined);
+    return [all, alone, ...steps, scores].flatMap((part) => [...part]);
+  };
+
+  describe('computes the same whatever the storage of weights', () => {
+    const models: [string, Partial<Numbers>, number][] = [
+      ['a small one', {hidden: 37, layers: 2, heads: 3, vocabulary: 43, intermediate: 29}, 33],
+      [
+        'a small one, fused',
+        {hidden: 40, heads: 4, keyHeads: 2, fused: 1, vocabulary: 43, intermediate: 35},
+        13,
+      ],
+      ['kernels of more than 4 M weights', {hidden: 1024, intermediate: 4200, vocabulary: 5}, 14],
+      ['a vocabulary beyond 8,192', {hidden: 61, intermediate: 70, vocabulary: 16_400}, 3],
+    ];
+    for (const [what, numbers, count] of models) {
+      it(`of ${what}, for ${count} tokens at once and one by one`, async () => {
+        const vocabulary = numbers.vocabulary ?? SMALL.vocabulary;
+        const expected = await everything(makeExactModel(numbers, 'float32'), vocabulary, count);
+        const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        expect(largest).to.be.within(1, 1e4);
+        const single = makeSession(makeExactModel(numbers, 'float32'));
+        for (let i = 0; i < count; i++) {
+          const logits = new Float32Array(vocabulary);
+          const token = Int32Array.of((i * 37 + 11) % vocabulary);
+          await decoding.native.decoderAppend(
+            single,
+            token,
+            DECODER_OUTPUT.last,
+            logits,
+            undefined,
+            undefined,
+          );
+          const worst = logits.reduce(
+            (most, value, n) => Math.max(most, Math.abs(value - expected[i * vocabulary + n])),
+            0,
+          );
+          expect(worst / largest, `token ${i} alone`).to.be.below(1e-4);
+        }
+        for (const storage of ['bfloat16', 'INT8'] as const) {
+          const actual = await everything(makeExactModel(numbers, storage), vocabulary, count);
+          expect(actual.length).to.equal(expected.length);
+          const worst = actual.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
+          // Sums of up to 4,200 products in another order, through a few layers.
+          expect(worst / largest, storage).to.be.below(1e-4);
+        }
+      });
+    }
+  });
 
   describe('goes on with another model', () => {
     for (const changes of [{}, {narrow: 1}]) {

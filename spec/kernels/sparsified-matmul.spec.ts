@@ -91,6 +91,23 @@ describe('sparsifiedMatMul', () => {
       }
     }
 
+    for (const units of [1, 2, 3, 4, 5, 8, 15, 16, 17]) {
+      it(`adds the bias of a layer of ${units} units`, () => {
+        for (const rows of [1, 3, 20]) {
+          for (const sparsity of [0, 0.5, 1]) check({rows, inputSize: 13, units, sparsity, bias: true});
+        }
+      });
+    }
+
+    it('equals the reference for every number of rows to 33, with every rest of inputs and units', () => {
+      for (let rows = 1; rows <= 33; rows++) {
+        const activation = FUSED_ACTIVATIONS[rows % FUSED_ACTIVATIONS.length];
+        const options = {bias: rows % 2 === 0, perInput: rows % 3 === 0, activation};
+        check({rows, inputSize: 16 + rows, units: 49 - rows, sparsity: 0.6, ...options}, rows);
+        check({rows, inputSize: 50 - rows, units: rows, sparsity: 0.2, bias: true}, rows);
+      }
+    });
+
     it('takes one threshold per input', () => {
       check({rows: 1, inputSize: 50, units: 9, sparsity: 0.4, perInput: true});
       check({rows: 12, inputSize: 50, units: 9, sparsity: 0.4, perInput: true, bias: true});
@@ -154,12 +171,20 @@ describe('sparsifiedMatMul', () => {
       expect(shapes).to.deep.equal([[5], [2, 5], [2, 3, 5], [2, 1, 3, 5]]);
     });
 
-    it('multiplies an integer input', () => {
-      const y = tf.tidy(() =>
-        sparsifiedMatMul(tf.tensor2d([[1, 2]], [1, 2], 'int32'), tf.ones([2, 1]), tf.scalar(1)).dataSync(),
-      );
-      expect([...y]).to.deep.equal([2]);
-    });
+    for (const [dtype, value] of [
+      ['float32', 2.5],
+      ['int32', 2],
+      ['bool', 1],
+    ] as const) {
+      it(`multiplies an input of ${dtype}`, () => {
+        const y = tf.tidy(() => {
+          const x = tf.tensor2d([[0, value]], [1, 2], dtype);
+          const kernel = tf.tensor2d([[3], [7]]);
+          return sparsifiedMatMul(x, kernel, tf.scalar(0.5), {bias: tf.tensor1d([4])}).dataSync();
+        });
+        expect([...y]).to.deep.equal([value * 7 + 4]);
+      });
+    }
 
     for (const activation of FUSED_ACTIVATIONS) {
       it(`has the gradient of the masked product through ${activation}`, () => {
@@ -227,11 +252,14 @@ describe('sparsifiedMatMul', () => {
     const wrong: {what: string; x: number[]; kernel: number[]; threshold: number[]; bias?: number[]}[] = [
       {what: 'x', x: [1, 3], kernel: [2, 4], threshold: []},
       {what: 'threshold', x: [1, 2], kernel: [2, 4], threshold: [3]},
+      {what: 'threshold', x: [1, 3], kernel: [3, 4], threshold: [2]},
+      {what: 'threshold', x: [1, 2], kernel: [2, 4], threshold: [1, 2]},
+      {what: 'bias', x: [1, 2], kernel: [2, 4], threshold: [], bias: [5]},
       {what: 'bias', x: [1, 2], kernel: [2, 4], threshold: [], bias: [2]},
       {what: 'kernel', x: [1, 2], kernel: [2], threshold: []},
     ];
     for (const {what, x, kernel, threshold, bias} of wrong) {
-      it(`rejects a ${what} of the wrong shape by name`, () => {
+      it(`rejects a ${what} of the wrong shape by name: ${JSON.stringify({x, kernel, threshold, bias})}`, () => {
         const apply = () =>
           tf.tidy(() =>
             sparsifiedMatMul(

@@ -33,7 +33,7 @@ function native({x, kernel, threshold, bias, activation = 'linear', rows, inputS
       threshold: threshold.length === 1 ? tf.scalar(threshold[0]) : tf.tensor(threshold),
       ...(bias && {bias: tf.tensor(bias)}),
     };
-    return runKernel(SPARSIFIED_MATMUL, inputs, {activation}).dataSync();
+    return runKernel(SPARSIFIED_MATMUL, inputs, {activation}).dataSync() as Float32Array;
   });
 }
 
@@ -69,6 +69,16 @@ function expectReference(testCase: Case, actual: ArrayLike<number>): void {
 
 function check(testCase: Case): void {
   expectReference(testCase, native(testCase));
+}
+
+/** Holds some rows of a large result against the reference, which would take seconds for all. */
+function expectSomeRows(testCase: Case, actual: Float32Array): void {
+  const {x, rows, inputSize, units} = testCase;
+  expect(actual.length).to.equal(rows * units);
+  for (const row of [0, 1, Math.floor(rows / 2), rows - 1]) {
+    const own = {...testCase, rows: 1, x: x.subarray(row * inputSize, (row + 1) * inputSize)};
+    expectReference(own, actual.subarray(row * units, (row + 1) * units));
+  }
 }
 
 /** Normal x, and the threshold that masks this share of it. */
@@ -247,12 +257,76 @@ describe('the native kernels', function () {
       it(`leave a large product to TensorFlow, threshold ${threshold}`, () => {
         const testCase = {...normalCase(300, 700, 700, 0), threshold: Float32Array.of(threshold)};
         expect(multipliesItself(300, 700, 700)).to.equal(false);
-        check(testCase);
-        check({...testCase, bias: normals(700, 3), activation: 'relu'});
-        const perInput = new Float32Array(700).fill(threshold);
-        check({...testCase, threshold: perInput});
+        const checkSome = (each: Case): void => expectSomeRows(each, native(each));
+        const bias = normals(700, 3, 4);
+        for (const activation of FUSED_ACTIVATIONS) {
+          checkSome({...testCase, activation});
+          checkSome({...testCase, bias, activation});
+        }
+        const perInput = Float32Array.from({length: 700}, (_, k) => threshold * (k % 3));
+        checkSome({...testCase, threshold: threshold < 0 ? perInput.fill(threshold) : perInput});
       });
     }
+
+    it('leave no tensor but the result, however many rows and dimensions', () => {
+      const [kernel, threshold, bias] = [tf.ones([700, 700]), tf.scalar(0.5), tf.ones([700])];
+      for (const shape of [
+        [1, 700],
+        [300, 700],
+        [3, 100, 700],
+      ]) {
+        const x = tf.ones(shape);
+        for (const [inputs, activation] of [
+          [{x, kernel, threshold}, 'linear'],
+          [{x, kernel, threshold}, 'relu'],
+          [{x, kernel, threshold, bias}, 'linear'],
+        ] as const) {
+          const before = tf.memory().numTensors;
+          const y = runKernel(SPARSIFIED_MATMUL, inputs, {activation});
+          expect(tf.memory().numTensors).to.equal(before + 1);
+          y.dispose();
+        }
+        x.dispose();
+      }
+      tf.dispose([kernel, threshold, bias]);
+    });
+
+    it('leave a large product of leading dimensions to TensorFlow', () => {
+      const testCase = {
+        ...normalCase(300, 700, 700, 0.5),
+        bias: normals(700, 3),
+        activation: 'relu',
+      } as const;
+      tf.tidy(() => {
+        const inputs = {
+          x: tf.tensor(testCase.x, [3, 100, 700]),
+          kernel: tf.tensor(testCase.kernel, [700, 700]),
+          threshold: tf.scalar(testCase.threshold[0]),
+        };
+        const plain = runKernel(SPARSIFIED_MATMUL, inputs, {activation: 'linear'});
+        expect(plain.shape).to.deep.equal([3, 100, 700]);
+        const values = (y: tf.Tensor): Float32Array => y.dataSync() as Float32Array;
+        expectSomeRows({...testCase, bias: undefined, activation: 'linear'}, values(plain));
+        const whole = runKernel(
+          SPARSIFIED_MATMUL,
+          {...inputs, bias: tf.tensor(testCase.bias)},
+          {activation: 'relu'},
+        );
+        expect(whole.shape).to.deep.equal([3, 100, 700]);
+        expectSomeRows(testCase, values(whole));
+      });
+    });
+
+    it('equal the reference for every number of rows to 33, with every rest of inputs and units', () => {
+      for (let rows = 1; rows <= 33; rows++) {
+        const activation = FUSED_ACTIVATIONS[rows % FUSED_ACTIVATIONS.length];
+        const bias = rows % 2 === 0 ? normals(97 - rows, 7) : undefined;
+        check({...normalCase(rows, 48 + rows, 97 - rows, 0.6, rows), bias, activation});
+        check({...normalCase(rows, 50 - rows, rows, 0.2, rows), bias: normals(rows, 8)});
+        const perInput = Float32Array.from({length: 33}, (_, k) => [-Infinity, 0, 0.5, 1, Infinity][k % 5]);
+        check({...normalCase(rows, 33, 35, 0, rows), threshold: perInput, bias: normals(35, 9)});
+      }
+    });
 
     it('give no rows for no rows', () => {
       const y = tf.tidy(() => {
@@ -295,6 +369,39 @@ describe('the native kernels', function () {
         }
       });
     }
+
+    it('compute layers that share their input as one op, without biases too', () => {
+      for (const rows of [1, 3, 20]) {
+        const shared = normalCase(rows, 130, 1, 0.5);
+        const layers = [50, 3].map((units, i) => ({units, kernel: normals(130 * units, i + 5)}));
+        tf.tidy(() => {
+          const outputs = sparsifiedMatMulGroup(
+            tf.tensor(shared.x, [rows, 130]),
+            tf.scalar(shared.threshold[0]),
+            layers.map(({units, kernel}) => ({kernel: tf.tensor2d(kernel, [130, units])})),
+          );
+          expect(outputs.map(({shape}) => shape)).to.deep.equal([
+            [rows, 50],
+            [rows, 3],
+          ]);
+          outputs.forEach((y, i) => expectReference({...shared, ...layers[i]}, y.dataSync()));
+        });
+      }
+    });
+
+    it('refuse a group of which only some layers have a bias, and one on another backend', async () => {
+      const kernel = tf.ones<tf.Rank.R2>([2, 3]);
+      const [x, threshold, bias] = [tf.ones([1, 2]), tf.scalar(0), tf.ones<tf.Rank.R1>([3])];
+      const group = () => sparsifiedMatMulGroup(x, threshold, [{kernel, bias}, {kernel}]);
+      expect(group).to.throw('1 of 2 layers have a bias').with.property('code', 'shape-mismatch');
+      await tf.setBackend('cpu');
+      try {
+        expect(group).to.throw('this is cpu').with.property('code', 'kernel-missing');
+      } finally {
+        await tf.setBackend('tensorflow');
+      }
+      tf.dispose([kernel, x, threshold, bias]);
+    });
 
     it('compute layers that share their input as one op', () => {
       for (const rows of [1, 3]) {
@@ -386,7 +493,11 @@ describe('the native kernels', function () {
     });
   });
 
-  it('multiply few rows and small products themselves', () => {
+  it('multiply few rows and small products themselves, to the last', () => {
+    expect(multipliesItself(12, 2 ** 20, 2 ** 20)).to.equal(true);
+    expect(multipliesItself(13, 2 ** 20, 2 ** 20)).to.equal(false);
+    expect(multipliesItself(2 ** 7, 2 ** 10, 2 ** 10)).to.equal(true);
+    expect(multipliesItself(2 ** 7 + 1, 2 ** 10, 2 ** 10)).to.equal(false);
     expect(multipliesItself(1, 4096, 11008)).to.equal(true);
     expect(multipliesItself(64, 576, 1536)).to.equal(true);
     expect(multipliesItself(256, 576, 1536)).to.equal(false);

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   truncateSync,
   utimesSync,
@@ -135,6 +136,21 @@ describe('withLock', () => {
       expectOneAtATime(9);
     });
 
+    it('is left to who took it over later', async () => {
+      await killHolder();
+      const controller = new AbortController();
+      let hasEntered = false;
+      const waited = withLock(lock, () => Promise.resolve((hasEntered = true)), {signal: controller.signal});
+      const theirs = JSON.stringify({host: 'elsewhere', pid: 1, started: '1', space: 'theirs'});
+      while (readFileSync(lock, 'utf8').includes(`"pid":${process.pid},`) === false) await sleep(10);
+      writeFileSync(`${lock}.theirs`, theirs);
+      renameSync(`${lock}.theirs`, lock);
+      setTimeout(() => controller.abort(new Error('enough')), 2_000);
+      expect(await waited.catch((e: unknown) => e)).to.have.property('message', 'enough');
+      expect(hasEntered).to.equal(false);
+      expect(readFileSync(lock, 'utf8')).to.equal(theirs);
+    });
+
     // What earlier versions left when they were killed while they took a lock over.
     for (const [what, leave] of [
       ['folder', (path: string) => mkdirSync(path)],
@@ -158,6 +174,7 @@ describe('withLock', () => {
       const end = once(parent, 'exit');
       await firstOutput(parent);
       await enter();
+      expect(parent.exitCode).to.equal(null); // it was not waited for
       parent.kill('SIGKILL');
       await end;
     });
@@ -270,6 +287,15 @@ describe('withLock', () => {
         expect(existsSync(lock)).to.equal(false);
       });
     }
+
+    it('does not begin when it is aborted already', async () => {
+      const options = {signal: AbortSignal.abort(new Error('before'))};
+      const error: unknown = await withLock(lock, () => Promise.resolve('entered'), options).catch(
+        (e: unknown) => e,
+      );
+      expect(error).to.have.property('message', 'before');
+      expect(existsSync(lock)).to.equal(false);
+    });
 
     it('ends the wait by an abort signal with its reason', async () => {
       writeFileSync(lock, '');
