@@ -164,6 +164,7 @@ describe('copies of compiled models', () => {
       const loss = (y: tf.Tensor, p: tf.Tensor) =>
         tf.tidy(() => tf.add(tf.losses.meanSquaredError(y, p), penalty()));
       model.compile({optimizer: 'sgd', loss, metrics: [penalty]});
+      tf.tidy(() => void model.evaluate(tf.zeros([1, 4]), tf.zeros([1, 2]))); // it keeps a function for the next time
       const copy = cloneModel(model);
       tf.tidy(() => void copy.weights[0].write(tf.zeros([4, 6])));
       const metric = (one: tf.LayersModel) => {
@@ -175,10 +176,15 @@ describe('copies of compiled models', () => {
       };
       expect(metric(copy)).to.equal(0);
       expect(metric(model)).to.be.above(0.1);
+      const second = cloneModel(copy);
+      tf.tidy(() => void second.weights[0].write(tf.ones([4, 6])));
+      expect(metric(second), 'a copy of a copy').to.equal(24);
       disposeModels(model);
       expect(metric(copy)).to.equal(0);
       await fit(copy);
       copy.dispose();
+      expect(metric(second)).to.equal(24);
+      second.dispose();
     });
 
     it('can be trained even if they are made while the original is', async () => {
@@ -247,6 +253,18 @@ describe('copies of models with state', () => {
         x.dispose();
       });
     }
+
+    it('may hold what is disposed already', () => {
+      const model = mlp();
+      const [gone, variable] = [tf.scalar(1), tf.tidy(() => tf.variable(tf.scalar(1)))];
+      const weight = tf.layers.dense({units: 1, name: 'gone'});
+      weight.build([null, 1]);
+      Object.assign(model.layers[0], {old: {gone, variable, weights: weight.weights}});
+      for (const one of [gone, variable, ...weight.weights]) one.dispose();
+      const copy = cloneModel(model);
+      expect(copy.layers[0]).to.have.nested.property('old.gone.isDisposed', true);
+      disposeModels(copy, model);
+    });
 
     it('have their own tensors, variables and plain data in fields', () => {
       const layer = new Holding({name: 'holding'});
