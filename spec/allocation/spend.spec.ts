@@ -2,6 +2,8 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 import {PROBE_LEVELS, predictedError} from '../../lib/allocation/law.js';
 import {spending, type Spender} from '../../lib/allocation/spend.js';
+import type {AttainableShares, LayerProbe} from '../../lib/allocation/contract.js';
+import {lawSpread, meanOf} from '../../lib/allocation/spread.js';
 
 /** A layer that loses `scale` times the square of its odds. */
 const convex = (scale: number, size = 1, minimum = 0, maximum = 0.95): Spender => ({
@@ -66,6 +68,115 @@ describe('spending', () => {
       ),
       {numRuns: 50},
     );
+  });
+});
+
+describe('spending where a layer cannot have every sparsity', () => {
+  it('ends in no gap: what is left goes to the others', () => {
+    const gapped: Spender = {...convex(1), gaps: [[0.2, 0.6]]};
+    for (const wanted of [0.1, 0.25, 0.35, 0.5, 0.7, 0.85]) {
+      const layers = [gapped, convex(1)];
+      const shares = spending(layers)(wanted);
+      expect(mean(layers, shares), `at ${wanted}`).to.be.closeTo(wanted, 1e-9);
+      const [share] = shares;
+      expect(share <= 0.2 + 1e-12 || share >= 0.6 - 1e-12, `${share} at ${wanted}`).to.equal(true);
+    }
+    expect(spending([gapped, convex(1)])(0.3)[0]).to.be.closeTo(0.2, 1e-12);
+  });
+
+  it('jumps a gap where that is the cheapest', () => {
+    const cheap: Spender = {...convex(0.001), gaps: [[0.2, 0.6]]};
+    const [share, other] = spending([cheap, convex(1000)])(0.4);
+    expect(share).to.be.above(0.6);
+    expect(other).to.be.below(0.2);
+  });
+
+  it('gives no more than lies below a gap that ends beyond the maximum', () => {
+    const capped: Spender = {...convex(1), gaps: [[0.19, 1]]};
+    expect(spending([capped, convex(1)])(0.9)).to.deep.equal([0.19, 0.95]);
+    const both = [
+      {...capped, maximum: 1},
+      {...convex(1), maximum: 1},
+    ];
+    for (const share of spending(both)(1)) expect(share).to.be.closeTo(1, 1e-9);
+  });
+
+  it('keeps a minimum that lies in a gap', () => {
+    const [share] = spending([{...convex(1), minimum: 0.3, gaps: [[0.2, 0.6]]}, convex(1)])(0.3);
+    expect(share).to.equal(0.3);
+  });
+});
+
+describe('lawSpread', () => {
+  const layer = (path: string, size = 1) => ({path, weights: size, size, minimum: 0, maximum: 0.95});
+  const probe = (path: string, error: number, inputs?: AttainableShares): LayerProbe => ({
+    ...{path, weights: 1, join: 'j', error, upperError: 10 * error},
+    ...(inputs === undefined ? {} : {inputs}),
+  });
+  const tied: AttainableShares = {zeros: 0, level: 0.2, upperLevel: 0.2, gaps: [[0.2, 1]]};
+  const probesOf = (...layers: LayerProbe[]) => ({...PROBE_LEVELS, rows: 1, layers});
+
+  it('reaches a mean that is to be had, though a small layer cannot have its share', () => {
+    const layers = [layer('tied', 1), layer('free', 20)];
+    const spread = lawSpread(layers, probesOf(probe('tied', 0.01, tied), probe('free', 0.01)));
+    const shares = spread(0.5);
+    expect(meanOf(layers, shares)).to.be.closeTo(0.5, 1e-9);
+    expect(shares[0]).to.be.at.most(0.2);
+  });
+
+  it('is content with what all layers alike would have, where more would lose much more', () => {
+    const layers = [layer('tied', 4), layer('free', 1)];
+    const spread = lawSpread(layers, probesOf(probe('tied', 0.01, tied), probe('free', 0.01)));
+    const shares = spread(0.5);
+    expect(meanOf(layers, shares)).to.be.closeTo((4 * 0.2 + 0.5) / 5, 1e-9);
+    expect(shares[1]).to.be.at.most(0.6);
+    expect(shares[0]).to.be.at.most(0.2);
+  });
+});
+
+describe('predictedError over zeros and ties', () => {
+  const error = {error: 0.01, upperError: 0.08};
+
+  it('is the law of the other values: zeros are free', () => {
+    const inputs = {zeros: 0.5, level: 0.65, upperLevel: 0.85, gaps: []};
+    const law = (share: number) => predictedError({...error, inputs}, PROBE_LEVELS, share);
+    expect(law(0.5)).to.equal(0);
+    expect(law(0.4)).to.equal(0);
+    expect(law(0.65)).to.be.closeTo(0.01, 1e-12);
+    expect(law(0.85)).to.be.closeTo(0.08, 1e-12);
+    expect(law(0.502) / law(0.501)).to.be.closeTo(8, 0.1);
+  });
+
+  it('stands at the upper probe where the lower one masked zeros alone', () => {
+    const inputs = {zeros: 0.7, level: 0.7, upperLevel: 0.85, gaps: []};
+    const law = (share: number) => predictedError({error: 0, upperError: 0.08, inputs}, PROBE_LEVELS, share);
+    expect(law(0.7)).to.equal(0);
+    expect(law(0.85)).to.be.closeTo(0.08, 1e-12);
+    expect(law(0.95)).to.be.above(0.3);
+    expect(law(0.775)).to.be.closeTo(0.08 / 8 / 1.5 ** 0.25, 1e-3);
+  });
+
+  it('stands at the shares that the probes had', () => {
+    const inputs = {zeros: 0, level: 0.2, upperLevel: 0.2, gaps: [[0.2, 1]] as const};
+    const law = (share: number) =>
+      predictedError({error: 0.01, upperError: 0.01, inputs}, PROBE_LEVELS, share);
+    expect(law(0.2)).to.be.closeTo(0.01, 1e-12);
+    expect(law(0.1)).to.be.closeTo(0.01 / 8 / (0.9 / 0.8) ** 0.25, 1e-6);
+    expect(law(0.6)).to.be.closeTo(0.27 * 2 ** 0.25, 1e-6);
+  });
+
+  it('is that of a layer whose whole output is at stake, where no probe masked anything', () => {
+    const inputs = {zeros: 0.1, level: 0.1, upperLevel: 0.1, gaps: [[0.1, 1]] as const};
+    const law = (share: number) => predictedError({error: 0, upperError: 0, inputs}, PROBE_LEVELS, share);
+    expect(law(0.1)).to.equal(0);
+    expect(law(1)).to.be.above(1);
+  });
+
+  it('is 0 where probes masked values that make no difference, and where all are zeros', () => {
+    const none = {zeros: 0, level: 0.65, upperLevel: 0.85, gaps: []};
+    expect(predictedError({error: 0, upperError: 0, inputs: none}, PROBE_LEVELS, 0.9)).to.equal(0);
+    const zeros = {zeros: 1, level: 1, upperLevel: 1, gaps: []};
+    expect(predictedError({error: 0, upperError: 0, inputs: zeros}, PROBE_LEVELS, 1)).to.equal(0);
   });
 });
 

@@ -147,7 +147,7 @@ describe('toModelInputs', () => {
       expect(failure(one, flat).message).to.match(
         /shape \[2\] for input "x"; .*add one with tensor\.expandDims\(0\)$/,
       );
-      const deep = tf.ones([1, 1, 2]);
+      const deep = tf.ones([1, 2, 2]);
       expect(failure(one, deep).message).not.to.include('expandDims');
       tf.dispose([flat, deep]);
     });

@@ -163,6 +163,28 @@ describe('a warning of missed targets', () => {
       disposeModels(sparse, model);
     });
 
+    it('is none of a few values that lie apart: one value is not to be split', async () => {
+      const model = dense();
+      const row = Array.from({length: WIDTH}, (_, k) => 1 + k);
+      const sparse = await sparsifyActivations(model, [[row]], {
+        ...{targetSparsityByScope: {'.*': 0.445}, onWarning: () => expect.fail('half is as near as can be')},
+      });
+      expect(inspect(sparse)[0].reached).to.equal(0.5);
+      disposeModels(sparse, model);
+    });
+
+    it('names no tie that is smaller than the miss', async () => {
+      const model = dense();
+      const warnings: SparsifyWarning[] = [];
+      const batches = [1, 3, 9].map((from) => rowsOf((u) => from + Math.floor(5 * u) / 5));
+      const sparse = await sparsifyActivations(model, batches, {
+        ...{targetSparsityByScope: {'.*': 0.48}, calibration: 'nncf'},
+        onWarning: (warning) => void warnings.push(warning),
+      });
+      expect(warnings[0].data).to.have.nested.property('missed[0].tie', null);
+      disposeModels(sparse, model);
+    });
+
     it('says the reason of an average over batches', async () => {
       const model = dense();
       const warnings: SparsifyWarning[] = [];
@@ -201,6 +223,16 @@ describe('retarget to the target of the calibration', () => {
       expect(inspect(loaded)[0].reached).to.be.closeTo(0.7, 0.005);
       expect(retarget(loaded, {'.*': 0.4})[0].threshold).to.equal(threshold);
       disposeModels(sparse, loaded, model);
+    });
+
+    it('still does after an allocation was given', async () => {
+      const model = dense();
+      const sparse = await sparsifyActivations(model, batches(), {...options, onWarning: () => undefined});
+      const [{threshold}] = inspect(sparse);
+      const allocation = await allocateSparsity(model, batches(), {target: 0.7, method: 'uniform'});
+      retarget(sparse, allocation);
+      expect(retarget(sparse, {'.*': 0.4})[0].threshold).to.equal(threshold);
+      disposeModels(sparse, model);
     });
 
     it('takes the quantile once other statistics are merged in', async () => {

@@ -169,7 +169,7 @@ describe('a pass over a data set', () => {
       const only = new Map([['d1', layers.get('d1')!]]);
       for (const method of METHODS) {
         const error = await rejection(
-          calibrate(model, only, counted([rowsOf(1, NaN)]), {
+          calibrate(model, only, counted([rowsOf(1), rowsOf(2, NaN)]), {
             method,
             carry: {tensor: model.outputs[0], take: (value) => void value.dispose()},
           }),

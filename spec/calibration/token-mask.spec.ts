@@ -44,6 +44,7 @@ describe('rowsThatCount', () => {
     ['[batch, tokens, 2, 2, K]', [2, 3, 2, 2], Array.from({length: 16}, (_, i) => i)],
     ['[batch, K], no tokens', [2], [0, 1]],
     ['[batch, 4, K], no tokens', [2, 4], [0, 1, 2, 3, 4, 5, 6, 7]],
+    ['[3, 4, 3, K], another batch', [3, 4, 3], Array.from({length: 36}, (_, i) => i)],
     ['[3, 5, K], another batch', [3, 5], Array.from({length: 15}, (_, i) => i)],
   ] as const) {
     it(`takes the rows of the tokens that the mask counts: ${name}`, () => {
@@ -171,6 +172,18 @@ describe('calibration on tokens that count', () => {
           ['each', 6, 4.625],
         ]);
         expect((await countsOf({tokenMask}))[2].slice(0, 2)).to.deep.equal(['pooled', 12]);
+      });
+
+      it(`takes a batch of which none counts beside others: ${method}`, async () => {
+        const dense = model();
+        const none = () => [Array<number>(4).fill(0), Array<number>(4).fill(0)];
+        const sparse = await sparsifyActivations(dense, [batch, batch], {
+          targetSparsityByScope: {flat: 0.5},
+          calibration: {method, tokenMask: (_, index) => (index === 0 ? tokenMask() : none())},
+          onWarning: () => undefined,
+        });
+        expect(statisticsOf(sparse).layers.get('flat')!.count).to.equal(6 * 6);
+        disposeModels(sparse, dense);
       });
 
       it(`is an error where none counts, and leaves the model as it was: ${method}`, async () => {

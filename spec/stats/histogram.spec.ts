@@ -209,6 +209,97 @@ describe('AbsHistogram', () => {
     });
   });
 
+  describe('ties', () => {
+    /** So many times each value. */
+    const repeated = (counts: readonly (readonly [value: number, count: number])[]) =>
+      histogramOf(Float32Array.from(counts.flatMap(([value, count]) => Array<number>(count).fill(value))));
+
+    it('are values of 5 % and more with the shares below and with them, zeros apart', () => {
+      const smooth = Array.from({length: 10}, (_, i) => [10 + i, 1] as const);
+      const histogram = repeated([[0, 20], [-0.7, 30], [0.9, 4], [2, 6], [3, 30], ...smooth]);
+      expect(histogram.ties()).to.deep.equal([
+        {magnitude: Math.fround(0.7), from: 0.2, to: 0.5},
+        {magnitude: 2, from: 0.54, to: 0.6},
+        {magnitude: 3, from: 0.6, to: 0.9},
+      ]);
+      expect(histogram.zeroShare).to.equal(0.2);
+      expect(new AbsHistogram().ties()).to.deep.equal([]);
+      expect(new AbsHistogram().zeroShare).to.equal(0);
+    });
+
+    it('are told from their neighbours, however near, and from smooth values', () => {
+      const two = repeated([
+        [1, 50],
+        [1.004, 50],
+      ]);
+      expect(two.ties().map(({from, to}) => [from, to])).to.deep.equal([
+        [0, 0.5],
+        [0.5, 1],
+      ]);
+      expect(histogramOf(normals(20_000, 4)).ties()).to.deep.equal([]);
+      // Spread within one bucket: many values, none of them tied.
+      expect(histogramOf(normals(20_000, 4).map((x) => 5 + 0.001 * x)).ties()).to.deep.equal([]);
+    });
+
+    it('are found amid other values of their bucket, at most 0.4 % off', () => {
+      const values = normals(10_000, 4).map((x, i) => (i % 2 === 0 ? 0.5 + 1e-7 : x));
+      const [tie] = histogramOf(values).ties();
+      expect(tie.magnitude).to.be.closeTo(0.5, 0.5 * BUCKET);
+      expect(tie.to - tie.from).to.be.closeTo(0.5, 0.01);
+      const histogram = histogramOf(values);
+      // Below the bucket's end all of the tie may be masked: the worse is said.
+      expect(histogram.shareAtOrBelow(0.5 * (1 + BUCKET / 2))).to.be.closeTo(tie.to, 1e-9);
+    });
+
+    it('are masked all or none by the value itself', () => {
+      const histogram = repeated([
+        [0.7, 40],
+        [2, 60],
+      ]);
+      const value = Math.fround(0.7);
+      expect(histogram.shareAtOrBelow(value)).to.equal(0.4);
+      expect(histogram.shareAtOrBelow(value * (1 - 1e-7))).to.equal(0);
+      expect(histogram.shareAtOrBelow(1.9999)).to.equal(0.4);
+      expect(histogram.quantile(0.38)).to.be.within(value, value * (1 + BUCKET));
+    });
+
+    it('of two values among few may be masked, of one value too many', () => {
+      const few = repeated([
+        [1, 1],
+        [2, 2],
+        [3, 1],
+      ]);
+      expect(few.shareAtOrBelow(few.quantile(0.5))).to.equal(0.75); // one value too many
+      const more = repeated([
+        [1, 3],
+        [2, 6],
+        [3, 3],
+      ]);
+      expect(more.shareAtOrBelow(more.quantile(0.5))).to.equal(0.25); // three would be
+    });
+
+    it('stay what they are when merged, saved and read', () => {
+      const [a, b] = [
+        repeated([
+          [1, 30],
+          [2.501, 10],
+        ]),
+        repeated([
+          [1, 20],
+          [2.502, 40],
+        ]),
+      ];
+      a.merge(b);
+      const back = AbsHistogram.fromJSON(JSON.parse(JSON.stringify(a)));
+      for (const histogram of [a, back]) {
+        expect(histogram.ties()[0]).to.deep.equal({magnitude: 1, from: 0, to: 0.5});
+        expect(histogram.shareAtOrBelow(0.9999)).to.equal(0);
+      }
+      // 2.501 and 2.502 fall into one bucket: it holds no single value any more.
+      expect(back.toJSON().singles).to.deep.equal([1]);
+    });
+  });
+
   describe('shareAtOrBelow', () => {
     const histogram = histogramOf(Float32Array.of(0, -0, 1, -2, 3, 4, 5, Infinity));
     for (const [threshold, expected] of [
@@ -375,6 +466,7 @@ describe('AbsHistogram', () => {
     const good = histogramOf(Float32Array.of(0, 1, 1.5, 1e9)).toJSON();
     const bytes = (...codes: number[]) => btoa(String.fromCharCode(...codes));
     const two = {...good, min: 1, max: Math.fround(1.003)}; // two neighbouring buckets
+    const apart = histogramOf(Float32Array.of(1, 4)).toJSON();
     for (const [what, json, reason] of [
       ['null', null, 'it is null'],
       ['an array', [], 'it is an array'],
@@ -411,6 +503,9 @@ describe('AbsHistogram', () => {
       ['a single value that was not counted', {...good, singles: [1.25]}, 'was not counted'],
       ['single values that fall', {...good, singles: [1.5, 1]}, 'not above the one before'],
       ['a single value twice', {...good, singles: [1, 1]}, 'not above the one before'],
+      ['a single value that is none', {...good, singles: ['1']}, 'a single value is 1'],
+      ['single values that do not rise', {...apart, singles: [4, 1]}, 'is not above the one before it'],
+      ['a single value between two that were counted', {...apart, singles: [2]}, 'the single value 2 was not counted'],
       ['more than 2^53 in all', {...two, zeros: 2 ** 53 - 1, counts: bytes(1, 1)}, 'more than 2^53 values'],
     ] as [string, unknown, string][]) {
       it(`reject ${what}`, () => {
