@@ -102,6 +102,46 @@ describe('searchSparsity', () => {
     expect(found.candidates).to.have.lengthOf(1); // it is near enough, too
   });
 
+  it('keeps a loss only if it is 1.3 standard errors below what is allowed', async () => {
+    const metAt = async (loss: number) => {
+      const measures = {
+        loss: () => Promise.resolve({loss, error: 0.004}),
+        speed: () => Promise.reject(new Error('not asked for')),
+      };
+      return (await searchSparsity({maxLoss: 0.02}, RANGE, measures)).met;
+    };
+    expect(await metAt(0.0147)).to.equal(true);
+    expect(await metAt(0.0149)).to.equal(false);
+  });
+
+  it('ends after 7 measurements of a loss that jumps, each once, and gives them by rising sparsity', async () => {
+    const measured: number[] = [];
+    const {sparsity, met, candidates} = await searchSparsity({maxLoss: 0.02}, RANGE, {
+      loss: (s) => Promise.resolve({loss: (measured.push(s), s < 0.123 ? 1e-6 : 5), error: 0}),
+      speed: () => Promise.reject(new Error('not asked for')),
+    });
+    expect(met).to.equal(true);
+    expect(sparsity).to.be.below(0.123);
+    expect(measured).to.have.lengthOf(7);
+    expect(candidates.map((candidate) => candidate.sparsity)).to.deep.equal(
+      [...measured].sort((a, b) => a - b),
+    );
+    const none = machine({maxLoss: 1e-6}, {scale: 10}, {least: 0.3, most: 0.9});
+    expect((await none.found).candidates).to.have.lengthOf(none.count());
+  });
+
+  it('does not call a speed met that is out of reach, though the loss is kept', async () => {
+    const found = await machine({speedup: 4, maxLoss: 1}, {scale: 1e-6}).found;
+    expect(found).to.include({sparsity: 0.95, met: false});
+  });
+
+  it('looks for the loss at no more than the speed needs', async () => {
+    const {candidates} = await machine({speedup: 1.25, maxLoss: 0.005}).found;
+    const losses = candidates.filter(({loss}) => loss !== null).map((candidate) => candidate.sparsity);
+    const fast = candidates.filter(({speed}) => speed !== null && speed.ms <= 8);
+    expect(Math.max(...losses)).to.be.at.most(Math.min(...fast.map((candidate) => candidate.sparsity)));
+  });
+
   it('masks no more than the least where that is as fast already, in 3 measurements', async () => {
     const found = await searchSparsity({speedup: 2}, RANGE, {
       loss: () => Promise.reject(new Error('not asked for')),
