@@ -218,7 +218,75 @@ describe('parseConfig', () => {
     expect(config.ropeScaling).to.deep.include({factors: Array.from({length: 48}, (_, i) => 1 + i)});
   });
 
+  const {original_max_position_embeddings: _, ...PHI3_WITHOUT_LENGTH} = PHI3_MINI_128K;
+  const longrope = (fields: object, more: object = {}) => ({
+    ...PHI3_WITHOUT_LENGTH,
+    ...more,
+    rope_scaling: {...PHI3_MINI_128K.rope_scaling, ...fields},
+  });
+  // transformers, _compute_longrope_parameters: sqrt(1 + ln(stretch) / ln(original)).
+  const stretches: [string, object, number][] = [
+    [
+      'its own attention factor',
+      longrope({attention_factor: 1.5}, {original_max_position_embeddings: 4096}),
+      1.5,
+    ],
+    [
+      'the length of config.json, whose stretch beats the factor',
+      longrope({factor: 4}, {original_max_position_embeddings: 4096}),
+      Math.sqrt(17 / 12),
+    ],
+    [
+      'its own length and factor',
+      longrope({original_max_position_embeddings: 4096, factor: 4}),
+      Math.sqrt(7 / 6),
+    ],
+    [
+      'its own length without a factor',
+      longrope({original_max_position_embeddings: 4096}),
+      Math.sqrt(17 / 12),
+    ],
+    ['a factor of 1', longrope({original_max_position_embeddings: 4096, factor: 1}), 1],
+    [
+      'its own length before that of config.json',
+      longrope({original_max_position_embeddings: 1024}, {original_max_position_embeddings: 4096}),
+      Math.sqrt(1 + 7 / 10),
+    ],
+    ['its old name', longrope({type: 'su', original_max_position_embeddings: 4096}), Math.sqrt(17 / 12)],
+  ];
+  for (const [title, json, attentionFactor] of stretches) {
+    it(`reads longrope with ${title}`, () => {
+      const {ropeScaling} = parseConfig(json);
+      expect(ropeScaling).to.have.property('kind', 'factors');
+      expect(ropeScaling).to.have.property('attentionFactor').that.is.closeTo(attentionFactor, 1e-12);
+    });
+  }
+
+  it('takes the short factors up to the original length, and no longer context than that', () => {
+    const json = longrope({original_max_position_embeddings: 4096});
+    for (const [contextLength, length, first] of [
+      [undefined, 4096, 1.05],
+      [4096, 4096, 1.05],
+      [4097, 131072, 1],
+    ] as const) {
+      const config = parseConfig(json, {contextLength});
+      expect(config.contextLength).to.equal(length);
+      expect(config.ropeScaling).to.have.nested.property('factors[0]', first);
+    }
+    expect(
+      parseConfig(longrope({original_max_position_embeddings: 4096}, {max_position_embeddings: 2048}))
+        .contextLength,
+    ).to.equal(2048);
+  });
+
   const errors: [string, unknown, string, RegExp][] = [
+    [
+      'llama3 scaling with two equal factors',
+      {...LLAMA_2_7B, rope_scaling: {rope_type: 'llama3', ...LLAMA3_ROPE, high_freq_factor: 1}},
+      'invalid-config',
+      /"high_freq_factor" is 1; it must be greater than low_freq_factor, 1/,
+    ],
+    ['longrope without a length', longrope({}), 'invalid-config', /original_max_position_embeddings/],
     ['no object', [], 'invalid-config', /no object/],
     [
       'a missing field',

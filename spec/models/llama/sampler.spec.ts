@@ -78,6 +78,60 @@ describe('a sampler', () => {
     close(shares(logits, {topK: 3, topP: (a + c / 2) / kept}), [a / (a + c), 0, c / (a + c), 0, 0]);
   });
 
+  it('takes topP of what topK kept, not of all', () => {
+    // The likeliest is 0.63 of the three that are kept and 0.55 of all.
+    expect(shares(logits, {topK: 3, topP: 0.6})[0]).to.equal(1);
+  });
+
+  it('draws from a nucleus of many that are far less likely than the best', () => {
+    const flat = [0, ...Array.from({length: 1000}, () => Math.log(0.01))]; // 1 and 1000 times 0.01
+    const counted = (options: SamplingOptions) => {
+      const sample = createSampler({temperature: 1, seed: 1, ...options});
+      const values = Float32Array.from(flat);
+      return Array.from({length: 2000}, () => sample(values));
+    };
+    const tolerance = 5 * Math.sqrt((0.1 * 0.9) / 2000);
+    const shareOfBest = (ids: number[]) => ids.filter((id) => id === 0).length / ids.length;
+    const drawn = counted({topP: 0.9}); // 9.9 of 11: the best and 890 others
+    expect(shareOfBest(drawn)).to.be.closeTo(1 / 9.9, tolerance);
+    expect(Math.max(...drawn)).to.be.within(860, 891);
+    const few = counted({topK: 500});
+    expect(shareOfBest(few)).to.be.closeTo(1 / 5.99, 1.3 * tolerance);
+    expect(Math.max(...few)).to.be.within(480, 499);
+  });
+
+  it('leaves in what is all but impossible if the nucleus is of all', () => {
+    const rare = [0, -30]; // e^-30 is below 1e-13
+    const sample = createSampler({temperature: 10, topP: 0.96, seed: 3}); // 0.953 and 0.047
+    const counts = [0, 0];
+    for (let i = 0; i < DRAWS; i++) counts[sample(Float32Array.from(rare))]++;
+    expect(counts[1] / DRAWS).to.be.closeTo(0.0474, TOLERANCE);
+  });
+
+  it('draws every id of the nucleus, and no other', () => {
+    const property = fc.property(
+      fc.uniqueArray(fc.integer({min: -30, max: 30}), {minLength: 2, maxLength: 12}),
+      fc.integer({min: 5, max: 95}),
+      fc.integer({min: 1, max: 14}),
+      (tenths, percent, topK) => {
+        const values = tenths.map((tenth) => tenth / 10);
+        const [weights, topP] = [softmax(values), percent / 100];
+        const order = [...weights.keys()].sort((a, b) => weights[b] - weights[a]).slice(0, topK);
+        const total = order.reduce((sum, id) => sum + weights[id], 0);
+        const sums = order.map(
+          (_, i) => order.slice(0, i + 1).reduce((sum, id) => sum + weights[id], 0) / total,
+        );
+        fc.pre(sums.every((sum) => Math.abs(sum - topP) > 1e-6));
+        const nucleus = order.slice(0, sums.findIndex((sum) => sum >= topP) + 1);
+        fc.pre(weights[nucleus.at(-1)!] > 0.01);
+        const sample = createSampler({temperature: 1, topP, topK, seed: 5});
+        const drawn = new Set(Array.from({length: 2000}, () => sample(Float32Array.from(values))));
+        expect([...drawn].sort()).to.deep.equal([...nucleus].sort());
+      },
+    );
+    fc.assert(property, {seed: 11, numRuns: 60});
+  });
+
   it('draws the same with the same seed', () => {
     const drawn = (seed: number) => {
       const sample = createSampler({temperature: 1, topP: 0.95, seed});
