@@ -391,6 +391,33 @@ describeNative('the decoder of the addon', () => {
     it('thresholds of another number', () => {
       expect(call(makeSession(), ids, result, new Float32Array(7))).to.throw('a threshold for each Dense');
     });
+    it('targets of another number or out of range', () => {
+      const scores = new Float32Array(ids.length);
+      for (const [targets, problem] of [
+        [Int32Array.of(1, 2), 'a target for each token'],
+        [Int32Array.of(1, 2, 3, 4), 'a target for each token'],
+        [Int32Array.of(1, 2, 5), 'an id is out of range'],
+      ] as const) {
+        const score = () =>
+          decoding.native.decoderAppend(
+            ...([makeSession(), ids, DECODER_OUTPUT.scores, scores, targets, undefined] as const),
+          );
+        expect(score).to.throw(problem);
+      }
+    });
+    it('a step with a session twice, or with another number of tokens or results', () => {
+      const model = makeModel();
+      const sessions = [makeSession(model), makeSession(model)];
+      const results = [new Float32Array(5), new Float32Array(5)];
+      const step = (...args: Parameters<NonNullable<Decoding['native']['decoderStep']>>) => {
+        return () => decoding.native.decoderStep!(...args);
+      };
+      const two = Int32Array.of(1, 2);
+      expect(step([sessions[0], sessions[0]], two, results, undefined)).to.throw('one token a step');
+      expect(step(sessions, Int32Array.of(1), results, undefined)).to.throw('a token for each session');
+      expect(step(sessions, two, results.slice(1), undefined)).to.throw('a result for each session');
+      expect(step([], two, results, undefined)).to.throw('at least one session');
+    });
     it('a cache that is neither narrow nor wide', () => {
       const narrow = undefined as unknown as boolean;
       expect(() => decoding.native.decoderSession(makeModel(), narrow)).to.throw(

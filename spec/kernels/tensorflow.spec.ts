@@ -186,6 +186,13 @@ describe('the native kernels', function () {
       });
     }
 
+    it('add the bias of columns that are summed in several blocks', () => {
+      for (const rows of [1, 7, 13]) {
+        check({...normalCase(rows, 20, 5003, 0.5), bias: normals(5003, 9, 4), activation: 'relu'});
+      }
+      check({...normalCase(1, 3, 40_001, 0), bias: normals(40_001, 9, 4)});
+    });
+
     it('take one threshold per input', () => {
       for (const rows of [1, 6, 20]) {
         const threshold = Float32Array.from({length: 37}, (_, k) => [-Infinity, 0, 0.5, 1, Infinity][k % 5]);

@@ -54,7 +54,7 @@ describe('programs that set-up runs', () => {
     });
 
     /** A program that starts another and waits for it; both write their process ids down. */
-    const family = () => `sleep 60 & echo $! > ${join(folder, 'child')}; wait`;
+    const family = () => `sleep 60 > /dev/null 2>&1 & echo $! > ${join(folder, 'child')}; wait`;
     const childPid = () => Number(readFileSync(join(folder, 'child'), 'utf8'));
     /** Whether a process runs; one that has ended and that nobody has waited for does not. */
     const runs = (pid: number): boolean => {
