@@ -91,6 +91,17 @@ describe('--data', () => {
       expect([...(batch as tf.Tensor).dataSync()]).to.deep.equal([0, 1, 0.2, 0.4].map(Math.fround));
   });
 
+  it('asks for no scale where the model reads ids, which bytes may be', async () => {
+    const words = tf.sequential({
+      layers: [tf.layers.embedding({inputDim: 256, outputDim: 1, inputLength: 2})],
+    });
+    words.build([null, 2]);
+    const data = await openData(words, {data: at('bytes.npy')});
+    for await (const batch of data.getInferenceData())
+      expect([...(batch as tf.Tensor).dataSync()]).to.deep.equal([0, 255, 51, 102]);
+    words.dispose();
+  });
+
   for (const [what, options, words] of [
     ['text for a model that is no language model', {data: 'a.txt'}, 'no language model'],
     ['a scale for text', {data: 'a.md', scale: 2}, '--scale does not concern'],
@@ -136,6 +147,14 @@ describe('--data', () => {
         sizes.push((batch as tf.Tensor).shape[0]);
       expect(sizes).to.deep.equal([16, 16, 16, 16, 6]);
       inputs.dispose();
+    });
+
+    it('gives as many rows as there are, also more than a batch of calibration has otherwise', async () => {
+      for (const rows of [70, 40]) {
+        const inputs = await openBenchInputs(model, {data: at('x.npy'), rows});
+        expect(inputs.tensors[0].shape).to.deep.equal([rows, 2]);
+        inputs.dispose();
+      }
     });
 
     it('gives random ones without data, 256 rows for calibration', async () => {
