@@ -154,6 +154,20 @@ describe('AbsHistogram', () => {
       expect(histogram.quantile(0)).to.equal(Math.fround(0.3));
       expect(histogram.quantile(1)).to.equal(Math.fround(5.55));
     });
+    it('does so amid other values of their buckets', () => {
+      const values = Array.from({length: 10}, (_, i) => 0.3 + 1e-5 * i);
+      const histogram = histogramOf(Float32Array.from([...values, ...values.map((x) => 2 * x)]));
+      expect(histogram.quantile(0)).to.equal(Math.fround(0.3));
+      expect(histogram.quantile(1)).to.equal(Math.fround(2 * values[9]));
+    });
+    it('keeps a small tie where that is nearer', () => {
+      const values = Float32Array.from({length: 1000}, (_, i) =>
+        i < 480 ? i / 1000 : i < 520 ? 0.6 : i / 800,
+      );
+      const histogram = histogramOf(values);
+      expect(maskedShare(values, histogram.quantile(0.485))).to.be.closeTo(0.48, 1e-9);
+      expect(maskedShare(values, histogram.quantile(0.505))).to.be.closeTo(0.52, 1e-9);
+    });
     it('is 0 while zeros alone are the share asked for', () => {
       const histogram = histogramOf(Float32Array.of(0, 0, 0, 0, 0, 1, 2, 3, 4, 5));
       expect(histogram.quantile(0.3)).to.equal(0);
@@ -206,6 +220,116 @@ describe('AbsHistogram', () => {
     it('rejects an empty histogram', () => {
       expect(() => new AbsHistogram().quantile(0.5)).to.throw('the histogram holds no values');
       expect(() => histogramOf(Float32Array.of(NaN)).quantile(0.5)).to.throw('only NaN (1 values)');
+    });
+  });
+
+  describe('ties, of which a threshold masks all or none', () => {
+    /** So many times each value. */
+    const repeated = (counts: readonly (readonly [value: number, count: number])[]) =>
+      histogramOf(Float32Array.from(counts.flatMap(([value, count]) => Array<number>(count).fill(value))));
+
+    it('are values of 5 % and more with the shares below and with them, zeros apart', () => {
+      const smooth = Array.from({length: 10}, (_, i) => [10 + i, 1] as const);
+      const histogram = repeated([[0, 20], [-0.7, 30], [0.9, 4], [2, 6], [3, 30], ...smooth]);
+      expect(histogram.ties()).to.deep.equal([
+        {magnitude: Math.fround(0.7), from: 0.2, to: 0.5},
+        {magnitude: 2, from: 0.54, to: 0.6},
+        {magnitude: 3, from: 0.6, to: 0.9},
+      ]);
+      expect(histogram.zeroShare).to.equal(0.2);
+      expect(new AbsHistogram().ties()).to.deep.equal([]);
+      expect(new AbsHistogram().zeroShare).to.equal(0);
+    });
+
+    it('are told from their neighbours, however near, and from smooth values', () => {
+      const two = repeated([
+        [1, 50],
+        [1.004, 50],
+      ]);
+      expect(two.ties().map(({from, to}) => [from, to])).to.deep.equal([
+        [0, 0.5],
+        [0.5, 1],
+      ]);
+      expect(histogramOf(normals(20_000, 4)).ties()).to.deep.equal([]);
+      // Spread within one bucket: many values, none of them tied.
+      expect(histogramOf(normals(20_000, 4).map((x) => 5 + 0.001 * x)).ties()).to.deep.equal([]);
+    });
+
+    it('are found amid other values of their bucket, at most 0.4 % off', () => {
+      const values = normals(10_000, 4).map((x, i) => (i % 2 === 0 ? 0.5 + 1e-7 : x));
+      const [tie] = histogramOf(values).ties();
+      expect(tie.magnitude).to.be.closeTo(0.5, 0.5 * BUCKET);
+      expect(tie.to - tie.from).to.be.closeTo(0.5, 0.01);
+      const histogram = histogramOf(values);
+      // Below the bucket's end all of the tie may be masked: the worse is said.
+      expect(histogram.shareAtOrBelow(0.5 * (1 + BUCKET / 2))).to.be.closeTo(tie.to, 1e-9);
+    });
+
+    it('are found beside neighbours of which there are less than a quarter, and amid the smallest numbers beside zeros', () => {
+      const around = (count: number, from: number) =>
+        Array.from({length: count}, (_, i) => from * (1 + (i + 1) * 1e-6));
+      const beside = [...around(100, 0.4995), ...around(1000, 0.5), ...around(100, 0.503)];
+      expect(histogramOf(Float32Array.from(beside)).ties()).to.have.length(1);
+      expect(histogramOf(Float32Array.from([...around(300, 0.503), ...beside])).ties()).to.deep.equal([]);
+      const smallest = Float32Array.from({length: 130}, (_, i) => (i < 30 ? 0 : 2 ** -149 * (1 + (i % 2))));
+      expect(histogramOf(smallest).ties()).to.have.length(1);
+    });
+
+    it('are none where a value comes to others that were saved', () => {
+      const several = histogramOf(Float32Array.of(2.501, 2.502, 2.503, 9, 10, 11));
+      const back = AbsHistogram.fromJSON(JSON.parse(JSON.stringify(several)));
+      back.merge(histogramOf(Float32Array.of(2.5015)));
+      several.merge(histogramOf(Float32Array.of(2.5015)));
+      expect(back.toJSON()).to.deep.equal(several.toJSON());
+      expect(back.toJSON().singles).to.deep.equal([9, 10, 11]);
+    });
+
+    it('are masked all or none by the value itself', () => {
+      const histogram = repeated([
+        [0.7, 40],
+        [2, 60],
+      ]);
+      const value = Math.fround(0.7);
+      expect(histogram.shareAtOrBelow(value)).to.equal(0.4);
+      expect(histogram.shareAtOrBelow(value * (1 - 1e-7))).to.equal(0);
+      expect(histogram.shareAtOrBelow(1.9999)).to.equal(0.4);
+      expect(histogram.quantile(0.38)).to.be.within(value, value * (1 + BUCKET));
+    });
+
+    it('of two values among few may be masked, of one value too many', () => {
+      const few = repeated([
+        [1, 1],
+        [2, 2],
+        [3, 1],
+      ]);
+      expect(few.shareAtOrBelow(few.quantile(0.5))).to.equal(0.75); // one value too many
+      const more = repeated([
+        [1, 3],
+        [2, 6],
+        [3, 3],
+      ]);
+      expect(more.shareAtOrBelow(more.quantile(0.5))).to.equal(0.25); // three would be
+    });
+
+    it('stay what they are when merged, saved and read', () => {
+      const [a, b] = [
+        repeated([
+          [1, 30],
+          [2.501, 10],
+        ]),
+        repeated([
+          [1, 20],
+          [2.502, 40],
+        ]),
+      ];
+      a.merge(b);
+      const back = AbsHistogram.fromJSON(JSON.parse(JSON.stringify(a)));
+      for (const histogram of [a, back]) {
+        expect(histogram.ties()[0]).to.deep.equal({magnitude: 1, from: 0, to: 0.5});
+        expect(histogram.shareAtOrBelow(0.9999)).to.equal(0);
+      }
+      // 2.501 and 2.502 fall into one bucket: it holds no single value any more.
+      expect(back.toJSON().singles).to.deep.equal([1]);
     });
   });
 
