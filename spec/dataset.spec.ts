@@ -326,6 +326,7 @@ describe('Dataset', () => {
 
   it('takes length and batch size from its options', () => {
     expect(new Dataset(generate, null, {length: 5, batchSize: 1})).to.include({length: 5, batchSize: 1});
+    expect(new Dataset(generate, null, {length: 0}).length).to.equal(0);
     expect(new Dataset(tf.data.array(LIST).repeat()).length).to.equal(null);
   });
 

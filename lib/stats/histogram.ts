@@ -156,10 +156,10 @@ export class AbsHistogram {
    * The threshold that masks a share `q` of the values, as nearly as the data allow: an estimate of
    * `quantileAbs`, interpolated within the bucket.
    *
-   * 0 gives the smallest |x| seen and 1 the largest, both exactly; so 0 still masks the smallest value. Where
-   * zeros alone are a share of `q` or more the threshold is 0. Where one value stands many times over, the threshold
-   * is the end of its bucket that comes nearer to `q`: all of them are masked, or none; and none if all would be more
-   * than `q` by over 5 %. `shareAtOrBelow` tells what is reached.
+   * 0 gives the smallest |x| seen and 1 the largest, both exactly; so 0 still masks the smallest value, unless many
+   * share it. Where zeros alone are a share of `q` or more the threshold is 0. Where one value stands many times over,
+   * the threshold is the end of its bucket that comes nearer to `q`: all of them are masked, or none; and none if all
+   * would be more than `q` by over 5 %. `shareAtOrBelow` tells what is reached.
    * @param q in [0, 1].
    * @returns a float32 value, >= 0; Infinity where the rank falls among infinite values.
    * @throws SparsifyError `no-values` if nothing was counted, `quantile-out-of-range` unless q is in [0, 1].

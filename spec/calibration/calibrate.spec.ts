@@ -131,7 +131,7 @@ function expectThresholds(model: tf.LayersModel, expected: readonly number[]): v
 /** Calls a Dense only where it is told to; the graph does not show it. */
 class MayCall extends tf.layers.Layer {
   static readonly className = 'SpecMayCall';
-  calls = true;
+  calls: 'all' | 'none' | 'no rows' = 'all';
   readonly inner = denseOf(0, 'inner');
   override build(shape: tf.Shape): void {
     this.inner.build(shape);
@@ -140,7 +140,9 @@ class MayCall extends tf.layers.Layer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], kwargs: Parameters<Layer['call']>[1]): tf.Tensor {
     const x = onlyTensor(inputs);
-    return this.calls ? (this.inner.call(x, kwargs) as tf.Tensor) : tf.clone(x);
+    if (this.calls === 'all') return this.inner.call(x, kwargs) as tf.Tensor;
+    if (this.calls === 'no rows') this.inner.call(tf.slice(x, 0, 0), kwargs);
+    return tf.clone(x);
   }
   override computeOutputShape(shape: tf.Shape): tf.Shape {
     return shape;
@@ -298,9 +300,12 @@ describe('a layer that no data reached', () => {
         const thresholdOf = (path: RegExp) => inspect(model).find((layer) => path.test(layer.path))!;
         expect(thresholdOf(/inner/).threshold).to.be.above(0);
         expect(warnings).to.deep.equal([]);
-        gate.calls = false;
-        await sparsifyActivations(model, batches, options);
-        expect(thresholdOf(/inner/)).to.include({threshold: -Infinity, reached: null, target: 0.5});
+        for (const calls of ['none', 'no rows'] as const) {
+          gate.calls = calls;
+          warnings.splice(0);
+          await sparsifyActivations(model, batches, options);
+          expect(thresholdOf(/inner/)).to.include({threshold: -Infinity, reached: null, target: 0.5});
+        }
         expect(thresholdOf(/last/).threshold).to.be.above(0);
         expect(warnings.map(({code}) => code)).to.deep.equal(['no-inputs']);
         expect(warnings[0].message).to.match(

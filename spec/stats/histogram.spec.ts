@@ -154,6 +154,20 @@ describe('AbsHistogram', () => {
       expect(histogram.quantile(0)).to.equal(Math.fround(0.3));
       expect(histogram.quantile(1)).to.equal(Math.fround(5.55));
     });
+    it('does so amid other values of their buckets', () => {
+      const values = Array.from({length: 10}, (_, i) => 0.3 + 1e-5 * i);
+      const histogram = histogramOf(Float32Array.from([...values, ...values.map((x) => 2 * x)]));
+      expect(histogram.quantile(0)).to.equal(Math.fround(0.3));
+      expect(histogram.quantile(1)).to.equal(Math.fround(2 * values[9]));
+    });
+    it('keeps a small tie where that is nearer', () => {
+      const values = Float32Array.from({length: 1000}, (_, i) =>
+        i < 480 ? i / 1000 : i < 520 ? 0.6 : i / 800,
+      );
+      const histogram = histogramOf(values);
+      expect(maskedShare(values, histogram.quantile(0.485))).to.be.closeTo(0.48, 1e-9);
+      expect(maskedShare(values, histogram.quantile(0.505))).to.be.closeTo(0.52, 1e-9);
+    });
     it('is 0 while zeros alone are the share asked for', () => {
       const histogram = histogramOf(Float32Array.of(0, 0, 0, 0, 0, 1, 2, 3, 4, 5));
       expect(histogram.quantile(0.3)).to.equal(0);
@@ -209,7 +223,7 @@ describe('AbsHistogram', () => {
     });
   });
 
-  describe('ties', () => {
+  describe('ties, of which a threshold masks all or none', () => {
     /** So many times each value. */
     const repeated = (counts: readonly (readonly [value: number, count: number])[]) =>
       histogramOf(Float32Array.from(counts.flatMap(([value, count]) => Array<number>(count).fill(value))));
@@ -249,6 +263,25 @@ describe('AbsHistogram', () => {
       const histogram = histogramOf(values);
       // Below the bucket's end all of the tie may be masked: the worse is said.
       expect(histogram.shareAtOrBelow(0.5 * (1 + BUCKET / 2))).to.be.closeTo(tie.to, 1e-9);
+    });
+
+    it('are found beside neighbours of which there are less than a quarter, and amid the smallest numbers beside zeros', () => {
+      const around = (count: number, from: number) =>
+        Array.from({length: count}, (_, i) => from * (1 + (i + 1) * 1e-6));
+      const beside = [...around(100, 0.4995), ...around(1000, 0.5), ...around(100, 0.503)];
+      expect(histogramOf(Float32Array.from(beside)).ties()).to.have.length(1);
+      expect(histogramOf(Float32Array.from([...around(300, 0.503), ...beside])).ties()).to.deep.equal([]);
+      const smallest = Float32Array.from({length: 130}, (_, i) => (i < 30 ? 0 : 2 ** -149 * (1 + (i % 2))));
+      expect(histogramOf(smallest).ties()).to.have.length(1);
+    });
+
+    it('are none where a value comes to others that were saved', () => {
+      const several = histogramOf(Float32Array.of(2.501, 2.502, 2.503, 9, 10, 11));
+      const back = AbsHistogram.fromJSON(JSON.parse(JSON.stringify(several)));
+      back.merge(histogramOf(Float32Array.of(2.5015)));
+      several.merge(histogramOf(Float32Array.of(2.5015)));
+      expect(back.toJSON()).to.deep.equal(several.toJSON());
+      expect(back.toJSON().singles).to.deep.equal([9, 10, 11]);
     });
 
     it('are masked all or none by the value itself', () => {

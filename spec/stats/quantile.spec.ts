@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import fc from 'fast-check';
 
-import {quantileAbs} from '../../lib/stats/quantile.js';
+import {interpolate, quantileAbs} from '../../lib/stats/quantile.js';
 
 /** The definition, by sorting. */
 function sortedQuantile(values: Float32Array, q: number): number {
@@ -93,5 +93,17 @@ describe('quantileAbs', () => {
   }
   it('rejects no values', () => {
     expect(() => quantileAbs(new Float32Array(0), 0.5)).to.throw('give at least one value');
+  });
+});
+
+describe('interpolate', () => {
+  it('goes from the nearer end, as torch.lerp does, so that both ends are exact', () => {
+    const [low, high] = [0.1, 0.7];
+    expect(interpolate(low, high, 0.49)).to.equal(low + 0.49 * (high - low));
+    expect(interpolate(low, high, 0.51)).to.equal(high - (high - low) * (1 - 0.51));
+    expect(interpolate(low, high, 1)).to.equal(high);
+    expect(interpolate(low, high, 0)).to.equal(low);
+    expect(interpolate(2, Infinity, 0)).to.equal(2);
+    expect(interpolate(2, Infinity, 0.1)).to.equal(Infinity);
   });
 });

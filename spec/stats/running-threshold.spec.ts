@@ -117,6 +117,10 @@ describe('RunningThreshold', () => {
       expect(threshold.update(1.5)).to.equal(1.5);
     });
 
+    it("takes NNCF's weight of the newest batch where none is given", () => {
+      expect(new RunningThreshold().alpha).to.equal(0.2);
+    });
+
     it('uncalibrated_is_identity: masks nothing', () => {
       const {input, output} = fixture.uncalibrated_is_identity;
       expect(mask(flat(input), new RunningThreshold().value)).to.deep.equal([...flat(output)]);
