@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {openDataFile} from '../../lib/io/data-files.js';
+import {openArrays, openDataFile} from '../../lib/io/data-files.js';
 import {encodeNpy} from '../../lib/io/npy.js';
 import {checkForLeaks} from '../backends.js';
 import {numpyFile, read} from './data-file-content.js';
@@ -192,6 +192,31 @@ describe('openDataFile on .npy', () => {
       expect((await failure(read(numpyFile(`${name}.npy`)))).code).to.equal(code);
     });
   }
+
+  it('takes every bit of the small types', async () => {
+    const header = (descr: string, shape: string) =>
+      `{'descr': '${descr}', 'fortran_order': False, 'shape': (${shape}), }`;
+    const u2 = npy(header('<u2', '2,'), new Uint8Array(Uint16Array.of(65535, 32768).buffer));
+    expect((await read(write(at('u2.npy'), u2)))[0].values).to.deep.equal([65535, 32768]);
+    const i2 = npy(header('<i2', '2,'), new Uint8Array(Int16Array.of(-32768, 32767).buffer));
+    expect((await read(write(at('i2.npy'), i2)))[0].values).to.deep.equal([-32768, 32767]);
+    const b1 = npy(header('|b1', '3,'), Uint8Array.of(0, 2, 255));
+    const source = openArrays(write(at('b1.npy'), b1));
+    for await (const batch of source.batches(3)) expect([...batch.get('')!.values]).to.deep.equal([0, 1, 1]);
+  });
+
+  it('takes the 64 dimensions that NumPy has, and no more', async () => {
+    const header = (dimensions: number) =>
+      npy(
+        `{'descr': '<f4', 'fortran_order': False, 'shape': (${'1, '.repeat(dimensions)}), }`,
+        new Uint8Array(4),
+      );
+    const source = openArrays(write(at('64.npy'), header(64)));
+    for await (const batch of source.batches(1)) expect(batch.get('')!.shape).to.have.length(64);
+    expect((await failure(openArrays(write(at('65.npy'), header(65))).itemCount())).code).to.equal(
+      'malformed-npy',
+    );
+  });
 
   it('takes integers of 64 bits as far as int32 goes, and not one further', async () => {
     const header = (descr: string) => `{'descr': '${descr}', 'fortran_order': False, 'shape': (1,), }`;
