@@ -109,7 +109,8 @@ describe('greedySpread', () =>
     it('reads one batch, leaves no threshold on, and tells how far it is', async () => {
       model = twoBranches();
       const last = new Map<string, number>();
-      const setThreshold = SparsifyingDense.prototype.setThreshold;
+      const original = Object.getOwnPropertyDescriptor(SparsifyingDense.prototype, 'setThreshold')!;
+      const setThreshold = original.value as (this: SparsifyingDense, threshold: number) => void;
       SparsifyingDense.prototype.setThreshold = function (this: SparsifyingDense, threshold) {
         last.set(this.name, threshold);
         setThreshold.call(this, threshold);
@@ -122,7 +123,7 @@ describe('greedySpread', () =>
           onProgress: (progress) => done.push([progress.done, progress.total]),
         });
       } finally {
-        SparsifyingDense.prototype.setThreshold = setThreshold;
+        Object.defineProperty(SparsifyingDense.prototype, 'setThreshold', original);
       }
       expect(read).to.equal(1);
       expect([...last.values()]).to.deep.equal([-Infinity, -Infinity, -Infinity]);
