@@ -8,7 +8,7 @@ describe('a cache of keys and values', () => {
   before(async () => {
     await tf.setBackend('cpu');
   });
-  const layerOf = (): Layer => tf.layers.dense({units: 1}) as unknown as Layer;
+  const layerOf = (): Layer => tf.layers.dense({units: 1});
   const [layer, other] = [layerOf(), layerOf()];
 
   /** Keys of as many positions, each full of its number from `first` on; values are minus that. */

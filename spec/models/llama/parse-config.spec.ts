@@ -246,6 +246,7 @@ describe('parseConfig', () => {
       longrope({original_max_position_embeddings: 4096}),
       Math.sqrt(17 / 12),
     ],
+    ['a factor below 1', longrope({original_max_position_embeddings: 4096, factor: 0.5}), 1],
     ['a factor of 1', longrope({original_max_position_embeddings: 4096, factor: 1}), 1],
     [
       'its own length before that of config.json',

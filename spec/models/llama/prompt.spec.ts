@@ -1,5 +1,5 @@
 import {expect} from 'chai';
-import {SparsifyError} from '../../../lib/errors.js';
+import type {SparsifyError} from '../../../lib/errors.js';
 import {parseConfig} from '../../../models/llama/parse-config.js';
 import {PromptEncoder} from '../../../models/llama/prompt.js';
 import {createTokenizer} from '../../../models/llama/tokenizer/tokenizer.js';
