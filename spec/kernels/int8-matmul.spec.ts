@@ -265,7 +265,9 @@ describe('sparsifiedMatMul, INT8', () => {
 
     it('keeps NaN and infinity of the input in a large matrix', () => {
       const shape = {rows: 300, columns: 260, channels: 'columns'} as const;
-      const matrix = quantizeInt8(new Float32Array(300 * 260).fill(1), shape, 'int8_asym');
+      // Positive weights, of which the small ones have a byte of the zero point's sign.
+      const weights = new Float32Array(300 * 260).map((_, i) => (1 + (i % 7)) / 7);
+      const matrix = quantizeInt8(weights, shape, 'int8_asym');
       for (const [value, result] of [
         [NaN, NaN],
         [-Infinity, -Infinity],
