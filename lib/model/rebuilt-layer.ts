@@ -4,7 +4,15 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../errors.js';
-import {existingVariables, rawValue, shapedSymbol, type Layer, type LayerVariable} from '../tfjs.js';
+import {
+  existingVariables,
+  ownNonTrainableWeights,
+  ownTrainableWeights,
+  rawValue,
+  shapedSymbol,
+  type Layer,
+  type LayerVariable,
+} from '../tfjs.js';
 import {heldLayers} from './walk.js';
 
 export interface RebuiltLayer {
@@ -65,10 +73,11 @@ function rebuild(
   };
 }
 
-/** The weights that a layer lists and that no layer in its fields does. */
+/** The weights that a layer lists and that no layer in its fields does; in an order that does not tell which are trained. */
 function ownWeights(layer: Layer): LayerVariable[] {
   const held = new Set(heldLayers(layer).flatMap(({weights}) => weights));
-  return layer.weights.filter((weight) => !held.has(weight));
+  const listed = new Set([...ownTrainableWeights(layer), ...ownNonTrainableWeights(layer), ...layer.weights]);
+  return [...listed].filter((weight) => !held.has(weight));
 }
 
 function isAlike(a: LayerVariable, b: LayerVariable): boolean {

@@ -155,6 +155,13 @@ describe('copies of compiled models', () => {
         .forEach((value) => expect(value).to.be.closeTo(0.25, 1e-5)); // norm 0.5 a column
       expect(penalties()[0]).to.be.closeTo(0.1 * 24 * 0.0625, 1e-5);
       await fit(float);
+      expect(
+        kernel
+          .read()
+          .dataSync()
+          .some((value) => Math.abs(value - 0.25) > 1e-4),
+        'the kernel is trained again',
+      ).to.equal(true);
       disposeModels(float);
     });
 
@@ -273,6 +280,7 @@ describe('copies of models with state', () => {
         note: {tags: ['a'], seen: new Map([['x', 1]])},
         when: new Date(7),
         stop: new AbortController(),
+        count: new Count(),
       });
       const copy = cloneModel(model) as tf.LayersModel & {note: {tags: string[]; seen: Map<string, number>}};
       const held = copy.layers[0] as Holding;
@@ -281,6 +289,8 @@ describe('copies of models with state', () => {
       expect(model).to.have.nested.property('note.tags').that.deep.equals(['a']);
       expect((model as unknown as typeof copy).note.seen.get('x')).to.equal(1);
       expect(copy).to.have.property('stop', (model as unknown as {stop: unknown}).stop); // it cannot be copied
+      expect((copy as unknown as {count: Count}).count.next()).to.equal(1);
+      expect((model as unknown as {count: Count}).count.next(), 'a private field is shared').to.equal(2);
       tf.tidy(() => held.variable.assign(tf.scalar(9)));
       held.constant.dispose();
       expect(layer.variable.dataSync()[0]).to.equal(2);
@@ -295,6 +305,14 @@ describe('copies of models with state', () => {
     });
   });
 });
+
+class Count {
+  #count = 0;
+
+  next(): number {
+    return ++this.#count;
+  }
+}
 
 class Registry extends Set<Holding> {}
 

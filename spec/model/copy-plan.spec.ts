@@ -5,11 +5,13 @@ import {allocateSparsity, compressWeights, decompressWeights, sparsifyActivation
 import type {SparsifyError} from '../../lib/errors.js';
 import {cloneModel} from '../../lib/model/clone.js';
 import {denseLayers} from '../../lib/model/dense-layers.js';
+import {heldLayers} from '../../lib/model/walk.js';
 import {rawValue, type Layer} from '../../lib/tfjs.js';
 import {disposeModels, onEveryBackend} from '../backends.js';
 import {normals} from '../normals.js';
 import {
   ArrowLayer,
+  ArrowScale,
   ForgetfulScale,
   HelpedLayer,
   InheritedSecret,
@@ -17,8 +19,10 @@ import {
   ListedSecret,
   ListedWeakSecret,
   MarkedScale,
+  PickySecret,
   PrivateScale,
   Secret,
+  WeakNote,
   WeakSecret,
 } from './hidden-state.js';
 
@@ -53,6 +57,8 @@ describe('copies of layers with hidden state', () => {
       ['Dense in a weak map with listed weights', () => new ListedWeakSecret({})],
       ['mark in a weak set', () => new MarkedScale()],
       ['function made for the object', () => new ArrowLayer({})],
+      ['weight read by a function made for the object', () => new ArrowScale({})],
+      ['weak map that only the configuration reads', () => new WeakNote({note: 'x'})],
       ['given function', () => new Lambda({f: (x) => tf.square(x)})],
       ['#private number in a wrapper', () => wrapped(new PrivateScale({factor: 3}))],
     ];
@@ -66,6 +72,10 @@ describe('copies of layers with hidden state', () => {
         expect(outputs(copy)).to.deep.equal(expected);
         expect(copy.weights.map(({originalName}) => originalName)).to.deep.equal(names);
         expect(copy.layers[1].getConfig()).to.deep.equal(layer.getConfig());
+        const [, own] = copy.layers;
+        const inside = [own, ...heldLayers(own)].flatMap(({weights}) => weights);
+        for (const variable of inside) tf.tidy(() => void variable.write(tf.zerosLike(variable.read())));
+        if (inside.length > 0) expect(outputs(copy), 'its own weights count').to.not.deep.equal(expected);
         for (const variable of copy.weights)
           tf.tidy(() => void variable.write(tf.zerosLike(variable.read())));
         expect(outputs(model), 'the original when the copy changes').to.deep.equal(expected);
@@ -80,6 +90,25 @@ describe('copies of layers with hidden state', () => {
         third.dispose();
       });
     }
+
+    it('keeps which weights are trained', () => {
+      const layer = new ListedSecret({});
+      const model = modelOf(layer);
+      layer.weights[0].trainable = false;
+      const copy = cloneModel(model);
+      const trained = (one: tf.LayersModel) => one.trainableWeights.map(({originalName}) => originalName);
+      expect(trained(copy)).to.deep.equal(trained(model)).and.to.have.length(3);
+      disposeModels(copy, model);
+    });
+
+    it('refuses what it cannot try out', () => {
+      const layer = new PickySecret({name: 'picky'});
+      const model = modelOf(layer);
+      expect(() => cloneModel(model))
+        .to.throw('"picky"')
+        .with.property('code', 'cannot-copy');
+      disposeAll(model, layer);
+    });
 
     it('sparsifies the Dense that a function of the object calls', async () => {
       const model = modelOf(new ArrowLayer({name: 'arrow'}));

@@ -159,6 +159,52 @@ export class ArrowLayer extends tf.layers.Layer {
   }
 }
 
+/** Reads a weight of its own in a function that was made for this one object. */
+export class ArrowScale extends tf.layers.Layer {
+  static className = 'SpecArrowScale';
+  private factor!: tf.LayerVariable;
+  private readonly run = (x: tf.Tensor) => tf.mul(x, this.factor.read());
+
+  override build(): void {
+    this.factor = this.addWeight('factor', [6], 'float32', tf.initializers.randomNormal({}));
+    this.built = true;
+  }
+
+  override call(inputs: Inputs): tf.Tensor {
+    return this.run(onlyTensor(inputs));
+  }
+}
+
+const notes = new WeakMap<object, string>();
+
+/** Only its configuration needs what a weak map holds. */
+export class WeakNote extends tf.layers.Layer {
+  static className = 'SpecWeakNote';
+
+  constructor(args: {note?: string; name?: string}) {
+    super(args);
+    if (args.note !== undefined) notes.set(this, args.note);
+  }
+
+  override call(inputs: Inputs): tf.Tensor {
+    return tf.mul(onlyTensor(inputs), 2);
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    return {...super.getConfig(), note: notes.get(this) ?? null};
+  }
+}
+
+/** Computes only with numbers that nobody would make up. */
+export class PickySecret extends Secret {
+  static override className = 'SpecPickySecret';
+
+  override call(inputs: Inputs): tf.Tensor {
+    if (onlyTensor(inputs).dataSync()[0] !== 7) throw new Error('the first number must be 7');
+    return super.call(inputs);
+  }
+}
+
 /** Applies a function that was given to it, which its configuration cannot hold. */
 export class Lambda extends tf.layers.Layer {
   static className = 'SpecLambda';
