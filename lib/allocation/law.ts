@@ -65,7 +65,6 @@ export function predictedError(
   ).filter(([at]) => at > 0);
   if (points.length === 0) return through(UNKNOWN, UNKNOWN, share);
   const [from, to] = [points[0], points[points.length - 1]];
-  if (to[1] <= 0) return 0;
   return from[1] <= 0 ? through(to, to, share) : through(from, to, share);
 }
 

@@ -124,6 +124,14 @@ describe('lawSpread', () => {
     expect(shares[0]).to.be.at.most(0.2);
   });
 
+  it('lets the others lose a little more than all layers alike', () => {
+    const layers = [layer('tied', 1), layer('free', 20)];
+    const spread = lawSpread(layers, probesOf(probe('tied', 1e-9, tied), probe('free', 0.01)));
+    const shares = spread(0.5);
+    expect(shares[0]).to.be.closeTo(0.2, 1e-9);
+    expect(shares[1]).to.be.closeTo(0.5 + 0.3 / 20, 1e-9);
+  });
+
   it('is content with what all layers alike would have, where more would lose much more', () => {
     const layers = [layer('tied', 4), layer('free', 1)];
     const spread = lawSpread(layers, probesOf(probe('tied', 0.01, tied), probe('free', 0.01)));
@@ -154,6 +162,13 @@ describe('predictedError over zeros and ties', () => {
     expect(law(0.85)).to.be.closeTo(0.08, 1e-12);
     expect(law(0.95)).to.be.above(0.3);
     expect(law(0.775)).to.be.closeTo(0.08 / 8 / 1.5 ** 0.25, 1e-3);
+  });
+
+  it('stands at the upper probe where the lower one made no difference', () => {
+    const inputs = {zeros: 0.1, level: 0.65, upperLevel: 0.85, gaps: []};
+    const law = (share: number) => predictedError({error: 0, upperError: 0.08, inputs}, PROBE_LEVELS, share);
+    expect(law(0.85)).to.be.closeTo(0.08, 1e-12);
+    expect(law(0.475)).to.be.closeTo(0.08 / 8 / (0.525 / 0.15) ** 0.25, 1e-6);
   });
 
   it('stands at the shares that the probes had', () => {

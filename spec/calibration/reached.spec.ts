@@ -272,6 +272,8 @@ describe('an allocation over layers that cannot have every share', () => {
         ...{target: 0.5, onWarning: (warning) => void warnings.push(warning)},
       });
       const [{target}, ...others] = allocation.layers;
+      const {inputs} = allocation.probes!.layers[0];
+      expect([inputs!.level, inputs!.upperLevel]).to.deep.equal([inputs!.gaps[0][0], inputs!.gaps[0][0]]);
       expect(target).to.be.closeTo(1 - tied, 1e-9);
       for (const other of others) expect(other.target).to.be.below(0.75);
       const uniform = (1024 * (1 - tied) + (256 + 64) * 0.5) / (1024 + 256 + 64);
