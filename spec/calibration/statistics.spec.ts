@@ -50,7 +50,7 @@ describe('CalibrationStatistics', () => {
     const model = tf.sequential({layers: [tf.layers.dense({units: 1, inputShape: [1]})]});
     attachStatistics(model, shared('a'), true);
     const loaded = tf.sequential({layers: [tf.layers.dense({units: 1, inputShape: [1]})]});
-    loaded.setUserDefinedMetadata(model.getUserDefinedMetadata()!);
+    loaded.setUserDefinedMetadata(model.getUserDefinedMetadata());
     expect(statisticsOf(loaded)).to.equal(statisticsOf(loaded));
     expect(statisticsOf(loaded)).not.to.equal(statisticsOf(model));
     expect(statisticsOf(loaded).layers.get('a')!.count).to.equal(100);

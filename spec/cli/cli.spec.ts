@@ -89,6 +89,30 @@ describe('the command line', () => {
     expect(await cli(['--version'])).to.deep.equal({code: 0, stdout: `${version}\n`, stderr: ''});
   });
 
+  it('warns of a target that thresholds cannot meet, with the reason, in the output and in the card', async () => {
+    const signs = Array.from({length: ITEMS}, (_, i) =>
+      JSON.stringify(Array.from({length: INPUTS}, (_, k) => ((i + k) % 3 === 0 ? -1 : 1))),
+    );
+    writeFileSync(at('signs.jsonl'), signs.join('\n'));
+    const sparsify = ['sparsify', at('dense'), '--data', at('signs.jsonl'), '--target', 'hidden=0.5'];
+    const reason = '100.0 % of its inputs have the magnitude 0.9995: a threshold masks all of them or none';
+    const nncf = await cli([...sparsify, '--calibration', 'nncf', '--out', at('signs')]);
+    expect(nncf.code, nncf.stderr).to.equal(0);
+    expect(nncf.stdout).to.match(/hidden .* 50\.0 % +100\.0 %/);
+    expect(nncf.stderr).to.include('\nwarning: 1 of 1 layers do not mask the share that was asked:\n');
+    expect(nncf.stderr).to.include(`"hidden": 100.0 % is reached where 50.0 % was asked; ${reason}`);
+    expect(readFileSync(join(at('signs'), 'README.md'), 'utf8')).to.include(reason);
+    const pooled = json(await cli([...sparsify, '--out', at('signs'), '--json'])) as {
+      layers: {reached: number | null}[];
+      warnings: {code: string; message: string}[];
+    };
+    expect(pooled.layers[0].reached).to.equal(0);
+    expect(pooled.warnings.map(({code}) => code)).to.deep.equal(['target-missed']);
+    expect(pooled.warnings[0].message).to.include(reason);
+    const retarget = ['retarget', at('signs'), '--target', 'hidden=0.7', '--out', at('signs')];
+    expect((await cli(retarget)).stderr).to.include('"hidden": 0.0 % is reached where 70.0 % was asked');
+  });
+
   it('sparsifies, inspects, evaluates and retargets', async () => {
     const sparsified = await cli([
       'sparsify',
@@ -111,7 +135,7 @@ describe('the command line', () => {
     expect(layers.map((layer) => Object.keys(layer).sort())[0]).to.deep.equal(
       [
         ...['path', 'inputSize', 'units', 'weightShare', 'format', 'bytes'],
-        ...['sparsified', 'target', 'threshold'],
+        ...['sparsified', 'target', 'reached', 'threshold'],
       ].sort(),
     );
 

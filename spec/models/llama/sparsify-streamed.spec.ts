@@ -81,13 +81,18 @@ async function inMemory(
       await compressWeights(model, {mode: compress, ignoredScope: compressIgnoredScope, inPlace: true});
     }
     if (targetSparsityByScope !== undefined) {
-      await sparsifyActivations(model, textDataset(data as number[], options), {
-        targetSparsityByScope,
-        ignoredScope,
-        calibration,
-        inPlace: true,
-        saveStatistics: true,
-      });
+      const {sequenceLength, sequences, batchSize} = options;
+      await sparsifyActivations(
+        model,
+        textDataset(data as number[], {sequenceLength, sequences, batchSize}),
+        {
+          targetSparsityByScope,
+          ignoredScope,
+          calibration,
+          inPlace: true,
+          saveStatistics: true,
+        },
+      );
     }
     await saveLayersModel(model, out);
   } finally {
