@@ -200,7 +200,19 @@ describe('compressWeights', () => {
         const x = tf.tensor2d(MLP3.test_input);
         expectClose(outputs(float, [x]), outputs(twice, [x]));
       });
+      retarget(float, {fc1: 0.75}); // and so has this one
+      expect(inspect(float).map(({target}) => target)).to.deep.equal([0.75, 0.5, 0.5]);
       disposeModels(model, compressed, sparse, twice, float);
+    });
+
+    it('tells the hooks of a compressed embedding what it is called with', async () => {
+      const model = TOPOLOGIES.find(({name}) => name === 'Dense after an embedding')!.build();
+      const compressed = await compressWeights(model, {inPlace: true});
+      const seen: number[][] = [];
+      compressed.getLayer('embed').setCallHook((ids) => void seen.push([...(ids as tf.Tensor).dataSync()]));
+      tf.tidy(() => void compressed.predict(tf.tensor2d([1, 2, 3, 4], [1, 4], 'int32')));
+      expect(seen).to.deep.equal([[1, 2, 3, 4]]);
+      disposeModels(compressed);
     });
 
     it('trains what is not compressed, with the gradient of the dequantized model', async () => {
