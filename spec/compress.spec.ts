@@ -17,6 +17,7 @@ import {inspect} from '../lib/model/inspect.js';
 import {INT8_MODES, dequantizeInt8, quantizeInt8} from '../lib/quantization/int8.js';
 import {IgnoredScope} from '../lib/scope/target-scope.js';
 import {retarget, sparsifyActivations} from '../lib/sparsify.js';
+import {onlyTensor} from '../lib/tfjs.js';
 import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
 import {normals} from './normals.js';
 import {MLP3, mlp3} from './mlp3.js';
@@ -200,7 +201,19 @@ describe('compressWeights', () => {
         const x = tf.tensor2d(MLP3.test_input);
         expectClose(outputs(float, [x]), outputs(twice, [x]));
       });
+      retarget(float, {fc1: 0.75}); // and so has this one
+      expect(inspect(float).map(({target}) => target)).to.deep.equal([0.75, 0.5, 0.5]);
       disposeModels(model, compressed, sparse, twice, float);
+    });
+
+    it('tells the hooks of a compressed embedding what it is called with', async () => {
+      const model = TOPOLOGIES.find(({name}) => name === 'Dense after an embedding')!.build();
+      const compressed = await compressWeights(model, {inPlace: true});
+      const seen: number[][] = [];
+      compressed.getLayer('embed').setCallHook((ids) => void seen.push([...onlyTensor(ids).dataSync()]));
+      tf.tidy(() => void compressed.predict(tf.tensor2d([1, 2, 3, 4], [1, 4], 'int32')));
+      expect(seen).to.deep.equal([[1, 2, 3, 4]]);
+      disposeModels(compressed);
     });
 
     it('trains what is not compressed, with the gradient of the dequantized model', async () => {

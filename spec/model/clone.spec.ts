@@ -81,6 +81,7 @@ describe('cloneModel', () => {
           expect(outputs(copy, x)).to.not.deep.equal(expected);
           expect(outputs(model, x)).to.deep.equal(expected);
           undo();
+          expect(denseLayers(copy).every(({layer}) => layer.getClassName() === 'Dense')).to.equal(true);
           copy.dispose();
           disposeModels(model);
         });

@@ -27,6 +27,16 @@ function build(activation: Activation): Promise<tf.LayersModel> {
   return tf.models.modelFromJSON({modelTopology} as unknown as tf.io.ModelJSON);
 }
 
+/** A Dense with the activation, on [n, 5, 6]. */
+function buildDense(activation: Activation): Promise<tf.LayersModel> {
+  const config = {name: 'd', units: 3, activation, batch_input_shape: [null, 5, 6]};
+  const modelTopology = {
+    class_name: 'Sequential',
+    config: {name: 's', layers: [{class_name: 'Dense', config}]},
+  };
+  return tf.models.modelFromJSON({modelTopology} as unknown as tf.io.ModelJSON);
+}
+
 const ACTIVATIONS: Record<string, [Activation, (z: number) => number]> = {
   'ReLU with a maximum': [
     {class_name: 'ReLU', config: {max_value: 0.25}},
@@ -40,6 +50,15 @@ const ACTIVATIONS: Record<string, [Activation, (z: number) => number]> = {
 
 const valuesOf = (model: tf.LayersModel, x: tf.Tensor) =>
   tf.tidy(() => [...(model.predict(x) as tf.Tensor).dataSync()]);
+
+/** Not what the activation of that name is. */
+class Tanh extends tf.layers.Layer {
+  static className = 'tanh';
+
+  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    return tf.mul(Array.isArray(inputs) ? inputs[0] : inputs, 3);
+  }
+}
 
 describe('activations that are layers', () => {
   onEveryBackend(() => {
@@ -86,24 +105,7 @@ describe('activations that are layers', () => {
     }
 
     it('go through model.save of a sparsified Dense too', async () => {
-      const topology = {
-        class_name: 'Sequential',
-        config: {
-          name: 's',
-          layers: [
-            {
-              class_name: 'Dense',
-              config: {
-                name: 'd',
-                units: 3,
-                activation: ACTIVATIONS.LeakyReLU[0],
-                batch_input_shape: [null, 5, 6],
-              },
-            },
-          ],
-        },
-      };
-      const model = await tf.models.modelFromJSON({modelTopology: topology} as unknown as tf.io.ModelJSON);
+      const model = await buildDense(ACTIVATIONS.LeakyReLU[0]);
       const sparse = await sparsifyActivations(model, [x], {targetSparsityByScope: {d: 0.3}});
       await sparse.save(fileSystem(file('model')));
       const loaded = await tf.loadLayersModel(fileSystem(file('model')));
@@ -111,10 +113,25 @@ describe('activations that are layers', () => {
       disposeModels(loaded, sparse, model);
     });
 
+    it('are applied, whatever they are called: a layer named like an activation that is computed along', async () => {
+      const {classNameMap} = tf.serialization.SerializationMap.getMap();
+      const stock = classNameMap.tanh;
+      (classNameMap as Record<string, unknown>).tanh = [
+        Tanh,
+        (Tanh as unknown as {fromConfig: unknown}).fromConfig,
+      ];
+      const model = await buildDense('tanh').finally(() => (classNameMap.tanh = stock));
+      const small = await compressWeights(model);
+      const expected = valuesOf(model, x);
+      valuesOf(small, x).forEach((value, i) => expect(value).to.be.closeTo(expected[i], 0.1));
+      expect(Math.max(...expected), 'this one does not end at 1').to.be.above(1);
+      disposeModels(small, model);
+    });
+
     it('refuse to be saved before anything is written where that would lose them', async () => {
       const trained = await build({class_name: 'PReLU', config: {}});
       valuesOf(trained, x); // makes its weights
-      const stock = await build({class_name: 'ReLU', config: {}});
+      const stock = await buildDense({class_name: 'ReLU', config: {}});
       const target = file('none');
       for (const save of [() => saveLayersModel(trained, target), () => stock.save(fileSystem(target))]) {
         const error = await failure(save);
