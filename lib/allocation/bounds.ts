@@ -67,10 +67,7 @@ function entriesOf(scopes: AllocationScopes | undefined): (readonly [TargetScope
       'the scopes of an allocation must be a TargetScope, pairs [TargetScope, bounds], a Map, or an object',
     );
   }
-  return Object.entries(scopes).map(([pattern, bounds]) => [
-    new TargetScope({patterns: [pattern]}),
-    bounds,
-  ]);
+  return Object.entries(scopes).map(([pattern, bounds]) => [new TargetScope({patterns: [pattern]}), bounds]);
 }
 
 function pairOf(entry: unknown): readonly [TargetScope, SparsityBounds] {

@@ -60,13 +60,14 @@ let nodePackage: 'node-gpu' | 'node' | undefined;
  * @param options
  * @returns The backend, with the reasons for it.
  * @throws BackendError `unknown-backend`, `backend-does-not-load`, `no-backend`; `two-node-packages` if the
- *     process has loaded the other node package.
+ *     process has loaded the other node package; `bad-max-target` for a SPARSIFY_MAX_TARGET that is none.
  * @example
  * const {tf, name, why} = await loadBackend();
  * console.log(`computing on ${name}: ${why}`);
  */
 export async function loadBackend(options: LoadBackendOptions = {}): Promise<LoadedBackend> {
   checkOptions<LoadBackendOptions>('loadBackend', options, {name: CHECKED_LATER});
+  checkMaxTarget();
   const {name} = options;
   const requested = name === undefined ? requestedBackend() : parseBackendName(name, 'name');
   const failures = new Map<BackendName, string>();
@@ -86,6 +87,20 @@ export async function loadBackend(options: LoadBackendOptions = {}): Promise<Loa
       failures.set(choice.name, error instanceof Error ? error.message : String(error));
     }
   }
+}
+
+/** The instruction sets that SPARSIFY_MAX_TARGET names, of x86. */
+const MAX_TARGETS = ['sse2', 'sse4', 'avx2', 'avx512'];
+
+/** The addon does not load with another value; as its reason alone, that would cost speed in silence. */
+function checkMaxTarget(): void {
+  const cap = process.env.SPARSIFY_MAX_TARGET;
+  if (cap === undefined || cap === '' || MAX_TARGETS.includes(cap)) return;
+  throw new BackendError(
+    'bad-max-target',
+    `SPARSIFY_MAX_TARGET is "${cap}"; it must be sse2, sse4, avx2 or avx512, or unset for the best that the processor has`,
+    {got: cap, allowed: MAX_TARGETS},
+  );
 }
 
 /** Loads the addon with the sparse kernels if it is there and known to work. */

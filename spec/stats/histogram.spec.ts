@@ -538,7 +538,11 @@ describe('AbsHistogram', () => {
       ['a single value twice', {...good, singles: [1, 1]}, 'not above the one before'],
       ['a single value that is none', {...good, singles: ['1']}, 'a single value is 1'],
       ['single values that do not rise', {...apart, singles: [4, 1]}, 'is not above the one before it'],
-      ['a single value between two that were counted', {...apart, singles: [2]}, 'the single value 2 was not counted'],
+      [
+        'a single value between two that were counted',
+        {...apart, singles: [2]},
+        'the single value 2 was not counted',
+      ],
       ['more than 2^53 in all', {...two, zeros: 2 ** 53 - 1, counts: bytes(1, 1)}, 'more than 2^53 values'],
     ] as [string, unknown, string][]) {
       it(`reject ${what}`, () => {
