@@ -226,8 +226,7 @@ describe('copies of models with state', () => {
     };
     for (const [name, make] of Object.entries(RECURRENT)) {
       it(`leave the original's state alone and have their own: ${name}`, async () => {
-        const build = () =>
-          tf.sequential({layers: [make(), tf.layers.dense({units: 2, name: 'out'})]});
+        const build = () => tf.sequential({layers: [make(), tf.layers.dense({units: 2, name: 'out'})]});
         const [model, twin] = [build(), build()];
         twin.setWeights(model.getWeights());
         const x = tf.tensor3d(normals(72, 1), [4, 3, 6]);
