@@ -140,7 +140,7 @@ describe('copies of layers with hidden state', () => {
         const calls = [
           () => sparsifyActivations(model, data, HALF),
           () => compressWeights(model),
-          () => Promise.resolve(decompressWeights(model)),
+          () => Promise.resolve().then(() => decompressWeights(model)),
           () => allocateSparsity(model, data, {target: 0.5}),
         ];
         for (const call of calls) {
