@@ -165,6 +165,29 @@ describe('copies of compiled models', () => {
       disposeModels(float);
     });
 
+    it('lose the penalty on what is compressed, and no other, each time', async () => {
+      const [kernelRegularizer, biasRegularizer] = [1, 10].map((l2) => tf.regularizers.l2({l2}));
+      const layer = tf.layers.dense({
+        units: 1,
+        name: 'a',
+        inputShape: [2],
+        kernelRegularizer,
+        biasRegularizer,
+      });
+      const model = tf.sequential({layers: [layer]});
+      model.build();
+      tf.tidy(() => layer.setWeights([tf.ones([2, 1]), tf.ones([1])]));
+      const penalties = () => tf.tidy(() => model.calculateLosses().map((loss) => loss.dataSync()[0]));
+      expect(penalties()).to.deep.equal([2, 10]);
+      for (let i = 0; i < 2; i++) {
+        await compressWeights(model, {inPlace: true});
+        expect(penalties()).to.deep.equal([10]);
+        decompressWeights(model, {inPlace: true});
+        expect(penalties()).to.deep.equal([2, 10]);
+      }
+      disposeModels(model);
+    });
+
     it('have losses and metrics that read their own weights', async () => {
       const model = mlp();
       const penalty = () => tf.tidy(() => tf.sum(tf.square(model.weights[0].read())));
