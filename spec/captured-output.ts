@@ -13,7 +13,7 @@ export const mochaHooks: RootHookObject = {
   beforeAll() {
     const {stderr} = process;
     const write = stderr.write.bind(stderr);
-    const methods = METHODS.map((name) => console[name]);
+    const methods = METHODS.map((name) => console[name].bind(console));
     stderr.write = (chunk: string | Uint8Array, ...rest: unknown[]) => {
       captured.push(typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString());
       const callback = rest.find((argument) => typeof argument === 'function') as (() => void) | undefined;
