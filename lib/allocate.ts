@@ -14,6 +14,7 @@ import type {
 import {greedySpread} from './allocation/greedy.js';
 import type {LossMeasure, SpeedMeasure} from './allocation/measures.js';
 import {checkMethod, checkReachable, checkWeighting, parseTarget} from './allocation/options.js';
+import {gapAround} from './allocation/attainable.js';
 import {AllocationPlan} from './allocation/plan.js';
 import {probeLayers} from './allocation/probe.js';
 import {searchSparsity} from './allocation/search.js';
@@ -40,6 +41,7 @@ import {
   required,
   type OptionRules,
 } from './option-rules.js';
+import {percent} from './percent.js';
 import {IGNORED_SCOPE, TargetScope, type IgnoredScope} from './scope/target-scope.js';
 import {sparsifyActivations} from './sparsify.js';
 import {warnOnConsole, type WarningOptions} from './warnings.js';
@@ -174,10 +176,9 @@ function warnOfMean(
   sparsity: number,
   {onWarning = warnOnConsole}: AllocateOptions,
 ): void {
-  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   const gaps = new Map(probes?.layers.map(({path, inputs}) => [path, inputs?.gaps ?? []]));
   const limited = layers.flatMap(({path, target}) => {
-    const gap = gaps.get(path)?.find(([from, to]) => from < sparsity && sparsity < to);
+    const gap = gapAround(gaps.get(path), sparsity);
     return gap === undefined || target >= sparsity ? [] : [{path, most: gap[0], tied: gap[1] - gap[0]}];
   });
   const named = limited

@@ -175,10 +175,8 @@ export function retarget(
   }
   for (const [path, target] of targets) {
     const layer = layers.get(path)!;
-    const histogram = statistics.layers.get(path)!;
     layer.targetSparsity = target;
-    if (histogram.count === 0) layer.setThreshold(-Infinity);
-    else setReached(layer, histogram, statistics.thresholdFor(path, target));
+    setReached(layer, statistics.layers.get(path)!, statistics.thresholdFor(path, target));
   }
   if (isAllocation(given)) attachAllocation(model, given);
   const report = inspect(model);

@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
  * never from one below.
  */
 const LAYERS = [
-  ['errors', 'option-rules', 'warnings'],
+  ['errors', 'option-rules', 'percent', 'warnings'],
   ['tfjs', 'tensor-values', 'stats', 'quantization'],
   ['kernels'],
   ['layers'],

@@ -3,22 +3,26 @@ import type {AbsHistogram} from '../stats/histogram.js';
 import {quantileAbs} from '../stats/quantile.js';
 import type {AttainableShares} from './contract.js';
 
-type Gaps = AttainableShares['gaps'];
+export type Gaps = AttainableShares['gaps'];
 
 /** Shares that no threshold gives. */
 export function gapsOf(histogram: AbsHistogram): Gaps {
   return histogram.ties().map(({from, to}) => [from, to] as const);
 }
 
+/** The gap that a share lies in; undefined if it can be had. */
+export function gapAround(gaps: Gaps | undefined, share: number): Gaps[number] | undefined {
+  return gaps?.find(([from, to]) => from < share && share < to);
+}
+
 /** The share that is had where another one within a gap is asked for: the gap's lower end, unless nothing is in the way. */
 export function attainable(gaps: Gaps | undefined, share: number): number {
-  const gap = gaps?.find(([from, to]) => from < share && share < to);
-  return gap === undefined ? share : gap[0];
+  return gapAround(gaps, share)?.[0] ?? share;
 }
 
 /** The share that a step to another one gives: over a gap if the bound allows it, else up to the gap. */
 export function beyondGap(gaps: Gaps, share: number, maximum: number): number {
-  const gap = gaps.find(([from, to]) => from < share && share < to);
+  const gap = gapAround(gaps, share);
   return gap === undefined ? share : gap[1] <= maximum ? gap[1] : gap[0];
 }
 

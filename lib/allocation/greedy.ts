@@ -8,8 +8,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {RunOptions} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
 import {AbsHistogram} from '../stats/histogram.js';
-import {attainable, beyondGap, gapsOf, thresholdFor} from './attainable.js';
-import type {AttainableShares} from './contract.js';
+import {attainable, beyondGap, gapsOf, thresholdFor, type Gaps} from './attainable.js';
 import type {DenseSegment} from './dense-segment.js';
 import type {SegmentPlan} from './probe-plan.js';
 import {runSegments, type SegmentVisitor} from './segment-runs.js';
@@ -23,7 +22,7 @@ interface Trajectory {
   readonly layers: readonly SharingLayer[];
   readonly points: {readonly mean: number; readonly shares: readonly number[]}[];
   /** Of each layer: shares that no threshold gives. */
-  readonly gaps: readonly AttainableShares['gaps'][];
+  readonly gaps: readonly Gaps[];
 }
 
 /**

@@ -42,13 +42,21 @@ export class AllocationPlan {
 
   /** The allocation with a mean, weighted as the plan says, of which nothing was measured; not met if layers cannot have it. */
   at(sparsity: number): Allocation {
-    const met = meanOf(this.layers, this.spread(sparsity)) >= sparsity - SAME_MEAN;
-    return this.chosen({sparsity, met, candidates: []}, null);
+    const shares = this.spread(sparsity);
+    const met = meanOf(this.layers, shares) >= sparsity - SAME_MEAN;
+    return this.allocationOf(shares, {sparsity, met, candidates: []}, null);
   }
 
   /** The allocation that a search chose. */
-  chosen({sparsity, met, candidates}: Found, metric: LossMetric | null): Allocation {
-    const shares = this.spread(sparsity);
+  chosen(found: Found, metric: LossMetric | null): Allocation {
+    return this.allocationOf(this.spread(found.sparsity), found, metric);
+  }
+
+  private allocationOf(
+    shares: readonly number[],
+    {sparsity, met, candidates}: Found,
+    metric: LossMetric | null,
+  ): Allocation {
     const errors = predictedErrors(this.layers, this.options.probes, shares);
     const denseMs = candidates.find(({speed}) => speed !== null)?.speed?.denseMs ?? null;
     const points = this.curve(sparsity, candidates, denseMs);

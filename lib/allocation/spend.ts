@@ -4,7 +4,7 @@
  * not convex, its convex hull stands for it.
  */
 
-import {attainable} from './attainable.js';
+import {attainable, type Gaps} from './attainable.js';
 
 /** A layer to spend sparsity on. */
 export interface Spender {
@@ -16,7 +16,7 @@ export interface Spender {
   /** Loss at a sparsity up to `maximum`. */
   loss(sparsity: number): number;
   /** Sparsities between the bounds that are not to be had: from, to, ends excluded; by rising sparsity. */
-  readonly gaps?: readonly (readonly [number, number])[];
+  readonly gaps?: Gaps;
 }
 
 /** Cuts of a curve between 0 and 1. */

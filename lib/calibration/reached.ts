@@ -4,6 +4,7 @@
  */
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import type {AbsHistogram, Tie} from '../stats/histogram.js';
+import {percent} from '../percent.js';
 import {warnOnConsole, type WarningOptions} from '../warnings.js';
 import type {CalibrationStatistics} from './statistics.js';
 
@@ -31,13 +32,12 @@ const MOST_NAMED = 5;
 
 /** Sets a layer's threshold to the one for its target; -Infinity if no data reached the layer. */
 export function setQuantile(layer: SparsifyingDense, histogram: AbsHistogram): void {
-  if (histogram.count === 0) layer.setThreshold(-Infinity);
-  else setReached(layer, histogram, histogram.quantile(layer.targetSparsity!));
+  setReached(layer, histogram, histogram.count === 0 ? -Infinity : histogram.quantile(layer.targetSparsity!));
 }
 
-/** Sets a layer's threshold, and what it reaches of the data that the histogram counts: at least one value. */
+/** Sets a layer's threshold, and what it reaches of the data that the histogram counts; that is not known without any. */
 export function setReached(layer: SparsifyingDense, histogram: AbsHistogram, threshold: number): void {
-  layer.setThreshold(threshold, histogram.shareAtOrBelow(threshold));
+  layer.setThreshold(threshold, histogram.count === 0 ? null : histogram.shareAtOrBelow(threshold));
 }
 
 /**
@@ -110,8 +110,4 @@ export function warnOfTargets(
       data: {paths: without},
     });
   }
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
 }

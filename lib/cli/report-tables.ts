@@ -10,6 +10,9 @@ import type {MeasuredOn} from '../report/model-layers.js';
 import {formatsOf} from '../report/summary-figures.js';
 import {describeAmount} from './windows.js';
 
+/** What a table calls a model beside itself, dense. */
+export const THRESHOLDS_OFF = 'dense (thresholds off)';
+
 /** A model of the table, beside its figures. */
 export interface Named {
   readonly name: string;

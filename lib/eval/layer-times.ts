@@ -7,7 +7,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type {Progress} from '../calibration/run.js';
 import {fusedActivationOf} from '../kernels/activations.js';
-import {sparsifiedMatMul} from '../kernels/sparsified-matmul.js';
+import {computeSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {denseLayers} from '../model/dense-layers.js';
 import {Dense, onlyTensor, type DenseLayer} from '../tfjs.js';
 import {breakEven, fallingCurve, type TimePoint} from './break-even.js';
@@ -155,7 +155,7 @@ function predict(model: tf.LayersModel, inputs: tf.Tensor[]): tf.Tensor {
 function sparse(layer: DenseLayer, x: tf.Tensor, threshold: tf.Tensor): tf.Tensor {
   return tf.tidy(() => {
     const fused = fusedActivationOf(layer.activation);
-    const y = sparsifiedMatMul(x, layer.kernel!.read() as tf.Tensor2D, threshold, {
+    const y = computeSparsifiedMatMul(x, layer.kernel!.read() as tf.Tensor2D, threshold, {
       bias: layer.bias?.read() as tf.Tensor1D | undefined,
       activation: fused ?? 'linear',
     });

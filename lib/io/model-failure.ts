@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {io} from '@tensorflow/tfjs';
 
 import {ModelError} from '../errors.js';
+import {camelCase} from '../layers/activation-config.js';
 
 /**
  * The error for a topology that TensorFlow.js refused.
@@ -61,11 +62,6 @@ function unknownClass(value: unknown): string | undefined {
     if (inner !== undefined) return inner;
   }
   return undefined;
-}
-
-/** `hard_sigmoid` as TensorFlow.js registers it. */
-function camelCase(name: string): string {
-  return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function said(cause: unknown): string {

@@ -209,6 +209,7 @@ function isStorable({dtype, quantization}: Record<string, unknown>): boolean {
   return Object.hasOwn(BYTES_PER_QUANTIZED_VALUE, quantization['dtype']);
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+/** Whether a value is an object of JSON, neither an array nor null. */
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -46,7 +46,16 @@ export function sparsifiedMatMul(
   options: SparsifiedMatMulOptions = {},
 ): tf.Tensor {
   checkOptions('sparsifiedMatMul', options, RULES);
-  const {bias, activation = 'linear'} = options;
+  return computeSparsifiedMatMul(x, kernel, threshold, options);
+}
+
+/** `sparsifiedMatMul` for callers whose options the compiler has checked: layers call it for every batch. */
+export function computeSparsifiedMatMul(
+  x: tf.Tensor,
+  kernel: tf.Tensor2D | Int8Matrix,
+  threshold: tf.Tensor,
+  {bias, activation = 'linear'}: SparsifiedMatMulOptions,
+): tf.Tensor {
   registerSparsifiedMatMul();
   if (isInt8Matrix(kernel)) {
     checkShapes(x, [kernel.values.shape[0], kernel.scale.size], threshold, bias);

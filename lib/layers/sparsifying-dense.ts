@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {fusedActivationOf} from '../kernels/activations.js';
-import {sparsifiedMatMul} from '../kernels/sparsified-matmul.js';
+import {computeSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {
   Dense,
   makeLayerVariable,
@@ -93,7 +93,7 @@ export class SparsifyingDense extends Dense {
   outputAt(x: tf.Tensor, threshold: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
       const fused = fusedActivationOf(this.activation);
-      const output = sparsifiedMatMul(
+      const output = computeSparsifiedMatMul(
         x,
         asInt8(this.kernel)?.matrix() ?? (this.kernel!.read() as tf.Tensor2D),
         threshold,

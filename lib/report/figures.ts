@@ -1,9 +1,6 @@
 /** @file Numbers as people read them: the same in reports, model cards and the tables of the command line. */
 
-/** A share in [0, 1] as per cent. */
-export function percent(share: number, digits = 1): string {
-  return `${(100 * share).toFixed(digits)} %`;
-}
+export {percent} from '../percent.js';
 
 /** `12.3 KB`, in powers of 1,000. */
 export function describeBytes(bytes: number): string {

@@ -37,7 +37,14 @@ import {
   writeReport,
   type ReportOptions,
 } from '../report-option.js';
-import {comparisonTable, labelledTable, sparsityOn, weightFormats, type Named} from '../report-tables.js';
+import {
+  THRESHOLDS_OFF,
+  comparisonTable,
+  labelledTable,
+  sparsityOn,
+  weightFormats,
+  type Named,
+} from '../report-tables.js';
 import {formatTable, percent} from '../table.js';
 import {WINDOWS_HELP, addWindowOptions, describeComparison, type WindowCommandOptions} from '../windows.js';
 
@@ -158,9 +165,6 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
   });
   models.reverse().forEach((model) => model.dispose());
 }
-
-/** What a report calls the model itself, dense. */
-const THRESHOLDS_OFF = 'dense (thresholds off)';
 
 /** The model with its thresholds off. */
 function denseOf(model: tf.LayersModel): tf.LayersModel {

@@ -20,7 +20,7 @@ import {jsonOption} from '../options.js';
 import {describeMachine, thisStep} from '../origin.js';
 import {withProgress} from '../progress.js';
 import {contentsOf, knownOf, modelName, type Found} from '../report-option.js';
-import {weightFormats} from '../report-tables.js';
+import {THRESHOLDS_OFF, weightFormats} from '../report-tables.js';
 import {measureItems, measureText, type ReportModel} from '../report-measurement.js';
 import {WINDOWS_HELP, addWindowOptions, type WindowCommandOptions} from '../windows.js';
 
@@ -90,7 +90,7 @@ async function run(path: string, options: ReportCommandOptions, signal: AbortSig
       opened.push(denseCopy(own));
       const [copy] = opened.slice(-1);
       models.unshift({
-        name: 'dense (thresholds off)',
+        name: THRESHOLDS_OFF,
         weights: weightFormats(own),
         model: copy,
         isDense: true,

@@ -3,6 +3,7 @@
  * TensorFlow.js expect in their place: an object with module, class and registered name becomes a class with its
  * config, a dtype policy its name, a tuple an array.
  */
+import {isObject} from '../model-json.js';
 
 /** An object of JSON. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -23,11 +24,6 @@ const CLASS_NAMES: Readonly<Record<string, string>> = {
   LecunNormal: 'LeCunNormal',
   LecunUniform: 'LeCunUniform',
 };
-
-/** Whether a value is an object, neither an array nor null. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** Whether a value is a serialized object: a layer, an initializer, a policy. */
 export function isSerialized(value: unknown): value is JsonObject & {readonly class_name: string} {

@@ -4,7 +4,8 @@
  */
 import {ModelError} from '../../errors.js';
 import {NORMALIZATION_CLASS} from '../../layers/normalization.js';
-import {dtypeName, isObject, isSerialized, plainValue, type JsonObject} from './config-values.js';
+import {isObject} from '../model-json.js';
+import {dtypeName, isSerialized, plainValue, type JsonObject} from './config-values.js';
 
 /** Where a layer stands, for errors. */
 export interface LayerPlace {

@@ -3,7 +3,8 @@
  * in Keras 3 pass over it there (a mean over time, softmax) and others lose it in one of the two: these are refused, the others
  * were held against Keras.
  */
-import {isKerasTensor, isObject, isSerialized, type JsonObject} from './config-values.js';
+import {isObject} from '../model-json.js';
+import {isKerasTensor, isSerialized, type JsonObject} from './config-values.js';
 import {unsupported, type LayerPlace} from './layer-config.js';
 
 /** Layers that hand a mask on and do not use it. */

@@ -6,11 +6,15 @@ import * as tf from '@tensorflow/tfjs';
 import {HEAD_NAME, TiedEmbedding} from '../../../models/llama/layers/tied-embedding.js';
 import {SparsifyError} from '../../errors.js';
 import {walkModel, type PlacedLayer} from '../../model/walk.js';
-import {asContainer, type DenseLayer, type Layer} from '../../tfjs.js';
+import {asContainer, stockClass, type DenseLayer, type Layer, type LayerClass} from '../../tfjs.js';
 
 interface EmbeddingLayer extends Layer {
   readonly inputDim: number;
 }
+
+const Embedding = stockClass('Embedding', () =>
+  tf.layers.embedding({inputDim: 1, outputDim: 1, name: 'stock'}),
+) as LayerClass<EmbeddingLayer>;
 
 /**
  * Makes a model refuse ids that its embeddings do not have, wherever they stand in it. Takes the layers' call hooks.
@@ -18,8 +22,6 @@ interface EmbeddingLayer extends Layer {
  * @throws From then on, when the model computes: {SparsifyError} `bad-id` with `id`, `layer` and `count`.
  */
 export function checkIds(model: tf.LayersModel): void {
-  const {constructor} = tf.layers.embedding({inputDim: 1, outputDim: 1, name: 'any'});
-  const Embedding = constructor as unknown as new () => EmbeddingLayer;
   const {layers} = walkModel(asContainer(model));
   for (const {layer, path} of layers) {
     let count: number | undefined;
