@@ -1,6 +1,9 @@
 /** @file Settings of mocha. A file that is named runs alone: to `spec` of its settings mocha would add it. */
 const named = process.argv.slice(2).some((argument) => argument.endsWith('.ts'));
 
+// Specs of wrong inputs make TensorFlow warn; who wants to read that sets the level.
+process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+
 module.exports = {
   import: 'tsx',
   require: ['./spec/captured-output.ts', './spec/watchdog.ts'],
