@@ -17,6 +17,8 @@ import {
   type SparsityBounds,
 } from '../lib/index.js';
 import {onEveryBackend, disposeModels} from './backends.js';
+import type {AllocationScopes} from '../lib/allocation/bounds.js';
+import {savedArtifacts} from './saved-artifacts.js';
 import {normals} from './normals.js';
 import {rejection} from './models/llama/rejection.js';
 
@@ -137,14 +139,8 @@ onEveryBackend(() => {
       });
       const actual = await measureSparsity(sparse, batches(4));
       actual.forEach((layer, i) => expect(layer.actual).to.be.closeTo(allocation.layers[i].target, 0.02));
-      let saved: tf.io.ModelArtifacts | undefined;
-      await sparse.save({
-        save: (artifacts) => {
-          saved = artifacts;
-          return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(0), modelTopologyType: 'JSON'}});
-        },
-      });
-      const loaded = await withLayers([], () => tf.loadLayersModel(tf.io.fromMemory(saved!)));
+      const saved = await savedArtifacts(sparse);
+      const loaded = await withLayers([], () => tf.loadLayersModel(tf.io.fromMemory(saved)));
       const other = await allocateSparsity(loaded, null, {target: 0.7});
       retarget(loaded, other);
       const expected = await allocate({target: 0.7});
@@ -351,9 +347,13 @@ onEveryBackend(() => {
       [
         'a scope without its bounds',
         'invalid-scope',
-        {scopes: [[new TargetScope({patterns: ['.*']})]] as never[]},
+        {scopes: [[new TargetScope({patterns: ['.*']})]] as unknown as AllocationScopes},
       ],
-      ['a pattern for a scope, in a pair', 'invalid-scope', {scopes: [['.*', {}]] as never[]}],
+      [
+        'a pattern for a scope, in a pair',
+        'invalid-scope',
+        {scopes: [['.*', {}]] as unknown as AllocationScopes},
+      ],
     ];
     for (const [what, code, options, data = batches(2)] of failures) {
       it(`rejects ${what}`, async () => {

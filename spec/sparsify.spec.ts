@@ -15,6 +15,7 @@ import {IgnoredScope, TargetScope} from '../lib/scope/target-scope.js';
 import {quantileAbs} from '../lib/stats/quantile.js';
 import {retarget, sparsifyActivations, type SparsifyOptions} from '../lib/sparsify.js';
 import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
+import {savedArtifacts} from './saved-artifacts.js';
 import {normals} from './normals.js';
 import {TOPOLOGIES} from './model/topologies.js';
 import {residualMlp} from '../scripts/bench/measure/models.js';
@@ -125,16 +126,11 @@ describe('sparsifyActivations', () => {
         const model = build();
         const batches = [batch(1), batch(2)];
         const sparse = await sparsifyActivations(model, new Dataset(batches), HALF);
-        let saved!: tf.io.ModelArtifacts;
-        await sparse.save(
-          tf.io.withSaveHandler((artifacts) => {
-            saved = JSON.parse(JSON.stringify({...artifacts, weightData: undefined})) as tf.io.ModelArtifacts;
-            saved.weightData = artifacts.weightData;
-            return Promise.resolve({
-              modelArtifactsInfo: {dateSaved: new Date(0), modelTopologyType: 'JSON' as const},
-            });
-          }),
-        );
+        const artifacts = await savedArtifacts(sparse);
+        const saved = JSON.parse(
+          JSON.stringify({...artifacts, weightData: undefined}),
+        ) as tf.io.ModelArtifacts;
+        saved.weightData = artifacts.weightData;
         const loaded = await tf.loadLayersModel(tf.io.fromMemory(saved));
         expect(inspect(loaded)).to.deep.equal(inspect(sparse));
         expect(values(loaded, batches[0])).to.deep.equal(values(sparse, batches[0]));
@@ -476,15 +472,7 @@ describe('retarget', () =>
     it('works on a model that was saved with its statistics and loaded', async () => {
       registerLayers();
       const sparse = await sparsifyActivations(model, new Dataset(batches), {...HALF, saveStatistics: true});
-      let saved!: tf.io.ModelArtifacts;
-      await sparse.save(
-        tf.io.withSaveHandler((artifacts) => {
-          saved = artifacts;
-          return Promise.resolve({
-            modelArtifactsInfo: {dateSaved: new Date(0), modelTopologyType: 'JSON' as const},
-          });
-        }),
-      );
+      const saved = await savedArtifacts(sparse);
       const copy = {
         ...saved,
         userDefinedMetadata: JSON.parse(JSON.stringify(saved.userDefinedMetadata)) as object,

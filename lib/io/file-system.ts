@@ -79,7 +79,7 @@ export function modelJsonPath(path: string): string {
  */
 export async function openLocalModel(path: string): Promise<ModelSource> {
   const jsonPath = modelJsonPath(path);
-  const json = await fromKeras3(parseModelJson(await readText(jsonPath), jsonPath), jsonPath);
+  const json = await fromKeras3(parseModelJson(await readModelJson(jsonPath), jsonPath), jsonPath);
   const shardName = (shard: string) => join(dirname(jsonPath), shard);
   for (const group of json.weightsManifest) {
     const sizes = await Promise.all(group.paths.map((shard) => shardSize(shardName(shard), jsonPath)));
@@ -92,7 +92,7 @@ export async function openLocalModel(path: string): Promise<ModelSource> {
   return {name: jsonPath, json, shardName, openShard: (shard) => openShard(shardName(shard))};
 }
 
-async function readText(path: string): Promise<string> {
+async function readModelJson(path: string): Promise<string> {
   try {
     const {size} = await stat(path);
     if (size > MAX_MODEL_JSON_BYTES) {

@@ -27,7 +27,7 @@ export async function openHttpModel(address: string, limits: HttpLimits = {}): P
   }
   const {url, authorization} = takeCredentials(address);
   const open = (file: string) => openHttpFile(file, {...limits, authorization});
-  const json = parseModelJson(await readText(await open(url), url, limits.maxJsonBytes), name);
+  const json = parseModelJson(await readModelJson(await open(url), url, limits.maxJsonBytes), name);
   return {
     name,
     json: await fromKeras3(json, name),
@@ -68,7 +68,11 @@ function joinedQuery(own: string, base: string): string {
 }
 
 /** Reads at most as much text as a model.json may have; more is an error, so that a server cannot fill the memory. */
-async function readText(stream: ShardStream, url: string, limit = MAX_MODEL_JSON_BYTES): Promise<string> {
+async function readModelJson(
+  stream: ShardStream,
+  url: string,
+  limit = MAX_MODEL_JSON_BYTES,
+): Promise<string> {
   const pieces = new TextPieces(url);
   const chunk = new Uint8Array(64 * 1024);
   let text = '';

@@ -17,7 +17,7 @@ import {
 import {createRequire} from 'node:module';
 import {basename, dirname, join} from 'node:path';
 import {publishFolder} from './cache.mjs';
-import {errorLine, findProgram, runCommand} from './command.mjs';
+import {compilerErrorLine, findProgram, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
 
 /** The newest that tfjs-node 4.22 names in its package.json; Node 20, 22 and 24 all have it. */
@@ -98,10 +98,9 @@ export async function buildBinding(folder, {packageFolder, libtensorflow, python
       {cwd: source, timeoutMs: BUILD_TIMEOUT_MS},
     );
     if (result.code !== 0) {
-      const error = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? errorLine(result);
       throw new ProvisionError(
         'build-failed',
-        `node-gyp could not build tfjs-node's native part: ${error.trim()}`,
+        `node-gyp could not build tfjs-node's native part: ${compilerErrorLine(result)}`,
         'check the compiler (g++ 9 or newer, make), then run: npx tfjs-sparsify provision',
       );
     }

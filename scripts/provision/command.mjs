@@ -102,6 +102,28 @@ export function findProgram(names) {
 }
 
 /**
+ * The C++ compiler: `CXX`, or what is on PATH.
+ *
+ * @returns {string[] | undefined} The program with its first arguments, as `CXX` may have some.
+ */
+export function cxxCompiler() {
+  const wanted = process.env.CXX?.trim();
+  if (wanted) return wanted.split(/\s+/);
+  const found = findProgram(['g++', 'clang++', 'c++']);
+  return found === undefined ? undefined : [found];
+}
+
+/**
+ * The line of a compiler's output that says most about its failure.
+ *
+ * @param {CommandResult} result
+ */
+export function compilerErrorLine(result) {
+  const line = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? errorLine(result);
+  return line.trim();
+}
+
+/**
  * The line of a program's output that says most about its failure.
  *
  * @param {CommandResult} result

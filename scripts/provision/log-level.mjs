@@ -12,7 +12,7 @@ import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {buildAddonOnce, hashOf, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
-import {errorLine, findProgram, runCommand} from './command.mjs';
+import {compilerErrorLine, cxxCompiler, runCommand} from './command.mjs';
 import {recentFailure, rememberFailure} from './failures.mjs';
 
 /** @typedef {import('./native.mjs').Native} Native */
@@ -128,9 +128,9 @@ function addonPath(packageFolder, cache) {
  * @param {string} packageFolder
  */
 async function build(path, packageFolder) {
-  const wanted = process.env.CXX?.trim();
-  const [program, ...first] = wanted ? wanted.split(/\s+/) : [findProgram(['g++', 'clang++', 'c++']) ?? ''];
-  if (program === '') throw new Error('there is no C++ compiler on PATH');
+  const compiler = cxxCompiler();
+  if (compiler === undefined) throw new Error('there is no C++ compiler on PATH');
+  const [program, ...first] = compiler;
   const deps = realpathSync(join(packageFolder, 'deps'));
   await publishFolder(dirname(path), async (partial) => {
     const args = [
@@ -142,8 +142,7 @@ async function build(path, packageFolder) {
     ];
     const result = await runCommand(program, args, {timeoutMs: COMPILE_TIMEOUT_MS});
     if (result.code === 0) return;
-    const error = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? errorLine(result);
-    throw new Error(`the addon for the log level could not be built: ${error.trim()}`);
+    throw new Error(`the addon for the log level could not be built: ${compilerErrorLine(result)}`);
   });
 }
 

@@ -11,7 +11,7 @@ import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {builtAddon, compileAll, hashOf, nodeApiHeaders, provenAddon, tryAddon} from './addon.mjs';
 import {cacheFolder, publishFolder} from './cache.mjs';
-import {findProgram, lastLines, runCommand} from './command.mjs';
+import {compilerErrorLine, cxxCompiler, runCommand} from './command.mjs';
 import {ProvisionError} from './error.mjs';
 import {bindingPath} from './load-check.mjs';
 
@@ -163,15 +163,14 @@ function objectName(unit) {
 async function run([program, ...first], args, signal) {
   const result = await runCommand(program, [...first, ...args], {timeoutMs: COMPILE_TIMEOUT_MS, signal});
   if (result.code === 0) return;
-  const error = result.stderr.split('\n').find((line) => /\berror\b/i.test(line)) ?? lastLines(result, 1);
   throw new ProvisionError(
     'build-failed',
-    `the native kernels could not be built: ${error.trim()}`,
+    `the native kernels could not be built: ${compilerErrorLine(result)}`,
     'check the compiler (g++ 9 or clang 12 or newer), then run: npx tfjs-sparsify provision',
   );
 }
 
-/** @returns {string[]} The compiler with its first arguments, as `CXX` may have some. */
+/** @throws {ProvisionError} */
 function requireCompiler() {
   if (process.platform === 'win32') {
     throw new ProvisionError(
@@ -180,10 +179,8 @@ function requireCompiler() {
       'use WSL, or go on with the stock operations of tfjs-node',
     );
   }
-  const wanted = process.env.CXX?.trim();
-  if (wanted) return wanted.split(/\s+/);
-  const found = findProgram(['g++', 'clang++', 'c++']);
-  if (found !== undefined) return [found];
+  const compiler = cxxCompiler();
+  if (compiler !== undefined) return compiler;
   throw new ProvisionError(
     'no-compiler',
     'there is no C++ compiler on PATH, which builds the native kernels',

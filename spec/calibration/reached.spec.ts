@@ -14,6 +14,7 @@ import {
 import {withLayers} from '../../lib/layers/registry.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';
 import {disposeModels, onEveryBackend, withoutLeaks} from '../backends.js';
+import {savedArtifacts} from '../saved-artifacts.js';
 
 const WIDTH = 10;
 const ROWS = 64;
@@ -212,14 +213,8 @@ describe('retarget to the target of the calibration', () => {
       expect(threshold).not.to.equal(statisticsOf(sparse).layers.get('d')!.quantile(0.4));
       expect(retarget(sparse, {'.*': 0.4})[0].threshold).to.equal(threshold);
       expect(retarget(sparse, {'.*': 0.7})[0].threshold).to.be.above(threshold!);
-      let saved: tf.io.ModelArtifacts | undefined;
-      await sparse.save({
-        save: (artifacts) => {
-          saved = artifacts;
-          return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(0), modelTopologyType: 'JSON'}});
-        },
-      });
-      const loaded = await withLayers([], () => tf.loadLayersModel(tf.io.fromMemory(saved!)));
+      const saved = await savedArtifacts(sparse);
+      const loaded = await withLayers([], () => tf.loadLayersModel(tf.io.fromMemory(saved)));
       expect(inspect(loaded)[0].reached).to.be.closeTo(0.7, 0.005);
       expect(retarget(loaded, {'.*': 0.4})[0].threshold).to.equal(threshold);
       disposeModels(sparse, loaded, model);

@@ -4,7 +4,6 @@ import {allocateSparsity} from '../../allocate.js';
 import {SparsifyError} from '../../errors.js';
 import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
 import {retarget} from '../../sparsify.js';
-import type {SparsifyWarning} from '../../warnings.js';
 import {describeAllocation} from '../allocation.js';
 import {interruptible} from '../interrupt.js';
 import {summarizeLayers} from '../layer-summary.js';
@@ -20,7 +19,7 @@ import {
 } from '../options.js';
 import {checkReportPath, knownOf, reportOption, type ReportOptions} from '../report-option.js';
 import {layersJson} from '../report.js';
-import {printWarnings, warningsJson} from '../warnings.js';
+import {gatherWarnings, printWarnings, warningsJson} from '../warnings.js';
 
 const HELP = `
 Example:
@@ -73,8 +72,7 @@ async function run(path: string, options: RetargetCommandOptions, signal: AbortS
   await checkReportPath(options);
   const model = await openModel(path, {...options, signal});
   const ignoredScope = ignoredScopeOf(ignore);
-  const warnings: SparsifyWarning[] = [];
-  const onWarning = (warning: SparsifyWarning) => void warnings.push(warning);
+  const {warnings, onWarning} = gatherWarnings();
   const allocation =
     target === undefined
       ? await allocateSparsity(model, null, {target: sparsity!, ignoredScope, onWarning})

@@ -18,7 +18,7 @@ import {
 } from '../../../models/llama/index.js';
 import {parametersOf} from '../../report/model-layers.js';
 import {sparsifyActivations} from '../../sparsify.js';
-import type {SparsifyWarning, WarningOptions} from '../../warnings.js';
+import type {WarningOptions} from '../../warnings.js';
 import {
   ALLOCATION_HELP,
   addAllocationOptions,
@@ -50,7 +50,7 @@ import {
 } from '../options.js';
 import {withProgress} from '../progress.js';
 import {layersJson} from '../report.js';
-import {printWarnings, warningsJson} from '../warnings.js';
+import {gatherWarnings, printWarnings, warningsJson} from '../warnings.js';
 import {
   checkReportPath,
   knownOf,
@@ -141,8 +141,7 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
   await checkReportPath(options);
   await startBackend(backend); // the step names it
   const steps = await stepsFrom(path, {models: [path], data, labels});
-  const warnings: SparsifyWarning[] = [];
-  const onWarning = (warning: SparsifyWarning) => void warnings.push(warning);
+  const {warnings, onWarning} = gatherWarnings();
   const {known, allocation} =
     options.stream === true
       ? await streamed(path, asked, {...options, onWarning}, signal)

@@ -13,6 +13,7 @@ import {buildModel} from '../../../models/llama/graph.js';
 import {registerLlamaLayers} from '../../../models/llama/layers/registry.js';
 import {PROJECTIONS} from '../../../models/llama/projections.js';
 import {disposeModels, onEveryBackend} from '../../backends.js';
+import {savedArtifacts} from '../../saved-artifacts.js';
 import {randomModel} from './loaded-models.js';
 import {randomIds, smallConfigs} from './random-checkpoint.js';
 import {relativeError} from './tiny-checkpoints.js';
@@ -58,16 +59,10 @@ describe('a language model as a LayersModel', () => {
         expect([...logitsOf(loaded, ids)]).to.deep.equal([...expected]);
         expect(inspect(loaded)).to.deep.equal(inspect(sparse));
 
-        const artifacts: tf.io.ModelArtifacts[] = [];
-        await sparse.save(
-          tf.io.withSaveHandler((saved) => {
-            artifacts.push(saved);
-            return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(), modelTopologyType: 'JSON'}});
-          }),
-        );
-        const topology = JSON.parse(JSON.stringify(artifacts[0])) as tf.io.ModelArtifacts;
+        const artifacts = await savedArtifacts(sparse);
+        const topology = JSON.parse(JSON.stringify(artifacts)) as tf.io.ModelArtifacts;
         const stock = await tf.loadLayersModel(
-          tf.io.fromMemory({...topology, weightData: artifacts[0].weightData}),
+          tf.io.fromMemory({...topology, weightData: artifacts.weightData}),
         );
         expect([...logitsOf(stock, ids)]).to.deep.equal([...expected]);
 

@@ -4,6 +4,7 @@ import {expect} from 'chai';
 import {compressWeights, decompressWeights, inspectWeights} from '../../../lib/compress.js';
 import {registerLlamaLayers} from '../../../models/llama/layers/registry.js';
 import {disposeModels, onEveryBackend} from '../../backends.js';
+import {savedArtifacts} from '../../saved-artifacts.js';
 import {tinyModel} from './loaded-models.js';
 import {expectedOf, relativeError, TINY_CHECKPOINTS} from './tiny-checkpoints.js';
 
@@ -28,14 +29,7 @@ describe('compressWeights on language models', () => {
         expect(relativeError(actual, logits(float, input))).to.be.at.most(TOLERANCE);
 
         registerLlamaLayers();
-        let saved: tf.io.ModelArtifacts | undefined;
-        await compressed.save(
-          tf.io.withSaveHandler((artifacts) => {
-            saved = artifacts;
-            return Promise.resolve({modelArtifactsInfo: {dateSaved: new Date(), modelTopologyType: 'JSON'}});
-          }),
-        );
-        const loaded = await tf.loadLayersModel(tf.io.fromMemory(saved!));
+        const loaded = await tf.loadLayersModel(tf.io.fromMemory(await savedArtifacts(compressed)));
         expect(logits(loaded, input)).to.deep.equal(actual);
         disposeModels(model, compressed, float, loaded);
         input.dispose();
