@@ -19,6 +19,12 @@ const LAYERS: readonly SerializableClass[] = [
   ...COMPRESSIBLE_CLASSES.map(({int8}) => int8),
 ] as unknown as readonly SerializableClass[];
 
+/** Whether a layer is exactly of a class of this package. */
+export function isOwnLayer(layer: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(layer);
+  return LAYERS.some((own) => own.prototype === prototype);
+}
+
 /**
  * Makes `tf.loadLayersModel` understand sparsified and compressed models. Call it once before loading; again changes nothing.
  *

@@ -3,8 +3,7 @@
  * functions that were made for that one object. And which layer classes surely have none.
  */
 import * as tf from '@tensorflow/tfjs';
-import {COMPRESSIBLE_CLASSES} from '../layers/int8-layers.js';
-import {SparsifyingDense} from '../layers/sparsifying-dense.js';
+import {isOwnLayer} from '../layers/registry.js';
 import type {Layer} from '../tfjs.js';
 
 /** A `#private` member in a class's text; not after a quote, where it would be a colour. */
@@ -44,19 +43,11 @@ export function hasOwnFunctions(value: object): boolean {
 
 /** Whether a layer keeps all its state in fields: it is exactly of a class of TensorFlow.js or of this package. */
 export function isOpen(layer: Layer): boolean {
-  return (isStock(layer) || isOurs(layer)) && !hasOwnFunctions(layer);
+  return (isStock(layer) || isOwnLayer(layer)) && !hasOwnFunctions(layer);
 }
 
 function isStock(layer: Layer): boolean {
   const {className} = layer.constructor as unknown as {className: string};
   const [registered] = tf.serialization.SerializationMap.getMap().classNameMap[className] ?? [];
   return (registered as unknown) === layer.constructor && FACTORIES.has(className.toLowerCase());
-}
-
-function isOurs(layer: Layer): boolean {
-  const prototype: unknown = Object.getPrototypeOf(layer);
-  return (
-    prototype === SparsifyingDense.prototype ||
-    COMPRESSIBLE_CLASSES.some(({int8}) => int8.prototype === prototype)
-  );
 }
