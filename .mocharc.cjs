@@ -6,7 +6,7 @@ process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
 
 module.exports = {
   import: 'tsx',
-  require: ['./spec/captured-output.ts', './spec/watchdog.ts'],
+  require: ['./spec/support/captured-output.ts', './spec/support/watchdog.ts'],
   spec: named ? [] : ['spec/**/*.spec.ts'],
   // The slowest specs take a tenth of it on two cores; a machine that does much else takes several times as long.
   timeout: 180_000,

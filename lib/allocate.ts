@@ -10,10 +10,10 @@ import type {
   AllocationTarget,
   AllocationWeighting,
   ProbeErrors,
-} from './allocation/contract.js';
+} from './metadata/allocation.js';
 import {greedySpread} from './allocation/greedy.js';
 import type {LossMeasure, SpeedMeasure} from './allocation/measures.js';
-import {checkMethod, checkReachable, checkWeighting, parseTarget} from './allocation/options.js';
+import {checkMethod, checkReachable, checkWeighting, parseTarget} from './allocation/allocation-options.js';
 import {gapAround} from './allocation/attainable.js';
 import {AllocationPlan} from './allocation/plan.js';
 import {probeLayers} from './allocation/probe.js';
@@ -22,14 +22,14 @@ import {lawSpread, uniformSpread, type SharingLayer, type Spread} from './alloca
 import {CALIBRATION} from './calibration/calibration-rules.js';
 import type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
 import type {Progress, RunOptions} from './calibration/run.js';
-import {allocationOf} from './calibration/statistics.js';
+import {allocationOf} from './metadata/attached-statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
 import {DatasetError, ModelError} from './errors.js';
 import {allOf, checkNotEmpty, holdOut, type HeldOut} from './eval/held-out.js';
 import {accuracyLoss, divergenceLoss} from './eval/loss.js';
 import {predictionSpeed} from './eval/prediction-speed.js';
 import {timePerSparsity} from './eval/time-per-sparsity.js';
-import type {Labels} from './io/labels.js';
+import type {Labels} from './io/data/labels.js';
 import {SPARSIFIABLE_TYPES, checkModel, denseLayers, graphOf} from './model/dense-layers.js';
 import {
   CALLBACK,

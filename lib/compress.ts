@@ -4,7 +4,7 @@
  */
 import type * as tf from '@tensorflow/tfjs';
 import type {Progress} from './calibration/run.js';
-import {copyStatistics} from './calibration/statistics.js';
+import {copyStatistics} from './metadata/attached-statistics.js';
 import {ModelError, ScopeError} from './errors.js';
 import {asInt8, type Int8Weight} from './layers/int8-weight.js';
 import {cloneModel} from './model/clone.js';
@@ -16,11 +16,11 @@ import {
   type WeightReport,
 } from './model/compressible.js';
 import {checkUsable, graphOf} from './model/dense-layers.js';
-import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/int8-layers.js';
+import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/replace-by-int8.js';
 import {forgetVariables} from './model/training-state.js';
 import {CALLBACK, FLAG, SIGNAL, checkOptions, type OptionRules} from './option-rules.js';
 import {INT8_MODE, type Int8Mode} from './quantization/int8.js';
-import {matchScope} from './scope/match.js';
+import {matchScope} from './scope/match-scope.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
 import {floatsOf} from './tensor-values.js';
 import type {LayerVariable} from './tfjs.js';

@@ -19,7 +19,7 @@ export type {
   LossMetric,
   ProbeErrors,
   TradeOffPoint,
-} from './allocation/contract.js';
+} from './metadata/allocation.js';
 export type {
   LossMeasure,
   LossOptions,
@@ -53,7 +53,7 @@ export {
   type ScopeOptions,
   type Subgraph,
 } from './scope/target-scope.js';
-export type {TargetSparsityByScope} from './scope/targets.js';
+export type {TargetSparsityByScope} from './scope/parse-targets.js';
 export {
   Dataset,
   type Batches,
@@ -65,13 +65,8 @@ export {SparsifyingDense, type SparsifyingDenseArgs} from './layers/sparsifying-
 export {registerLayers, withLayers, type SerializableClass} from './layers/registry.js';
 export type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
 export type {Progress, RunOptions} from './calibration/run.js';
-export {
-  CalibrationStatistics,
-  allocationOf,
-  attachStatistics,
-  statisticsOf,
-  type CalibrationStatisticsJson,
-} from './calibration/statistics.js';
+export {allocationOf, attachStatistics, statisticsOf} from './metadata/attached-statistics.js';
+export {CalibrationStatistics, type CalibrationStatisticsJson} from './metadata/calibration-statistics.js';
 export type {TokenMaskOptions} from './calibration/token-mask.js';
 export {AbsHistogram} from './stats/histogram.js';
 export type {HistogramJSON} from './stats/histogram-json.js';
@@ -80,7 +75,7 @@ export {
   sparsifiedMatMul,
   type SparsifiedMatMulOptions,
 } from './kernels/sparsified-matmul.js';
-export type {Int8Matrix} from './kernels/int8-contract.js';
+export type {Int8Matrix} from './kernels/int8-kernels.js';
 export type {FusedActivation} from './kernels/activations.js';
 export type {SparsifyWarning, WarningOptions} from './warnings.js';
 export {BackendError, DatasetError, FileError, ModelError, ScopeError, SparsifyError} from './errors.js';

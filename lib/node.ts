@@ -8,10 +8,10 @@ export {loadBackend, type LoadBackendOptions, type LoadedBackend} from './backen
 export type {BackendName} from './backend/names.js';
 export type {Processor} from './backend/processor.js';
 export {provision, provisionGpu, type Provisioned, type ProvisionOptions} from './backend/provision.js';
-export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} from './io/data-files.js';
-export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/file-system.js';
-export {readLabels, type ClassLabels, type Labels, type TargetLabels} from './io/labels.js';
-export {loadLayersModel, saveLayersModel, type SaveOptions} from './io/model-files.js';
+export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} from './io/data/data-files.js';
+export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/model/file-system.js';
+export {readLabels, type ClassLabels, type Labels, type TargetLabels} from './io/data/labels.js';
+export {loadLayersModel, saveLayersModel, type SaveOptions} from './io/model/model-files.js';
 export type * from './report/contents.js';
 export {renderModelCard, type ModelCardOptions} from './report/model-card.js';
 export {measuredLayers, parametersOf, type KnownOfLayers, type MeasuredOn} from './report/model-layers.js';

@@ -3,18 +3,14 @@
  * short way to other targets once that is done.
  */
 import type * as tf from '@tensorflow/tfjs';
-import {isAllocation, type Allocation} from './allocation/contract.js';
-import {targetsIn} from './allocation/targets.js';
+import {isAllocation, type Allocation} from './metadata/allocation.js';
+import {targetsIn} from './allocation/allocation-targets.js';
 import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
 import {CALIBRATION} from './calibration/calibration-rules.js';
 import {setReached, warnOfTargets} from './calibration/reached.js';
 import type {Progress} from './calibration/run.js';
-import {
-  CalibrationStatistics,
-  attachAllocation,
-  attachStatistics,
-  statisticsOf,
-} from './calibration/statistics.js';
+import {attachAllocation, attachStatistics, statisticsOf} from './metadata/attached-statistics.js';
+import {CalibrationStatistics} from './metadata/calibration-statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
 import {ModelError} from './errors.js';
 import {cloneModel} from './model/clone.js';
@@ -27,9 +23,9 @@ import {
 } from './model/dense-layers.js';
 import {inspect, type DenseReport} from './model/inspect.js';
 import {CALLBACK, FLAG, SIGNAL, checkOptions, required, type OptionRules} from './option-rules.js';
-import {selectTargets} from './scope/select.js';
+import {selectTargets} from './scope/select-targets.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
-import type {TargetSparsityByScope} from './scope/targets.js';
+import type {TargetSparsityByScope} from './scope/parse-targets.js';
 import type {WarningOptions} from './warnings.js';
 
 /** Which layers to sparsify and how much. */

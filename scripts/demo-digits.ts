@@ -12,11 +12,11 @@ import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../lib/backend/load.js';
-import {formatTable, percent} from '../lib/cli/table.js';
+import {formatTable, percent} from '../lib/cli/text-table.js';
 import {measureLatency} from '../lib/eval/latency.js';
 import {measureQuality} from '../lib/eval/quality.js';
 import {Dataset, inspect, measureSparsity, registerLayers, sparsifyActivations} from '../lib/index.js';
-import {loadLayersModel, saveLayersModel} from '../lib/io/model-files.js';
+import {loadLayersModel, saveLayersModel} from '../lib/io/model/model-files.js';
 import {IMAGE_PIXELS, loadDigits, type LabelledImages} from '../models/digits/data.js';
 
 const HELP = `Usage: npm run demo:digits

@@ -10,7 +10,7 @@ import {readFile} from 'node:fs/promises';
 import {parseArgs} from 'node:util';
 import {loadBackend} from '../lib/backend/load.js';
 import {withProgress, withStages} from '../lib/cli/progress.js';
-import {formatTable, percent} from '../lib/cli/table.js';
+import {formatTable, percent} from '../lib/cli/text-table.js';
 import {
   TargetScope,
   allocateSparsity,
@@ -19,8 +19,8 @@ import {
   retarget,
   sparsifyActivations,
 } from '../lib/index.js';
-import type {Decoder} from '../models/llama/decoder.js';
-import {createGraphDecoder} from '../models/llama/graph-decoder.js';
+import type {Decoder} from '../lib/language/decoding/decoder.js';
+import {createGraphDecoder} from '../lib/language/decoding/graph-decoder.js';
 import {
   ALLOCATION_SEQUENCES,
   LANGUAGE_CALIBRATION,
@@ -32,7 +32,7 @@ import {
   type ChatMessage,
   type LanguageModel,
   type ModeResult,
-} from '../models/llama/index.js';
+} from '../lib/language/index.js';
 import {timeInTurns, type Settled, type Turn} from './bench/measure/turns.js';
 
 const HELP = `Usage: npm run demo
@@ -271,5 +271,5 @@ function largest(logits: Float32Array): number {
 }
 
 function readText(name: string): Promise<string> {
-  return readFile(new URL(`../models/llama/data/${name}`, import.meta.url), 'utf8');
+  return readFile(new URL(`../models/smollm2/${name}`, import.meta.url), 'utf8');
 }

@@ -1,29 +1,66 @@
-/** @file Lint rules: typescript-eslint's typed rules, and the import directions between the folders of lib/. */
+/** @file Lint rules: typescript-eslint's typed rules, and the order of the rooms of lib/. */
+import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import js from '@eslint/js';
 import {defineConfig, globalIgnores} from 'eslint/config';
 import tseslint from 'typescript-eslint';
+import {downward} from './lint-rooms.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * The folders of lib/ in layers: a file may import from its own layer and from those above it in this list,
- * never from one below.
+ * The rooms of lib/ from the ground up, one a row: a file imports from its own room and from those before it, so no two
+ * rooms import each other. A room within a room, such as language/config, comes before the files beside it.
  */
-const LAYERS = [
-  ['errors', 'option-rules', 'percent', 'warnings'],
-  ['tfjs', 'tensor-values', 'stats', 'quantization'],
-  ['kernels'],
-  ['layers'],
-  ['scope', 'dataset', 'model'],
-  ['calibration', 'allocation', 'io', 'backend'],
-  ['sparsify', 'compress', 'retarget', 'allocate', 'eval'],
-  ['serve', 'report', 'cli'],
+const ROOMS = [
+  'errors',
+  'option-rules',
+  'percent',
+  'warnings',
+  'tfjs',
+  'tensor-values',
+  'stats',
+  'quantization',
+  'kernels',
+  'layers',
+  'scope',
+  'dataset',
+  'model',
+  'metadata',
+  'calibration',
+  'allocation',
+  'io/files',
+  'io/data',
+  'io/model',
+  'backend',
+  'sparsify',
+  'compress',
+  'eval',
+  'allocate',
+  'index',
+  'language/tokenizer',
+  'language/config',
+  'language/graph',
+  'language/weights',
+  'language/import',
+  'language/decoding',
+  'language/evaluation',
+  'language',
+  'report',
+  'node',
+  'serve',
+  'cli',
 ];
 
 /** Where Node's modules may be used; everything else also runs in browsers. */
 const NODE_ONLY = [
-  ...['lib/backend/**', 'lib/io/**', 'lib/cli/**', 'lib/serve/**', 'lib/node.ts'],
+  'lib/backend/**',
+  'lib/io/**',
+  'lib/language/import/**',
+  'lib/language/load-language-model.ts',
+  'lib/serve/**',
+  'lib/cli/**',
+  'lib/node.ts',
   'lib/kernels/tensorflow.ts',
 ];
 
@@ -31,24 +68,6 @@ const noNodeModules = {
   group: ['node:*', '#provision'],
   message: `it does not exist in browsers: only ${NODE_ONLY.join(', ')} may import it`,
 };
-
-/** For each layer: what its files must not import. */
-const directions = LAYERS.flatMap((layer, index) => {
-  const below = LAYERS.slice(index + 1).flat();
-  const upward = {
-    regex: `^(\\.\\./)+(${below.join('|')})(/|\\.js$)|^\\./(${below.join('|')})(/|\\.js$)`,
-    message: `${layer.join(', ')} must not import from what is built on it: see the layers in this file`,
-  };
-  return layer.flatMap((name) => {
-    const files = [`lib/${name}.ts`, `lib/${name}/**/*.ts`];
-    const own = below.length === 0 ? [] : [upward];
-    const inNode = NODE_ONLY.flatMap((place) => files.map((file) => [file, place]));
-    return [
-      {files, rules: {'no-restricted-imports': ['error', {patterns: [...own, noNodeModules]}]}},
-      {files: inNode, rules: {'no-restricted-imports': ['error', {patterns: own}]}},
-    ];
-  });
-});
 
 export default defineConfig(
   {basePath: ROOT},
@@ -73,16 +92,13 @@ export default defineConfig(
       eqeqeq: 'error',
     },
   },
-  ...directions,
   {
-    files: [
-      'lib/node.ts',
-      'spec/**/*.ts',
-      'scripts/**/*.ts',
-      'models/digits/*.ts',
-      'models/*/import/**/*.ts',
-      'models/llama/load-language-model.ts',
-    ],
+    files: ['lib/**/*.ts'],
+    plugins: {rooms: {rules: {downward}}},
+    rules: {'rooms/downward': ['error', {lib: join(ROOT, 'lib'), rooms: ROOMS}]},
+  },
+  {
+    files: [...NODE_ONLY, 'spec/**/*.ts', 'scripts/**/*.ts', 'models/**/*.ts'],
     rules: {'no-restricted-imports': 'off'},
   },
   {

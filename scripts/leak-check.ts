@@ -9,7 +9,7 @@ import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../lib/backend/load.js';
 import {sparsifyActivations} from '../lib/index.js';
-import {PROJECTIONS, loadLanguageModel} from '../models/llama/index.js';
+import {PROJECTIONS, loadLanguageModel} from '../lib/language/index.js';
 
 const HELP = `Usage: node --import tsx scripts/leak-check.ts [--tokens N]
 

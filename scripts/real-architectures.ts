@@ -11,7 +11,7 @@ import {join} from 'node:path';
 import {parseArgs} from 'node:util';
 import {loadBackend} from '../lib/backend/load.js';
 import {inspect, sparsifyActivations, TargetScope} from '../lib/index.js';
-import {PROJECTIONS, loadLanguageModel, type LanguageModel} from '../models/llama/index.js';
+import {PROJECTIONS, loadLanguageModel, type LanguageModel} from '../lib/language/index.js';
 import {SHAPES, makeCheckpoint, type Json} from './checkpoint/random-checkpoint.js';
 
 const HELP = `Usage: node --import tsx scripts/real-architectures.ts [llama-2-7b] [llama-3-8b-instruct] [mixtral-8x7b-instruct]
@@ -21,9 +21,9 @@ Each needs 2 to 9 GB of disk in the temporary folder (TMPDIR moves it) and 4 to 
 With the real checkpoints, which need consent on the Hugging Face Hub (HF_TOKEN) and about twice their float32 size of
 memory (28 GB for 7 billion weights):
   npx tfjs-sparsify sparsify "$(npx tfjs-sparsify fetch hf:meta-llama/Llama-2-7b-hf)" --out llama-2-7b-sparse \\
-    --data models/llama/data/wikitext-2-calibration.txt --calibration nncf \\
+    --data models/smollm2/wikitext-2-calibration.txt --calibration nncf \\
     --target '@gate_up=0.3' --target '@down=0.5'
-  npx tfjs-sparsify evaluate llama-2-7b-sparse --data models/llama/data/wikitext-2-test.txt
+  npx tfjs-sparsify evaluate llama-2-7b-sparse --data models/smollm2/wikitext-2-test.txt
   npx tfjs-sparsify generate llama-2-7b-sparse 'The capital of France is'
 and so for hf:meta-llama/Meta-Llama-3-8B-Instruct and hf:mistralai/Mixtral-8x7B-Instruct-v0.1.`;
 

@@ -8,7 +8,7 @@ import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 
 import {loadBackend} from '../lib/backend/load.js';
-import {saveLayersModel} from '../lib/io/model-files.js';
+import {saveLayersModel} from '../lib/io/model/model-files.js';
 import {buildDigitsModel} from '../models/digits/architecture.js';
 import {distort} from '../models/digits/augmentation.js';
 import {IMAGE_PIXELS, loadDigits, type LabelledImages} from '../models/digits/data.js';

@@ -16,11 +16,11 @@ import {
   type Scope,
   type SparsityBounds,
 } from '../lib/index.js';
-import {onEveryBackend, disposeModels} from './backends.js';
+import {onEveryBackend, disposeModels} from './support/backends.js';
 import type {AllocationScopes} from '../lib/allocation/bounds.js';
-import {savedArtifacts} from './saved-artifacts.js';
-import {normals} from './normals.js';
-import {rejection} from './models/llama/rejection.js';
+import {savedArtifacts} from './support/saved-artifacts.js';
+import {normals} from './support/normals.js';
+import {rejection} from './support/rejection.js';
 
 const WIDTH = 16;
 

@@ -6,8 +6,8 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {compressWeights, decompressWeights, inspectWeights} from '../lib/compress.js';
 import {measureSparsity} from '../lib/eval/measure-sparsity.js';
-import {fileSystem} from '../lib/io/file-system.js';
-import {loadLayersModel, saveLayersModel} from '../lib/io/model-files.js';
+import {fileSystem} from '../lib/io/model/file-system.js';
+import {loadLayersModel, saveLayersModel} from '../lib/io/model/model-files.js';
 import {asInt8} from '../lib/layers/int8-weight.js';
 import {registerLayers} from '../lib/layers/registry.js';
 import {cloneModel} from '../lib/model/clone.js';
@@ -18,10 +18,10 @@ import {INT8_MODES, dequantizeInt8, quantizeInt8} from '../lib/quantization/int8
 import {IgnoredScope} from '../lib/scope/target-scope.js';
 import {retarget, sparsifyActivations} from '../lib/sparsify.js';
 import {onlyTensor} from '../lib/tfjs.js';
-import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
-import {normals} from './normals.js';
-import {MLP3, mlp3} from './mlp3.js';
-import {TOPOLOGIES} from './model/topologies.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from './support/backends.js';
+import {normals} from './support/normals.js';
+import {MLP3, mlp3} from './support/mlp3.js';
+import {TOPOLOGIES} from './support/model/topologies.js';
 
 /** All outputs of a model on a batch. */
 function outputs(model: tf.LayersModel, batch: tf.Tensor[]): number[] {

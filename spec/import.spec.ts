@@ -1,8 +1,8 @@
 /** @file Importing the package changes nothing: no name, id, class, kernel or global that a program would see. */
 import {expect} from 'chai';
-import {runModule, urlOf} from './child.js';
+import {runModule, urlOf} from './support/child.js';
 
-const DOORS = ['lib/index.ts', 'lib/node.ts', 'lib/serve/index.ts', 'models/llama/index.ts'];
+const DOORS = ['lib/index.ts', 'lib/node.ts', 'lib/serve/index.ts', 'lib/language/index.ts'];
 
 /** Prints what a program sees of TensorFlow.js and of the process, after it imported a door. */
 const code = (door: string | null) => `

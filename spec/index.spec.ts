@@ -6,7 +6,7 @@ import {join, resolve} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
 import {build} from 'esbuild';
-import {quietly} from './child.js';
+import {quietly} from './support/child.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 

@@ -5,8 +5,8 @@ import {Dataset} from '../lib/dataset.js';
 import {inspect} from '../lib/model/inspect.js';
 import {TargetScope} from '../lib/scope/target-scope.js';
 import {sparsifyActivations, type SparsifyOptions} from '../lib/sparsify.js';
-import {withoutLeaks} from './backends.js';
-import {MLP3, mlp3, pathOf, readVectors} from './mlp3.js';
+import {withoutLeaks} from './support/backends.js';
+import {MLP3, mlp3, pathOf, readVectors} from './support/mlp3.js';
 
 interface DatasetFile {
   cases: {name: string; result?: unknown; error?: {kind: string}}[];

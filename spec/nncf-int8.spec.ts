@@ -9,8 +9,8 @@ import {inspect} from '../lib/model/inspect.js';
 import {STORED_OFFSET, dequantizeInt8, type Int8Mode} from '../lib/quantization/int8.js';
 import {sparsifyActivations} from '../lib/sparsify.js';
 import type {DenseLayer} from '../lib/tfjs.js';
-import {onEveryBackend} from './backends.js';
-import {MLP3, mlp3, pathOf, readVectors, scopesOf, type ReferenceRun} from './mlp3.js';
+import {onEveryBackend} from './support/backends.js';
+import {MLP3, mlp3, pathOf, readVectors, scopesOf, type ReferenceRun} from './support/mlp3.js';
 
 interface CompressedWeight {
   q: number[][];

@@ -7,8 +7,8 @@ import {maskActivations} from '../lib/kernels/mask.js';
 import {inspect} from '../lib/model/inspect.js';
 import {TargetScope} from '../lib/scope/target-scope.js';
 import {sparsifyActivations} from '../lib/sparsify.js';
-import {onEveryBackend} from './backends.js';
-import {MLP3, mlp3, pathOf, readVectors, scopesOf} from './mlp3.js';
+import {onEveryBackend} from './support/backends.js';
+import {MLP3, mlp3, pathOf, readVectors, scopesOf} from './support/mlp3.js';
 
 const rtol = (expected: number) => 1e-5 * Math.abs(expected) + 1e-6;
 

@@ -14,9 +14,9 @@ import {
 } from '../lib/option-rules.js';
 import type {ReportContents} from '../lib/report/contents.js';
 import * as serve from '../lib/serve/index.js';
-import * as llama from '../models/llama/index.js';
-import {rejection} from './models/llama/rejection.js';
-import {loadTiny} from './models/llama/tiny-language-models.js';
+import * as llama from '../lib/language/index.js';
+import {rejection} from './support/rejection.js';
+import {loadTiny} from './support/language/tiny-language-models.js';
 
 /** What the types of no function refuse. */
 type Nothing = never;

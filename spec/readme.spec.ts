@@ -4,7 +4,7 @@ import {mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync} from 'nod
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
-import {quietly} from './child.js';
+import {quietly} from './support/child.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
@@ -44,7 +44,7 @@ describe('README', () => {
 
   it('has an example of a language model that runs', function () {
     this.timeout(300_000);
-    const example = blocks('js').find((code) => code.includes('tfjs-sparsify/llama'))!;
+    const example = blocks('js').find((code) => code.includes('tfjs-sparsify/language'))!;
     writeFileSync(join(folder, 'language-model.mjs'), example);
     const output = run(process.execPath, ['language-model.mjs']);
     expect(output).to.include('Paris');

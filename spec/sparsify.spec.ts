@@ -1,7 +1,7 @@
 /** @file The pipeline over every topology: select, replace, calibrate, measure, retarget, and what it refuses. */
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {statisticsOf} from '../lib/calibration/statistics.js';
+import {statisticsOf} from '../lib/metadata/attached-statistics.js';
 import {Dataset} from '../lib/dataset.js';
 import {type SparsifyError} from '../lib/errors.js';
 import {measureSparsity, type LayerSparsity} from '../lib/eval/measure-sparsity.js';
@@ -14,10 +14,10 @@ import {inspect} from '../lib/model/inspect.js';
 import {IgnoredScope, TargetScope} from '../lib/scope/target-scope.js';
 import {quantileAbs} from '../lib/stats/quantile.js';
 import {retarget, sparsifyActivations, type SparsifyOptions} from '../lib/sparsify.js';
-import {disposeModels, onEveryBackend, withoutLeaks} from './backends.js';
-import {savedArtifacts} from './saved-artifacts.js';
-import {normals} from './normals.js';
-import {TOPOLOGIES} from './model/topologies.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from './support/backends.js';
+import {savedArtifacts} from './support/saved-artifacts.js';
+import {normals} from './support/normals.js';
+import {TOPOLOGIES} from './support/model/topologies.js';
 import {residualMlp} from '../scripts/bench/measure/models.js';
 
 const HALF = {targetSparsityByScope: {'.*': 0.5}};

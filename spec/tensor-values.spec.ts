@@ -5,11 +5,11 @@ import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {compressWeights, inspect, measureSparsity, sparsifyActivations, withLayers} from '../lib/index.js';
-import {loadLayersModel, saveLayersModel} from '../lib/io/model-files.js';
+import {loadLayersModel, saveLayersModel} from '../lib/io/model/model-files.js';
 import {AbsHistogram} from '../lib/stats/histogram.js';
 import {quantileAbs} from '../lib/stats/quantile.js';
 import {floatsOf, valuesAs} from '../lib/tensor-values.js';
-import {disposeModels, onEveryBackend} from './backends.js';
+import {disposeModels, onEveryBackend} from './support/backends.js';
 
 const INTEGERS = Array.from({length: 640}, (_, i) => ((i * 7) % 50) - 20);
 

@@ -1,7 +1,7 @@
 /** @file Which shares of its inputs a layer can mask, from a histogram of them. */
 import type {AbsHistogram} from '../stats/histogram.js';
 import {quantileAbs} from '../stats/quantile.js';
-import type {AttainableShares} from './contract.js';
+import type {AttainableShares} from '../metadata/allocation.js';
 
 export type Gaps = AttainableShares['gaps'];
 

@@ -2,9 +2,9 @@
 import {ScopeError} from '../errors.js';
 import type {ModelGraph} from '../scope/model-graph.js';
 import {CHECKED_LATER, checkOptions, type OptionRules} from '../option-rules.js';
-import {selectTargets} from '../scope/select.js';
+import {selectTargets} from '../scope/select-targets.js';
 import {Scope, TargetScope} from '../scope/target-scope.js';
-import {checkTarget} from '../scope/targets.js';
+import {checkTarget} from '../scope/parse-targets.js';
 
 /** Least and most share of its inputs that a layer may mask, in [0, 1]; 0 and 0.95 by default. */
 export interface SparsityBounds {

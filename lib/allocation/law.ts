@@ -24,7 +24,7 @@
  * 0.66, 0.58, 0.61, 0.72, 0.40 (all projections), the last 0.78, 0.64, 0.70, 0.72, 0.39. On the digits model, where a layer's
  * error does not rise between the levels, one probe is worse than uniform sparsity.
  */
-import type {LayerProbe, ProbeErrors} from './contract.js';
+import type {LayerProbe, ProbeErrors} from '../metadata/allocation.js';
 
 /** Shares of its inputs that a layer masks when it is probed. */
 export const PROBE_LEVELS = {level: 0.65, upperLevel: 0.85} as const;

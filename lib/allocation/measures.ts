@@ -1,7 +1,7 @@
 /** @file How an allocation is judged beyond the law: measured on models that have it. */
 import type * as tf from '@tensorflow/tfjs';
 import type {Progress} from '../calibration/run.js';
-import type {LossMetric} from './contract.js';
+import type {LossMetric} from '../metadata/allocation.js';
 
 export interface MeasureOptions {
   readonly onProgress?: (progress: Progress) => void;

@@ -7,7 +7,7 @@ import type {
   LossMetric,
   ProbeErrors,
   TradeOffPoint,
-} from './contract.js';
+} from '../metadata/allocation.js';
 import type {MeasuredSpeed} from './measures.js';
 import type {Candidate, Found, SearchRange} from './search.js';
 import {SAME_MEAN, meanOf, predictedErrors, type SharingLayer, type Spread} from './spread.js';

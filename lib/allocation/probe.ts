@@ -9,7 +9,7 @@ import type {Batches} from '../dataset.js';
 import {noRowsError} from '../calibration/reading.js';
 import {AbsHistogram} from '../stats/histogram.js';
 import {gapsOf, thresholdFor} from './attainable.js';
-import type {LayerProbe, ProbeErrors} from './contract.js';
+import type {LayerProbe, ProbeErrors} from '../metadata/allocation.js';
 import type {DenseSegment, ErrorSum} from './dense-segment.js';
 import {PROBE_LEVELS} from './law.js';
 import type {PlacedProbe, SegmentPlan} from './probe-plan.js';

@@ -3,7 +3,7 @@
  * with the sparsity; near a loss of some per cent, its logarithm is nearly a line over the log odds of the sparsity.
  */
 import {SparsifyError} from '../errors.js';
-import type {AllocationTarget} from './contract.js';
+import type {AllocationTarget} from '../metadata/allocation.js';
 import type {MeasuredLoss, MeasuredSpeed} from './measures.js';
 
 /** What was measured of a candidate; null where it was not asked for. */

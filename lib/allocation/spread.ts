@@ -1,5 +1,5 @@
 /** @file How each method spreads a mean sparsity over the layers. */
-import type {LayerProbe, ProbeErrors} from './contract.js';
+import type {LayerProbe, ProbeErrors} from '../metadata/allocation.js';
 import type {LayerBounds} from './bounds.js';
 import {attainable} from './attainable.js';
 import {predictedError} from './law.js';

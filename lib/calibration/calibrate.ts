@@ -21,7 +21,7 @@ import {nanError, readsSynchronously} from './reading.js';
 import {ActivationRecorder, type Observation, type Stream} from './recorder.js';
 import {runPass, type Carry, type Pass, type RunOptions} from './run.js';
 import {calibrateSequentially} from './sequential.js';
-import {CalibrationStatistics, type TargetThreshold} from './statistics.js';
+import {CalibrationStatistics, type TargetThreshold} from '../metadata/calibration-statistics.js';
 import type {TokenMaskOptions} from './token-mask.js';
 
 export type CalibrationMethod = 'pooled' | 'nncf' | 'sequential';

@@ -6,7 +6,7 @@ import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import type {AbsHistogram, Tie} from '../stats/histogram.js';
 import {percent} from '../percent.js';
 import {warnOnConsole, type WarningOptions} from '../warnings.js';
-import type {CalibrationStatistics} from './statistics.js';
+import type {CalibrationStatistics} from '../metadata/calibration-statistics.js';
 
 /** A layer as `inspect` reports it. */
 export interface TargetedLayer {

@@ -16,7 +16,7 @@ import {toModelInputs} from './model-inputs.js';
 import {setQuantile} from './reached.js';
 import {RowsLeft, nanError, readsSynchronously} from './reading.js';
 import type {Carry, RunOptions} from './run.js';
-import {CalibrationStatistics} from './statistics.js';
+import {CalibrationStatistics} from '../metadata/calibration-statistics.js';
 import {readTokenMask, rowsThatCount, type TokenMask} from './token-mask.js';
 
 /** A batch between two layers. */

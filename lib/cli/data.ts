@@ -2,13 +2,13 @@
 import {extname} from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import {InvalidArgumentError, type Command} from 'commander';
-import {isLanguageModel, languageModelOf} from '../../models/llama/index.js';
+import {isLanguageModel, languageModelOf} from '../language/index.js';
 import {Dataset, type Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
 import {readsIds} from '../eval/random-inputs.js';
-import {openDataFile} from '../io/data-files.js';
-import {readText} from '../io/decode-text.js';
-import {countOption, numberOption} from './options.js';
+import {openDataFile} from '../io/data/data-files.js';
+import {readText} from '../io/files/decode-text.js';
+import {countOption, numberOption} from './shared-options.js';
 
 /** How text becomes sequences. */
 export interface TextOptions {

@@ -1,7 +1,7 @@
 /** @file Options of how text is generated, and what is said about a generation afterwards. */
 import {InvalidArgumentError, Option, type Command} from 'commander';
-import type {GenerateOptions, Generation, PrefillPolicy} from '../../models/llama/index.js';
-import {countOption, numberOption} from './options.js';
+import type {GenerateOptions, Generation, PrefillPolicy} from '../language/index.js';
+import {countOption, numberOption} from './shared-options.js';
 
 /** What the options of `addGenerationOptions` give. */
 export interface GenerationCommandOptions {

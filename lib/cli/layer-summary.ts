@@ -3,8 +3,8 @@ import type {WeightReport} from '../model/compressible.js';
 import type {DenseReport} from '../model/inspect.js';
 import {arrange, placeOf} from '../report/arrangement.js';
 import {describeBytes, meanOf} from '../report/figures.js';
-import {describeLayers, describeTotal, describeWeights} from './report.js';
-import {formatTable, percent} from './table.js';
+import {describeLayers, describeTotal, describeWeights} from './layer-list.js';
+import {formatTable, percent} from './text-table.js';
 
 /** So many lines are still read. */
 const LINES = 40;

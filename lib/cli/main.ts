@@ -4,7 +4,7 @@ import {createRequire} from 'node:module';
 import {Command, CommanderError} from 'commander';
 import {ScopeError, SparsifyError} from '../errors.js';
 import {commandsFor} from './command-list.js';
-import {withoutCredentials} from '../io/url-credentials.js';
+import {withoutCredentials} from '../io/files/url-credentials.js';
 import {explain, outOfDeviceMemory} from './explain.js';
 import {Interruption} from './interrupt.js';
 

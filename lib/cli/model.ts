@@ -6,8 +6,8 @@ import {
   loadLanguageModel,
   registerLlamaLayers,
   type LanguageModel,
-} from '../../models/llama/index.js';
-import {loadLayersModel} from '../io/model-files.js';
+} from '../language/index.js';
+import {loadLayersModel} from '../io/model/model-files.js';
 import {startBackend} from './backend.js';
 import type {BackendOptions} from './backend-option.js';
 import {withProgress} from './progress.js';

@@ -3,7 +3,7 @@ import {createRequire} from 'node:module';
 import * as tf from '@tensorflow/tfjs';
 import {backendInUse} from '../backend/in-use.js';
 import {describeProcessor} from '../backend/processor.js';
-import {hashFile, hashModel} from '../io/file-hashes.js';
+import {hashFile, hashModel} from '../io/model/file-hashes.js';
 import type {Step} from '../report/contents.js';
 import {publicArgument} from './public-argument.js';
 

@@ -3,7 +3,7 @@
  * elsewhere (logs, pipes).
  */
 import type {Progress} from '../calibration/run.js';
-import {withoutCredentials} from '../io/url-credentials.js';
+import {withoutCredentials} from '../io/files/url-credentials.js';
 
 /** Between two lines where stderr is no terminal. */
 const LINE_INTERVAL_MS = 5000;

@@ -1,6 +1,6 @@
 /** @file What `report` measures of a model on data, beside others: quality, sparsity, errors of the layers, latency. */
 import * as tf from '@tensorflow/tfjs';
-import {compareWithDense, languageModelOf, measureDecodeLatency} from '../../models/llama/index.js';
+import {compareWithDense, languageModelOf, measureDecodeLatency} from '../language/index.js';
 import {toModelInputs} from '../calibration/model-inputs.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
@@ -8,11 +8,11 @@ import {measureLatency} from '../eval/latency.js';
 import {measureSparsity} from '../eval/measure-sparsity.js';
 import {measureOutputErrors, type LayerOutputError} from '../eval/output-error.js';
 import {measureQuality} from '../eval/quality.js';
-import {readLabels} from '../io/labels.js';
+import {readLabels} from '../io/data/labels.js';
 import {sparsifyingLayers} from '../model/dense-layers.js';
 import type {LatencyTable, QualityTable} from '../report/contents.js';
 import type {MeasuredOn} from '../report/model-layers.js';
-import {readText} from '../io/decode-text.js';
+import {readText} from '../io/files/decode-text.js';
 import {openData, type DataOptions} from './data.js';
 import {describeMachine} from './origin.js';
 import {withProgress} from './progress.js';

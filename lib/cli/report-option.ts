@@ -2,12 +2,13 @@
 import type * as tf from '@tensorflow/tfjs';
 import {basename, dirname, extname, resolve} from 'node:path';
 import {Option} from 'commander';
-import {isLanguageModel} from '../../models/llama/index.js';
-import {statisticsOf, type CalibrationStatistics} from '../calibration/statistics.js';
+import {isLanguageModel} from '../language/index.js';
+import {statisticsOf} from '../metadata/attached-statistics.js';
+import type {CalibrationStatistics} from '../metadata/calibration-statistics.js';
 import {ModelError} from '../errors.js';
-import {writeTextFile} from '../io/atomic-file.js';
-import {bareUrl} from '../io/url-credentials.js';
-import {checkFilePath} from '../io/check-file-path.js';
+import {writeTextFile} from '../io/files/atomic-file.js';
+import {bareUrl} from '../io/files/url-credentials.js';
+import {checkFilePath} from '../io/files/check-file-path.js';
 import {reportWeights, type WeightReport} from '../model/compressible.js';
 import {countWeights, reportDense} from '../model/inspect.js';
 import type {ReportContents} from '../report/contents.js';

@@ -1,6 +1,6 @@
 /** @file Figures of quality and latency, as commands measure them, in the form of a report's tables. */
 import type * as tf from '@tensorflow/tfjs';
-import type {Comparison, Perplexity, SparsityReport} from '../../models/llama/index.js';
+import type {Comparison, Perplexity, SparsityReport} from '../language/index.js';
 import type {Quality} from '../eval/quality.js';
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
 import {reportWeights} from '../model/compressible.js';

@@ -1,6 +1,6 @@
 /** @file Names for groups of a language model's layers, so that one pattern fits every family. */
 import {InvalidArgumentError} from 'commander';
-import {PROJECTIONS} from '../../models/llama/projections.js';
+import {PROJECTIONS} from '../language/projections.js';
 
 const ROLES: Readonly<Record<string, string>> = {
   '@gate_up': PROJECTIONS.gateUp,

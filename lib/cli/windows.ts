@@ -1,9 +1,9 @@
 /** @file Options of how an evaluation text is cut into windows, and the report of a language model's quality. */
 import type {Command} from 'commander';
 import {Option} from 'commander';
-import type {Comparison, PerplexityProtocol, SparsityReport} from '../../models/llama/index.js';
-import {countOption} from './options.js';
-import {formatTable, percent} from './table.js';
+import type {Comparison, PerplexityProtocol, SparsityReport} from '../language/index.js';
+import {countOption} from './shared-options.js';
+import {formatTable, percent} from './text-table.js';
 
 /** What the options of `addWindowOptions` give. */
 export interface WindowCommandOptions {

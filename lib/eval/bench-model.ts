@@ -2,12 +2,12 @@
 import * as tf from '@tensorflow/tfjs';
 import type {Progress} from '../calibration/run.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
-import {SPARSIFIED_MATMUL} from '../kernels/contract.js';
+import {SPARSIFIED_MATMUL} from '../kernels/sparsified-matmul-kernel.js';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {release} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
 import {sparsifyingForms} from '../model/dense-layers.js';
-import {dequantizeLayers} from '../model/int8-layers.js';
+import {dequantizeLayers} from '../model/replace-by-int8.js';
 import {sparsifyActivations} from '../sparsify.js';
 import {fallingCurve, predictLatency} from './break-even.js';
 import {measureLayerTimes, type LayerTimes} from './layer-times.js';

@@ -3,11 +3,11 @@
  * its outputs are from the dense ones.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {LossMetric} from '../allocation/contract.js';
+import type {LossMetric} from '../metadata/allocation.js';
 import type {LossMeasure, MeasuredLoss, MeasureOptions} from '../allocation/measures.js';
 import {toModelInputs} from '../calibration/model-inputs.js';
 import {DatasetError, SparsifyError} from '../errors.js';
-import type {Labels} from '../io/labels.js';
+import type {Labels} from '../io/data/labels.js';
 import {probabilityOf} from '../model/probability.js';
 import {denseCopy} from './dense-copy.js';
 import {nothingHeldOut, type HeldOut} from './held-out.js';

@@ -4,7 +4,7 @@ import {toModelInputs} from '../calibration/model-inputs.js';
 import type {Progress} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
-import type {Labels} from '../io/labels.js';
+import type {Labels} from '../io/data/labels.js';
 import {checkUsable} from '../model/dense-layers.js';
 import {ensureBuilt} from '../model/dense-layers.js';
 import {floatsOf} from '../tensor-values.js';

@@ -6,7 +6,7 @@ import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {release} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
 import {sparsifyingForms} from '../model/dense-layers.js';
-import {dequantizeLayers} from '../model/int8-layers.js';
+import {dequantizeLayers} from '../model/replace-by-int8.js';
 import {fallingCurve} from './break-even.js';
 import {measureLayerTimes} from './layer-times.js';
 import {firstItems} from './prediction-speed.js';

@@ -4,7 +4,11 @@
  */
 import type * as tf from '@tensorflow/tfjs';
 import {ACTIVATE, type FusedActivation} from './activations.js';
-import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
+import {
+  SPARSIFIED_MATMUL,
+  type SparsifiedMatMulAttrs,
+  type SparsifiedMatMulInputs,
+} from './sparsified-matmul-kernel.js';
 
 /** Rows of the kernel added in one pass over the output: fewer passes, and few enough values to stay in registers. */
 const ROWS_PER_PASS = 8;

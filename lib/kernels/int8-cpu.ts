@@ -1,14 +1,14 @@
 /** @file The INT8 kernels of the cpu backend, in plain TypeScript. */
 import type * as tf from '@tensorflow/tfjs';
 import {columnSteps, dequantizeRows} from '../quantization/int8.js';
-import type {SparsifiedMatMulAttrs} from './contract.js';
+import type {SparsifiedMatMulAttrs} from './sparsified-matmul-kernel.js';
 import type {CpuBackend} from './cpu.js';
 import {
   DEQUANTIZE_INT8,
   SPARSIFIED_MATMUL_INT8,
   type Int8Infos,
   type SparsifiedMatMulInt8Inputs,
-} from './int8-contract.js';
+} from './int8-kernels.js';
 import {sparsifiedMatMulInt8Loops} from './int8-loops.js';
 
 /** The multiplication's registration for the cpu backend. */

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import {BackendError} from '../errors.js';
 import {BYTES_PER_WORD, columnSteps, dequantizeRows as dequantizeArrays} from '../quantization/int8.js';
 import {runKernel} from '../tfjs.js';
-import {DEQUANTIZE_INT8, type Int8Matrix} from './int8-contract.js';
+import {DEQUANTIZE_INT8, type Int8Matrix} from './int8-kernels.js';
 import {isOnHost, readInt8Matrix} from './int8-host.js';
 
 /** As FLOAT16_SPLITTER in float32: keeps the upper 24 - 13 = 11 bits. */

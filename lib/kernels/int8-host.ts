@@ -3,7 +3,7 @@
  * TypeScript: one pass there is many times faster than a dozen stock operations.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {Int8Matrix} from './int8-contract.js';
+import type {Int8Matrix} from './int8-kernels.js';
 import type {Int8Arrays} from './int8-loops.js';
 
 /** What these backends have beyond the public type. */

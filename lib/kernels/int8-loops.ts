@@ -16,7 +16,7 @@ import {
 } from '../quantization/int8.js';
 import type {FusedActivation} from './activations.js';
 import {activateInPlace, gatherKept} from './cpu.js';
-import {MAX_ROUNDED_WEIGHTS} from './int8-contract.js';
+import {MAX_ROUNDED_WEIGHTS} from './int8-kernels.js';
 
 /** Rows of the kernel in one pass over the output, as in cpu.ts. */
 const ROWS_PER_PASS = 4;

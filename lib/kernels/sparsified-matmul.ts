@@ -7,10 +7,10 @@ import {SparsifyError} from '../errors.js';
 import {CHECKED_LATER, checkOptions, oneOf, type OptionRules} from '../option-rules.js';
 import {runKernel} from '../tfjs.js';
 import {FUSED_ACTIVATIONS, activationGradient, type FusedActivation} from './activations.js';
-import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs} from './contract.js';
+import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs} from './sparsified-matmul-kernel.js';
 import {cpuKernelConfig} from './cpu.js';
 import {sparsifiedMatMulFallback} from './fallback.js';
-import {isInt8Matrix, type Int8Matrix} from './int8-contract.js';
+import {isInt8Matrix, type Int8Matrix} from './int8-kernels.js';
 import {registerInt8Kernels, sparsifiedMatMulInt8} from './int8-matmul.js';
 import {maskActivations} from './mask.js';
 

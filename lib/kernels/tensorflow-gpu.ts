@@ -5,10 +5,14 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {FusedActivation} from './activations.js';
-import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
-import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-contract.js';
+import {
+  SPARSIFIED_MATMUL,
+  type SparsifiedMatMulAttrs,
+  type SparsifiedMatMulInputs,
+} from './sparsified-matmul-kernel.js';
+import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-kernels.js';
 import {sparsifiedMatMulInt8Fallback} from './int8-fallback.js';
-import type {DecoderModelHandle, NativeDecoding} from './native-decoding.js';
+import type {DecoderModelHandle, NativeDecoding} from './decoder-addon.js';
 import {
   denseMatMul,
   leadingSize,

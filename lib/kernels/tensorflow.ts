@@ -6,14 +6,18 @@
 import * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../errors.js';
 import type {FusedActivation} from './activations.js';
-import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs, type SparsifiedMatMulInputs} from './contract.js';
+import {
+  SPARSIFIED_MATMUL,
+  type SparsifiedMatMulAttrs,
+  type SparsifiedMatMulInputs,
+} from './sparsified-matmul-kernel.js';
 import {
   DEQUANTIZE_INT8,
   SPARSIFIED_MATMUL_INT8,
   type Int8Infos,
   type SparsifiedMatMulInt8Inputs,
-} from './int8-contract.js';
-import type {DecoderModelHandle, NativeDecoding} from './native-decoding.js';
+} from './int8-kernels.js';
+import type {DecoderModelHandle, NativeDecoding} from './decoder-addon.js';
 
 /** The addon, native/addon.cc. */
 export interface NativeKernels extends NativeDecoding {

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../errors.js';
-import type {Int8Matrix} from '../kernels/int8-contract.js';
+import type {Int8Matrix} from '../kernels/int8-kernels.js';
 import {dequantizeColumns, dequantizeRows, dequantizeSomeColumns} from '../kernels/int8-dequantize.js';
 import {
   BYTES_PER_WORD,

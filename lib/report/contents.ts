@@ -2,9 +2,9 @@
  * @file What a report and a model card tell: measured figures and where they come from, as plain data. What is not known
  * is null, and is left out of both.
  */
-import type {Allocation} from '../allocation/contract.js';
+import type {Allocation} from '../metadata/allocation.js';
 import type {ModelBench} from '../eval/bench-model.js';
-import type {HashedFile} from '../io/file-hashes.js';
+import type {HashedFile} from '../io/model/file-hashes.js';
 import type {WeightFormat, WeightReport} from '../model/compressible.js';
 import type {HistogramBins} from './histogram-bins.js';
 

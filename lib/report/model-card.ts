@@ -2,13 +2,13 @@
  * @file The model card: a README.md in Hugging Face's style with a report's figures, to stand beside a saved model. A
  * comment in it says that this package wrote it, and holds the steps that made the model for the next one.
  */
-import type {Allocation} from '../allocation/contract.js';
+import type {Allocation} from '../metadata/allocation.js';
 import {FLAG, checkOptions, count, required, type OptionRules} from '../option-rules.js';
 import type {LatencyTable, QualityTable, ReportContents, Step} from './contents.js';
 import {arrange, placeOf} from './arrangement.js';
 import {describeBytes, describeMs, meanOf, percent, describeCount, times} from './figures.js';
-import {askedFor} from './sections/allocation.js';
-import {writeMetric} from './sections/quality.js';
+import {askedFor} from './sections/allocation-section.js';
+import {writeMetric} from './sections/quality-section.js';
 import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from './summary-figures.js';
 
 /** What a card is told beside the figures. */
@@ -237,7 +237,7 @@ function missedText({measured: {missed}}: ReportContents): string {
 
 function usage(isLanguageModel: boolean): string {
   const load = isLanguageModel
-    ? `import {loadLanguageModel} from 'tfjs-sparsify/llama';
+    ? `import {loadLanguageModel} from 'tfjs-sparsify/language';
 
 const lm = await loadLanguageModel('.'); // this folder
 const {text} = await lm.generate([{role: 'user', content: 'Why is the sky blue?'}]);`

@@ -1,6 +1,6 @@
 /** @file The layers of a report from what is known of a model: its layers, its statistics, what was measured. */
 import {describeMissed, missedTargets} from '../calibration/reached.js';
-import type {CalibrationStatistics} from '../calibration/statistics.js';
+import type {CalibrationStatistics} from '../metadata/calibration-statistics.js';
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
 import type {LayerOutputError} from '../eval/output-error.js';
 import type {DenseReport} from '../model/inspect.js';

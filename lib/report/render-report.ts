@@ -6,15 +6,15 @@ import {arrange} from './arrangement.js';
 import type {ReportContents} from './contents.js';
 import {Html, html} from './html.js';
 import {openPen} from './pen.js';
-import {allocationSection} from './sections/allocation.js';
-import {figuresSection} from './sections/figures.js';
-import {head} from './sections/head.js';
-import {histogramSection} from './sections/histograms.js';
-import {originSection} from './sections/origin.js';
-import {qualitySection} from './sections/quality.js';
-import {sparsitySection} from './sections/sparsity.js';
-import {speedSection} from './sections/speed.js';
-import {STYLE} from './style.js';
+import {allocationSection} from './sections/allocation-section.js';
+import {figuresSection} from './sections/figures-section.js';
+import {head} from './sections/head-section.js';
+import {histogramSection} from './sections/histograms-section.js';
+import {originSection} from './sections/origin-section.js';
+import {qualitySection} from './sections/quality-section.js';
+import {sparsitySection} from './sections/sparsity-section.js';
+import {speedSection} from './sections/speed-section.js';
+import {STYLE} from './report-style.js';
 
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 

@@ -1,7 +1,7 @@
 /**
  * @file The two kinds of scope: rules that name nodes of a model, either to sparsify them or to leave them
  * alone. Fields and equality follow NNCF's `TargetScope` and `IgnoredScope` (nncf/scopes.py). A scope only
- * holds its rules: which nodes they match is `match.ts`'s matter, as is whether a pattern is well-formed.
+ * holds its rules: which nodes they match is `match-scope.ts`'s matter, as is whether a pattern is well-formed.
  */
 import {ScopeError} from '../errors.js';
 import {CHECKED_LATER, checkOptions, optional, type OptionRules} from '../option-rules.js';

@@ -5,9 +5,9 @@
 import {createHash, timingSafeEqual} from 'node:crypto';
 import type {FastifyRequest} from 'fastify';
 import {SparsifyError} from '../errors.js';
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 import {isLoopback} from './hosts.js';
-import type {HttpOptions} from './options.js';
+import type {HttpOptions} from './server-options.js';
 
 /** Probes have no keys, and the status page asks for one: it holds nothing of this server. */
 const OPEN: ReadonlySet<string> = new Set([

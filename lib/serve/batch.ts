@@ -1,5 +1,5 @@
 /** @file Requests joined to one batch, and its outputs taken apart again. */
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 import {emptyValues, type WireTensor} from './tensors.js';
 
 /**

@@ -5,7 +5,7 @@
  */
 import type {IncomingMessage} from 'node:http';
 import type {FastifyInstance} from 'fastify';
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 
 /** How many bytes of JSON a body begins with, in the Open Inference Protocol's binary extension. */
 export const JSON_LENGTH = 'inference-header-content-length';

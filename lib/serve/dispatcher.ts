@@ -3,11 +3,11 @@
  * worker with the least to do, given up at their deadline or when the client has gone, and asked once more if a worker
  * ends on them.
  */
-import type {Generation} from '../../models/llama/generate.js';
+import type {Generation} from '../language/decoding/generate.js';
 import {joinRows, splitRows} from './batch.js';
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 import type {GenerationRequest} from './messages.js';
-import type {QueueOptions} from './options.js';
+import type {QueueOptions} from './server-options.js';
 import type {ModelVersion} from './repository.js';
 import type {WireTensor} from './tensors.js';
 import type {WorkerPool} from './worker-pool.js';

@@ -6,7 +6,7 @@
 import {lookup} from 'node:dns/promises';
 import {BlockList, isIP, isIPv6} from 'node:net';
 import type {FastifyRequest} from 'fastify';
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 
 /** Addresses that lead to this machine alone. */
 const LOOPBACK = new BlockList();

@@ -1,5 +1,5 @@
 /** @file The `tfjs-sparsify/serve` door: the server. */
-export {ServeError} from './errors.js';
-export type {HttpOptions, QueueOptions, ServedModel, ServerOptions, WorkerOptions} from './options.js';
+export {ServeError} from './http-errors.js';
+export type {HttpOptions, QueueOptions, ServedModel, ServerOptions, WorkerOptions} from './server-options.js';
 export type {ListenOptions} from './listen.js';
 export {createServer, type Server} from './server.js';

@@ -2,7 +2,7 @@
  * @file What JSON may cost: a body within the limit of bytes can still hold so many small arrays and objects that parsing
  * it stops the process for a minute and takes gigabytes (32 MiB of `[]` do). Looked for in the bytes, before it is parsed.
  */
-import {badRequest} from './errors.js';
+import {badRequest} from './http-errors.js';
 
 /** A smaller body is parsed within milliseconds, whatever is in it. */
 const HARMLESS_BYTES = 64 * 1024;

@@ -1,5 +1,5 @@
 /** @file Tensors as JSON has them, nested or flat arrays: read with every value checked, and written. */
-import {badRequest} from './errors.js';
+import {badRequest} from './http-errors.js';
 import {
   emptyValues,
   sizeOf,

@@ -1,7 +1,7 @@
 /** @file What front and worker process say to each other: JSON, but for tensors (frames.ts). */
-import type {ChatMessage} from '../../models/llama/tokenizer/chat.js';
-import type {Generation} from '../../models/llama/generate.js';
-import type {SentError} from './errors.js';
+import type {ChatMessage} from '../language/tokenizer/chat.js';
+import type {Generation} from '../language/decoding/generate.js';
+import type {SentError} from './http-errors.js';
 import type {Signature, WireTensor} from './tensors.js';
 
 /** The stream between them, among a worker's files. */

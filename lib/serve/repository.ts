@@ -4,10 +4,10 @@
  */
 import type {FastifyBaseLogger} from 'fastify';
 import {nearest} from '../errors.js';
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 import type {LoadedInfo} from './messages.js';
 import {versionsIn} from './model-folder.js';
-import type {ServedModel} from './options.js';
+import type {ServedModel} from './server-options.js';
 import type {WorkerPool} from './worker-pool.js';
 
 export type VersionState = 'loading' | 'available' | 'draining' | 'failed';

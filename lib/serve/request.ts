@@ -2,7 +2,7 @@
 import type {FastifyReply, FastifyRequest} from 'fastify';
 import type {Static, TObject} from 'typebox';
 import {Compile} from 'typebox/compile';
-import {ServeError, badRequest} from './errors.js';
+import {ServeError, badRequest} from './http-errors.js';
 import {checkJsonCost} from './json-limits.js';
 import type {Dispatcher} from './dispatcher.js';
 import type {Metrics} from './metrics.js';

@@ -1,4 +1,4 @@
-/** @file What the options of a server are called and may hold; their ranges are checked in options.ts. */
+/** @file What the options of a server are called and may hold; their ranges are checked in server-options.ts. */
 import {
   CHECKED_LATER,
   FLAG,
@@ -13,7 +13,7 @@ import {
   required,
   type OptionRules,
 } from '../option-rules.js';
-import type {HttpOptions, QueueOptions, ServedModel, ServerOptions, WorkerOptions} from './options.js';
+import type {HttpOptions, QueueOptions, ServedModel, ServerOptions, WorkerOptions} from './server-options.js';
 
 const MODEL: OptionRules<ServedModel> = {
   name: required("{name: 'digits'}", TEXT),

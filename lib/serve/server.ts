@@ -14,7 +14,7 @@ import Fastify, {
 import {checkReach, keyCheck} from './access.js';
 import {readBodies} from './bodies.js';
 import {Dispatcher} from './dispatcher.js';
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 import {HostCheck, originOf} from './hosts.js';
 import {DEFAULT_HOST, listen, type ListenOptions} from './listen.js';
 import type {ActualSparsity} from './messages.js';
@@ -28,7 +28,7 @@ import {
   DEFAULT_QUEUE,
   type HttpOptions,
   type ServerOptions,
-} from './options.js';
+} from './server-options.js';
 import {openAi} from './protocols/openai.js';
 import {openInference} from './protocols/open-inference.js';
 import {tensorFlowServing} from './protocols/tensorflow-serving.js';

@@ -3,7 +3,7 @@
  * takes and gives; the checks that a request must pass before it reaches a worker.
  */
 import {nearest} from '../errors.js';
-import {badRequest} from './errors.js';
+import {badRequest} from './http-errors.js';
 
 export type TensorType = 'float32' | 'int32' | 'bool';
 export type TensorValues = Float32Array | Int32Array | Uint8Array;

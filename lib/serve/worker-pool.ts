@@ -3,7 +3,7 @@
  * to be served. A model that ends the process while it is loaded is given up after a few times.
  */
 import type {FastifyBaseLogger} from 'fastify';
-import {ServeError} from './errors.js';
+import {ServeError} from './http-errors.js';
 import type {ActualSparsity, LoadedInfo, WorkerSettings} from './messages.js';
 import {WorkerGone, WorkerProcess} from './worker-process.js';
 

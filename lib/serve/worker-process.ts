@@ -5,7 +5,7 @@
 import {spawn, type ChildProcess} from 'node:child_process';
 import type {Socket} from 'node:net';
 import {fileURLToPath} from 'node:url';
-import {ServeError, receivedError} from './errors.js';
+import {ServeError, receivedError} from './http-errors.js';
 import {FrameReader, writeFrame} from './frames.js';
 import {
   CHANNEL_FD,

@@ -2,7 +2,7 @@
  * @file Exact quantiles of |x|, as `numpy.quantile` and `torch.quantile` define them with linear interpolation.
  * Selection by counting, not sorting: one pass counts the upper 16 of the 31 bits of |x|, which finds the bucket
  * that holds the wanted rank; a second counts the lower 15 bits inside that bucket. For data that does not fit
- * in memory, or comes in parts, see `histogram.ts`.
+ * in memory, or comes in parts, see `stats/histogram.ts`.
  */
 import {SparsifyError} from '../errors.js';
 import {ABS_MASK, floatOfBits, inChunks, INFINITY_BITS, viewBits} from './float-bits.js';

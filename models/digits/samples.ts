@@ -3,7 +3,7 @@
 import {writeFile} from 'node:fs/promises';
 import {join} from 'node:path';
 
-import {encodeNpy} from '../../lib/io/npy.js';
+import {encodeNpy} from '../../lib/io/data/npy.js';
 import {IMAGE_PIXELS, toBytes, type DigitsSplit, type LabelledImages} from './data.js';
 
 /** Calibration images in the sample. */

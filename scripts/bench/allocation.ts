@@ -22,7 +22,7 @@ import {
   type SparsifyOptions,
 } from '../../lib/index.js';
 import {loadBackend} from '../../lib/backend/load.js';
-import {formatTable, percent} from '../../lib/cli/table.js';
+import {formatTable, percent} from '../../lib/cli/text-table.js';
 import {allOf} from '../../lib/eval/held-out.js';
 import {divergenceLoss} from '../../lib/eval/loss.js';
 import {measureQuality} from '../../lib/eval/quality.js';
@@ -37,7 +37,7 @@ import {
   loadLanguageModel,
   type LanguageModel,
   type PerplexityOptions,
-} from '../../models/llama/index.js';
+} from '../../lib/language/index.js';
 
 const HELP = `Usage: npm run bench -- allocation [--json] [--windows N|all] [--protocol word|token]
                                    [--method local|greedy] [--only lm|digits] [--setting N]
@@ -72,7 +72,7 @@ interface DigitsRow {
   readonly divergence: number;
 }
 
-const TEXTS = '../../models/llama/data/wikitext-2';
+const TEXTS = '../../models/smollm2/wikitext-2';
 const textOf = (part: string) => readFileSync(new URL(`${TEXTS}-${part}.txt`, import.meta.url), 'utf8');
 
 const FFN = String.raw`.*mlp\.(gate|up|down)_proj$`;

@@ -8,10 +8,10 @@ import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../lib/backend/load.js';
-import {formatTable} from '../../lib/cli/table.js';
+import {formatTable} from '../../lib/cli/text-table.js';
 import {median} from '../../lib/eval/latency.js';
 import {Dataset, retarget, sparsifyActivations} from '../../lib/index.js';
-import {loadLayersModel} from '../../lib/io/model-files.js';
+import {loadLayersModel} from '../../lib/io/model/model-files.js';
 import {peakMemoryOf, printPeakMemory} from './measure/memory.js';
 import {normalValues, residualMlp} from './measure/models.js';
 

@@ -9,7 +9,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {parseArgs} from 'node:util';
 
-import {killDuringSaves} from '../../spec/io/kills.js';
+import {killDuringSaves} from '../../spec/support/io/kills.js';
 
 const HELP = `Usage: npm run bench -- killed-saves [--kills 200] [--seed 1]
 

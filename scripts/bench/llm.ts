@@ -7,9 +7,9 @@
  */
 import {parseArgs} from 'node:util';
 import {loadBackend} from '../../lib/backend/load.js';
-import {openCheckpoint} from '../../models/llama/import/open-checkpoint.js';
-import {fetchModel} from '../../models/llama/import/fetch.js';
-import type {LlamaConfig} from '../../models/llama/config.js';
+import {openCheckpoint} from '../../lib/language/import/open-checkpoint.js';
+import {fetchModel} from '../../lib/language/import/fetch.js';
+import type {LlamaConfig} from '../../lib/language/config/llama-config.js';
 import {llamaCpp, nameOf, ours, type Contestant} from './llm/contestants.js';
 import {LONG_PROMPT, figures, printTable, type Times} from './llm/report.js';
 import {Side, type Answer} from './llm/side.js';

@@ -8,10 +8,10 @@ import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../lib/backend/load.js';
-import {formatTable, percent} from '../../lib/cli/table.js';
+import {formatTable, percent} from '../../lib/cli/text-table.js';
 import {median} from '../../lib/eval/latency.js';
 import {measureSparsity, sparsifyActivations} from '../../lib/index.js';
-import {loadLayersModel} from '../../lib/io/model-files.js';
+import {loadLayersModel} from '../../lib/io/model/model-files.js';
 import {peakMemoryOf, printPeakMemory} from './measure/memory.js';
 import {mlp, normalValues} from './measure/models.js';
 

@@ -9,7 +9,7 @@ import {readFile} from 'node:fs/promises';
 import {parseArgs} from 'node:util';
 import {loadBackend} from '../../lib/backend/load.js';
 import {withProgress} from '../../lib/cli/progress.js';
-import {formatTable, percent} from '../../lib/cli/table.js';
+import {formatTable, percent} from '../../lib/cli/text-table.js';
 import {sparsifyActivations} from '../../lib/index.js';
 import {
   PROJECTIONS,
@@ -18,7 +18,7 @@ import {
   type Decoder,
   type LanguageModel,
   type PrefillPolicy,
-} from '../../models/llama/index.js';
+} from '../../lib/language/index.js';
 
 const HELP = `Usage: npm run bench -- prefill [--model PATH] [--windows N] [--prompt T] [--json]
 
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
   await loadBackend();
   const dense = await loadLanguageModel(options.model ?? (await fetchModel('smollm2-135m-instruct')));
   const text = await readFile(
-    new URL('../../models/llama/data/wikitext-2-calibration.txt', import.meta.url),
+    new URL('../../models/smollm2/wikitext-2-calibration.txt', import.meta.url),
     'utf8',
   );
   const pieces = lastPieces(dense.tokenizer!.encode(text), windows, prompt + FOLLOWING);

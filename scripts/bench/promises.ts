@@ -16,19 +16,19 @@ import {
   type AllocationTarget,
 } from '../../lib/index.js';
 import {loadBackend} from '../../lib/backend/load.js';
-import {formatTable, percent} from '../../lib/cli/table.js';
+import {formatTable, percent} from '../../lib/cli/text-table.js';
 import {allOf} from '../../lib/eval/held-out.js';
 import {accuracyLoss, divergenceLoss} from '../../lib/eval/loss.js';
 import {predictionSpeed} from '../../lib/eval/prediction-speed.js';
 import {loadLayersModel, openDataFile, readLabels} from '../../lib/node.js';
-import {decodingSpeed, perplexityLoss} from '../../models/llama/allocate.js';
+import {decodingSpeed, perplexityLoss} from '../../lib/language/allocate-language-model.js';
 import {
   ALLOCATION_SEQUENCES,
   LANGUAGE_CALIBRATION,
   allocateLanguageModel,
   fetchModel,
   loadLanguageModel,
-} from '../../models/llama/index.js';
+} from '../../lib/language/index.js';
 
 const HELP = `Usage: npm run bench -- promises [--json] [--only lm|digits] [--what loss|speed] [--windows N]
 
@@ -57,8 +57,8 @@ const DIGITS_DIVERGENCES = [0.01, 0.05, 0.2];
 const LM_SPEEDUPS = [1.2, 1.4];
 const DIGITS_SPEEDUPS = [2, 2.6];
 
-const CALIBRATION_TEXT = '../../models/llama/data/wikitext-2-calibration.txt';
-const TEST_TEXT = '../../models/llama/data/wikitext-2-test.txt';
+const CALIBRATION_TEXT = '../../models/smollm2/wikitext-2-calibration.txt';
+const TEST_TEXT = '../../models/smollm2/wikitext-2-test.txt';
 
 const {values: options} = parseArgs({
   options: {

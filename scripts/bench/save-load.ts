@@ -15,8 +15,8 @@ import {parseArgs} from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 
 import {loadBackend} from '../../lib/backend/load.js';
-import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
-import {tensorBytes} from '../../lib/io/weight-tensors.js';
+import {loadLayersModel, saveLayersModel} from '../../lib/io/model/model-files.js';
+import {tensorBytes} from '../../lib/io/model/weight-tensors.js';
 import {peakBytes, resetPeak} from './measure/memory.js';
 
 const HELP = `Usage: npm run bench -- save-load [--gigabytes 1,3,5] [--units 8192] [--folder FOLDER] [--json]

@@ -11,14 +11,14 @@ import {parseArgs} from 'node:util';
 import {loadBackend} from '../../lib/backend/load.js';
 import {inspectWeights} from '../../lib/compress.js';
 import type {Int8Mode} from '../../lib/quantization/int8.js';
-import type {MaskedCount} from '../../models/llama/decoder.js';
-import {measureDecodeLatency} from '../../models/llama/decode-latency.js';
+import type {MaskedCount} from '../../lib/language/decoding/decoder.js';
+import {measureDecodeLatency} from '../../lib/language/decode-latency.js';
 import {
   PROJECTIONS,
   loadLanguageModel,
   sparsifyStreamed,
   type LanguageModel,
-} from '../../models/llama/index.js';
+} from '../../lib/language/index.js';
 import {peakBytes} from './measure/memory.js';
 
 const HELP = `Usage: npm run bench -- streamed --model FOLDER --out FOLDER [--sequences 4] [--sequence-length 128]

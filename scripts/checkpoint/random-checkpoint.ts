@@ -5,8 +5,8 @@
 import {mkdirSync} from 'node:fs';
 import {open, writeFile, type FileHandle} from 'node:fs/promises';
 import {join} from 'node:path';
-import {parseConfig} from '../../models/llama/parse-config.js';
-import {weightPlan} from '../../models/llama/weight-plan.js';
+import {parseConfig} from '../../lib/language/config/parse-config.js';
+import {weightPlan} from '../../lib/language/weights/weight-plan.js';
 
 export type Json = Readonly<Record<string, unknown>>;
 

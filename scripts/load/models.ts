@@ -3,7 +3,7 @@ import {renameSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import {saveLayersModel} from '../../lib/io/model-files.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
 
 /** Inputs of model `scaled`. */
 export const WIDTH = 784;

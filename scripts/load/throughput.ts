@@ -6,7 +6,7 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../lib/backend/load.js';
 import {median} from '../../lib/eval/latency.js';
-import {loadLayersModel} from '../../lib/io/model-files.js';
+import {loadLayersModel} from '../../lib/io/model/model-files.js';
 import {seededRandom, type Random} from '../../lib/stats/seeded-random.js';
 import {Client, type Outgoing} from './client.js';
 import {quantile} from './latencies.js';

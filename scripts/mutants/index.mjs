@@ -37,20 +37,20 @@ const WANTED = 85;
 
 /** What is asked of the rooms that talk to people and programs. */
 const WANTED_AT_THE_EDGE = 75;
-const EDGE = /^(models|lib\/(cli|serve|report))\//;
+const EDGE = /^lib\/(language|cli|serve|report)\//;
 
 const USAGE = `Usage: npm run mutants -- [FOLDER | FILE | FILE:FIRST-LAST ...] [--since COMMIT] [--specs SPEC ...]
 
-Changes the sources of lib/ and models/ at one place after the other and says which changes no spec notices.
+Changes the sources of lib/ at one place after the other and says which changes no spec notices.
 
-  FOLDER, FILE     what to change: lib/stats, lib/scope/select.ts, lib/scope/select.ts:20-40
+  FOLDER, FILE     what to change: lib/stats, lib/scope/select-targets.ts, lib/scope/select-targets.ts:20-40
   --since COMMIT   change only lines that differ from COMMIT, in the named places or everywhere
   --specs SPEC     specs to run instead of those that belong to the folder; a path or a pattern, may be repeated
   --jobs N         processes at a time (default: one for each processor)
   --skip-static    leave out what is computed once at import, which costs a process of its own each
 
 Writes mutants/index.html and mutants/mutants.json. Exit code 1 if fewer than ${WANTED} % are noticed (${WANTED_AT_THE_EDGE} % in lib/cli,
-lib/serve, lib/report and models). A mutant that changes nothing is marked in place, with the reason:
+lib/serve, lib/report and lib/language). A mutant that changes nothing is marked in place, with the reason:
   // Stryker disable next-line EqualityOperator: an equal value has weight 0`;
 
 /**
@@ -91,7 +91,7 @@ async function run(args) {
   }
   const places = values.since === undefined ? named(positionals) : changedSince(values.since, positionals);
   if (places.length === 0) {
-    say(`no line of lib/ or models/ differs from ${values.since}${positionals.length > 0 ? ' there' : ''}`);
+    say(`no line of lib/ differs from ${values.since}${positionals.length > 0 ? ' there' : ''}`);
     return 0;
   }
   const specs = values.specs ?? specsOf(places.map((place) => place.replace(/:[\d-]+$/, '')));
@@ -165,8 +165,8 @@ function named(places) {
     const [, path, lines = ''] = /** @type {RegExpExecArray} */ (
       /^(.*?)(:\d+-\d+)?$/.exec(given.replace(/\/+$/, ''))
     );
-    if (!/^(lib|models)(\/|$)/.test(path) || !existsSync(inRoot(path))) {
-      throw new UsageError(`there is no "${path}" among the sources of lib/ and models/`);
+    if (!/^lib(\/|$)/.test(path) || !existsSync(inRoot(path))) {
+      throw new UsageError(`there is no "${path}" among the sources of lib/`);
     }
     return statSync(inRoot(path)).isDirectory() ? `${path}/**/*.ts` : `${path}${lines}`;
   });
@@ -174,7 +174,7 @@ function named(places) {
 
 /**
  * @param {string} commit
- * @param {readonly string[]} places Folders and files to which the answer is limited; none: all of lib/ and models/.
+ * @param {readonly string[]} places Folders and files to which the answer is limited; none: all of lib/.
  * @returns {string[]} `FILE:FIRST-LAST` for each run of lines that are new or changed since.
  */
 function changedSince(commit, places) {
@@ -185,7 +185,7 @@ function changedSince(commit, places) {
   } catch {
     throw new UsageError(`--since ${commit}: git knows no such commit`);
   }
-  const where = places.length > 0 ? places : ['lib', 'models'];
+  const where = places.length > 0 ? places : ['lib'];
   const changes = [];
   let file = '';
   for (const line of git('diff', '--unified=0', '--no-color', commit, '--', ...where).split('\n')) {

@@ -4,7 +4,7 @@ import {renameSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {inRoot, runNode, say} from './repository.mjs';
 
-const SOURCES = ['lib', 'models'];
+const SOURCES = ['lib'];
 const STAMP = '.sources';
 
 /** Compiles dist/ unless it is newer than every source. Type errors are reported and do not stop the task. */
@@ -16,7 +16,7 @@ export async function ensureBuilt() {
 }
 
 /**
- * Compiles lib/ and models/ to dist/, with declarations.
+ * Compiles lib/ to dist/, with declarations.
  *
  * @returns {Promise<number>} The compiler's exit code; on type errors dist/ is made all the same.
  */

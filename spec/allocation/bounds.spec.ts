@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {selectBounds, type AllocationScopes} from '../../lib/allocation/bounds.js';
 import {IgnoredScope, TargetScope} from '../../lib/scope/target-scope.js';
-import {rejection} from '../models/llama/rejection.js';
+import {rejection} from '../support/rejection.js';
 
 const GRAPH = {
   nodes: [

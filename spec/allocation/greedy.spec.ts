@@ -4,7 +4,7 @@ import {greedySpread} from '../../lib/allocation/greedy.js';
 import type {SharingLayer} from '../../lib/allocation/spread.js';
 import {Dataset} from '../../lib/index.js';
 import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
 
 const WIDTH = 10;
 

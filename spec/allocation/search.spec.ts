@@ -1,6 +1,6 @@
 import {expect} from 'chai';
-import type {AllocationTarget} from '../../lib/allocation/contract.js';
-import {rejection} from '../models/llama/rejection.js';
+import type {AllocationTarget} from '../../lib/metadata/allocation.js';
+import {rejection} from '../support/rejection.js';
 import {searchSparsity, type SearchRange} from '../../lib/allocation/search.js';
 
 const RANGE: SearchRange = {least: 0, most: 0.95};

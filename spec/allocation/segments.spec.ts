@@ -3,9 +3,9 @@ import {expect} from 'chai';
 import {blocksOf} from '../../lib/allocation/segments.js';
 import {ensureBuilt} from '../../lib/model/dense-layers.js';
 import {runSteps, stepsOf} from '../../lib/model/graph-steps.js';
-import {buildModel} from '../../models/llama/index.js';
-import {parseConfig} from '../../models/llama/parse-config.js';
-import {checkForLeaks, disposeModels} from '../backends.js';
+import {buildModel} from '../../lib/language/index.js';
+import {parseConfig} from '../../lib/language/config/parse-config.js';
+import {checkForLeaks, disposeModels} from '../support/backends.js';
 
 const dense = (name: string, units = 4) => tf.layers.dense({name, units});
 

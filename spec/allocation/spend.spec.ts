@@ -2,7 +2,7 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 import {PROBE_LEVELS, predictedError} from '../../lib/allocation/law.js';
 import {spending, type Spender} from '../../lib/allocation/spend.js';
-import type {AttainableShares, LayerProbe} from '../../lib/allocation/contract.js';
+import type {AttainableShares, LayerProbe} from '../../lib/metadata/allocation.js';
 import {lawSpread, meanOf} from '../../lib/allocation/spread.js';
 
 /** A layer that loses `scale` times the square of its odds. */

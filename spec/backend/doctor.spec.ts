@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {doctor, type Diagnosis} from '../../lib/backend/doctor.js';
 import {BACKENDS} from '../../lib/backend/names.js';
-import {runModule, urlOf, type Finished} from '../child.js';
+import {runModule, urlOf, type Finished} from '../support/child.js';
 
 /** Runs a command in a process of its own, as the program would. */
 function run(

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {backendInUse, nodePackageOf} from '../../lib/backend/in-use.js';
-import {BACKENDS} from '../backends.js';
+import {BACKENDS} from '../support/backends.js';
 
 describe('backendInUse', () => {
   const before = tf.getBackend();

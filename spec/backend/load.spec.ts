@@ -16,7 +16,7 @@ import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath, pathToFileURL} from 'node:url';
 import {findNative, nativeAddonPath, provisionNative} from '../../scripts/provision/native.mjs';
-import {runModule, urlOf, type Finished} from '../child.js';
+import {runModule, urlOf, type Finished} from '../support/child.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NATIVE = existsSync(join(ROOT, 'node_modules/@tensorflow/tfjs-node/lib'));

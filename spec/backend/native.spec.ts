@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {gpuKernels, loadGpuKernels} from '../../lib/backend/native.js';
-import {failure, temporaryFolder, write} from '../io/files.js';
+import {failure, temporaryFolder, write} from '../support/io/files.js';
 
 describe('loadGpuKernels', () => {
   const at = temporaryFolder();

@@ -10,8 +10,8 @@ import {
 } from '../../lib/index.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
 import {onlyTensor, type Layer} from '../../lib/tfjs.js';
-import {disposeModels, onEveryBackend, withoutLeaks} from '../backends.js';
-import {normals} from '../normals.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 
 const WIDTH = 12;
 const ROWS = 40;

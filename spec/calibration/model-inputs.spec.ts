@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {toModelInputs} from '../../lib/calibration/model-inputs.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
 
 describe('toModelInputs', () => {
   let one: tf.LayersModel;

@@ -13,8 +13,8 @@ import {
 } from '../../lib/index.js';
 import {withLayers} from '../../lib/layers/registry.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';
-import {disposeModels, onEveryBackend, withoutLeaks} from '../backends.js';
-import {savedArtifacts} from '../saved-artifacts.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from '../support/backends.js';
+import {savedArtifacts} from '../support/saved-artifacts.js';
 
 const WIDTH = 10;
 const ROWS = 64;

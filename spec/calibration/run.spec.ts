@@ -6,8 +6,8 @@ import type {Batches} from '../../lib/dataset.js';
 import {inspect, measureSparsity, sparsifyActivations} from '../../lib/index.js';
 import {makeSparsifying, sparsifyingForms} from '../../lib/model/dense-layers.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
-import {normals} from '../normals.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 
 const METHODS = ['pooled', 'nncf', 'sequential'] as const;
 const WIDTH = 6;

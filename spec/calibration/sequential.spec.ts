@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {Dataset, inspect, sparsifyActivations} from '../../lib/index.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
-import {disposeModels, onEveryBackend} from '../backends.js';
-import {MLP3, mlp3} from '../mlp3.js';
+import {disposeModels, onEveryBackend} from '../support/backends.js';
+import {MLP3, mlp3} from '../support/mlp3.js';
 
 onEveryBackend(() => {
   describe("calibration 'sequential'", () => {

@@ -9,7 +9,7 @@ import {
   statisticsOf,
   type CalibrationOptions,
 } from '../../lib/index.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
 
 /** Rows of two values; each holds its own number, so that what is left tells which rows counted. */
 function numbered(shape: readonly number[]): Float32Array {

@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {fileURLToPath} from 'node:url';
-import {urlOf} from '../child.js';
-import {cli} from './cli.js';
+import {urlOf} from '../support/child.js';
+import {cli} from '../support/cli.js';
 
 const DIGITS = fileURLToPath(urlOf('models/digits/model.json'));
 const IMAGES = fileURLToPath(urlOf('models/digits/test-images.npy'));

@@ -8,10 +8,10 @@ import {join} from 'node:path';
 import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {saveLayersModel} from '../../lib/io/model-files.js';
-import {normals} from '../normals.js';
-import {finished, urlOf, type Finished} from '../child.js';
-import {cli, startCli} from './cli.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
+import {normals} from '../support/normals.js';
+import {finished, urlOf, type Finished} from '../support/child.js';
+import {cli, startCli} from '../support/cli.js';
 
 /** The tfjs of this project, as a data module in another folder must name it; `import.meta.resolve` is not in every loader. */
 const TFJS = pathToFileURL(createRequire(import.meta.url).resolve('@tensorflow/tfjs')).href;

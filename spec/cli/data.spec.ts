@@ -13,9 +13,9 @@ import {
   generateOptions,
   type GenerationCommandOptions,
 } from '../../lib/cli/generation.js';
-import {encodeNpy} from '../../lib/io/npy.js';
-import {checkForLeaks} from '../backends.js';
-import {failure} from '../io/files.js';
+import {encodeNpy} from '../../lib/io/data/npy.js';
+import {checkForLeaks} from '../support/backends.js';
+import {failure} from '../support/io/files.js';
 
 describe('--data', () => {
   let folder = '';

@@ -3,8 +3,8 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {saveLayersModel} from '../../lib/io/model-files.js';
-import {cli} from './cli.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
+import {cli} from '../support/cli.js';
 
 describe('exit codes of the command line', () => {
   let folder = '';

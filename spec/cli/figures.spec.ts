@@ -6,7 +6,7 @@ import {
   describeTotal,
   describeWeights,
   layersJson,
-} from '../../lib/cli/report.js';
+} from '../../lib/cli/layer-list.js';
 import {modelName} from '../../lib/cli/report-option.js';
 import {
   comparisonTable,
@@ -18,7 +18,7 @@ import {
 import {describeComparison, describeGroups} from '../../lib/cli/windows.js';
 import {compressWeights} from '../../lib/compress.js';
 import type {DenseReport} from '../../lib/model/inspect.js';
-import type {Comparison, SparsityReport} from '../../models/llama/index.js';
+import type {Comparison, SparsityReport} from '../../lib/language/index.js';
 
 /** Cells of a table's lines. */
 const cells = (text: string) => text.split('\n').map((line) => line.trim().split(/ {2,}/));

@@ -5,11 +5,11 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {divergenceLoss} from '../../lib/eval/loss.js';
 import {allOf} from '../../lib/eval/held-out.js';
-import {loadLayersModel, saveLayersModel} from '../../lib/io/model-files.js';
+import {loadLayersModel, saveLayersModel} from '../../lib/io/model/model-files.js';
 import {registerLayers} from '../../lib/layers/registry.js';
 import {ensureBuilt} from '../../lib/model/dense-layers.js';
-import {normals} from '../normals.js';
-import {cli} from './cli.js';
+import {normals} from '../support/normals.js';
+import {cli} from '../support/cli.js';
 
 const {conv2d, dense, embedding, globalAveragePooling1d, globalAveragePooling2d, lstm} = tf.layers;
 

@@ -4,8 +4,8 @@ import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
-import {urlOf} from '../child.js';
-import {cli} from './cli.js';
+import {urlOf} from '../support/child.js';
+import {cli} from '../support/cli.js';
 
 const digits = (name: string) => fileURLToPath(urlOf(`models/digits/${name}`));
 const SCALE = ['--scale', '0.00392156862745098'];

@@ -2,8 +2,8 @@ import {mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'nod
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {expect} from 'chai';
-import {finished, startModule, urlOf} from '../child.js';
-import {cli} from './cli.js';
+import {finished, startModule, urlOf} from '../support/child.js';
+import {cli} from '../support/cli.js';
 
 describe('sparsify --stream', function () {
   this.timeout(300_000); // processes on the cpu backend

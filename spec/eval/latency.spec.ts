@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {measureLatency, median} from '../../lib/eval/latency.js';
-import {withoutLeaks} from '../backends.js';
+import {withoutLeaks} from '../support/backends.js';
 
 /** A model of two inputs and two outputs that counts its calls. */
 function counted(): {model: tf.LayersModel; calls: () => number} {

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {measureLayerTimes} from '../../lib/eval/layer-times.js';
 import {randomInputs} from '../../lib/eval/random-inputs.js';
-import {checkForLeaks, disposeModels} from '../backends.js';
+import {checkForLeaks, disposeModels} from '../support/backends.js';
 
 /** A layer that is called twice on [batch, 3, 8], and one in a wrapper that calls it for each of 3 steps. */
 function model(): tf.LayersModel {

@@ -3,9 +3,9 @@ import {expect} from 'chai';
 import {Dataset} from '../../lib/index.js';
 import {allOf, holdOut, type HeldOut} from '../../lib/eval/held-out.js';
 import {accuracyLoss, divergenceLoss} from '../../lib/eval/loss.js';
-import type {ClassLabels} from '../../lib/io/labels.js';
-import {onEveryBackend} from '../backends.js';
-import {rejection} from '../models/llama/rejection.js';
+import type {ClassLabels} from '../../lib/io/data/labels.js';
+import {onEveryBackend} from '../support/backends.js';
+import {rejection} from '../support/rejection.js';
 
 /** A model that scales each of its inputs, and what then gives its outputs. */
 function scaling(

@@ -3,8 +3,8 @@ import {expect} from 'chai';
 import {Dataset} from '../../lib/dataset.js';
 import {measureSparsity} from '../../lib/eval/measure-sparsity.js';
 import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
-import {onEveryBackend} from '../backends.js';
-import {failure} from '../io/files.js';
+import {onEveryBackend} from '../support/backends.js';
+import {failure} from '../support/io/files.js';
 
 /** Two layers that read the model's input, and a third that reads the sum of theirs, by thresholds. */
 function modelWith(thresholds: Readonly<Record<'a' | 'b' | 'c', number>>): tf.LayersModel {

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {measureOutputErrors} from '../../lib/eval/output-error.js';
 import {sparsifyActivations} from '../../lib/sparsify.js';
-import {onEveryBackend} from '../backends.js';
-import {failure} from '../io/files.js';
+import {onEveryBackend} from '../support/backends.js';
+import {failure} from '../support/io/files.js';
 
 describe('errors of outputs', () => {
   onEveryBackend(() => {

@@ -3,8 +3,8 @@ import {expect} from 'chai';
 import {firstItems, predictionSpeed} from '../../lib/eval/prediction-speed.js';
 import {timePerSparsity} from '../../lib/eval/time-per-sparsity.js';
 import {Dataset, compressWeights, sparsifyActivations} from '../../lib/index.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
-import {rejection} from '../models/llama/rejection.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
+import {rejection} from '../support/rejection.js';
 
 /** A layer that is called twice, behind one. */
 function mlp(): tf.LayersModel {

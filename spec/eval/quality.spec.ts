@@ -2,9 +2,9 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {Dataset} from '../../lib/dataset.js';
 import {measureQuality, type Quality, type QualityOptions} from '../../lib/eval/quality.js';
-import type {Labels} from '../../lib/io/labels.js';
-import {withoutLeaks} from '../backends.js';
-import {failure} from '../io/files.js';
+import type {Labels} from '../../lib/io/data/labels.js';
+import {withoutLeaks} from '../support/backends.js';
+import {failure} from '../support/io/files.js';
 
 /** A model that gives back its input. */
 function identity(width: number): tf.LayersModel {

@@ -9,16 +9,16 @@ import {compressWeights} from '../../lib/index.js';
 import {makeSparsifying, sparsifyingForms} from '../../lib/model/dense-layers.js';
 import {walkModel} from '../../lib/model/walk.js';
 import {asContainer} from '../../lib/tfjs.js';
-import type {LlamaConfig} from '../../models/llama/config.js';
-import type {Decoder} from '../../models/llama/decoder.js';
-import {buildModel} from '../../models/llama/graph.js';
-import {createGraphDecoder} from '../../models/llama/graph-decoder.js';
-import {loadLanguageModel, type LanguageModel} from '../../models/llama/index.js';
-import {createNativeDecoder, type NativeDecoderOptions} from '../../models/llama/native-decoder.js';
-import {randomModel} from '../models/llama/loaded-models.js';
-import {randomIds, smallConfigs} from '../models/llama/random-checkpoint.js';
-import {smollm2, smollm2Fixture} from '../models/llama/smollm2.js';
-import {argmax, relativeError} from '../models/llama/tiny-checkpoints.js';
+import type {LlamaConfig} from '../../lib/language/config/llama-config.js';
+import type {Decoder} from '../../lib/language/decoding/decoder.js';
+import {buildModel} from '../../lib/language/graph/build-model.js';
+import {createGraphDecoder} from '../../lib/language/decoding/graph-decoder.js';
+import {loadLanguageModel, type LanguageModel} from '../../lib/language/index.js';
+import {createNativeDecoder, type NativeDecoderOptions} from '../../lib/language/decoding/native-decoder.js';
+import {randomModel} from '../support/language/loaded-models.js';
+import {randomIds, smallConfigs} from '../support/language/random-checkpoint.js';
+import {smollm2, smollm2Fixture} from '../support/language/smollm2.js';
+import {argmax, relativeError} from '../support/language/tiny-checkpoints.js';
 
 /** Of the largest logit: float32 sums in another order, over the depth of a model, with TF32 off. */
 const TOLERANCE = 1e-4;

@@ -8,14 +8,14 @@ import fc from 'fast-check';
 import {loadBackend} from '../../lib/backend/load.js';
 import {gpuKernels} from '../../lib/backend/native.js';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
-import {SPARSIFIED_MATMUL} from '../../lib/kernels/contract.js';
-import {SPARSIFIED_MATMUL_INT8} from '../../lib/kernels/int8-contract.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
+import {SPARSIFIED_MATMUL} from '../../lib/kernels/sparsified-matmul-kernel.js';
+import {SPARSIFIED_MATMUL_INT8} from '../../lib/kernels/int8-kernels.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import type {GpuKernels} from '../../lib/kernels/tensorflow-gpu.js';
 import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
 import {runKernel} from '../../lib/tfjs.js';
-import {normals} from '../normals.js';
+import {normals} from '../support/normals.js';
 
 interface Case {
   readonly x: Float32Array;

@@ -5,8 +5,8 @@ import {createRequire} from 'node:module';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {nativeKernels} from '../../lib/backend/native.js';
-import {finished, quietly, runModule, urlOf} from '../child.js';
-import '../backends.js';
+import {finished, quietly, runModule, urlOf} from '../support/child.js';
+import '../support/backends.js';
 
 /** By the value of SPARSIFY_MAX_TARGET, worst first: the name that the addon gives it. */
 const TARGETS = {sse2: 'SSE2', sse4: 'SSE4', avx2: 'AVX2', avx512: 'AVX3'} as const;
@@ -15,7 +15,7 @@ const TARGETS = {sse2: 'SSE2', sse4: 'SSE4', avx2: 'AVX2', avx512: 'AVX3'} as co
 const SPECS = [
   'spec/kernels/tensorflow.spec.ts',
   'spec/kernels/int8-tensorflow.spec.ts',
-  'spec/models/llama/native-decoder-int8.spec.ts',
+  'spec/language/decoding/native-decoder-int8.spec.ts',
 ];
 const CHOSEN =
   '(1 x 7|31 x 33|64 x 1003|577 x 9.) at sparsity 0(.5)?$|say how they run|after the bias|one threshold|masked$';

@@ -4,14 +4,14 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
 import {columnBlocks, sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-fallback.js';
-import {MAX_ROUNDED_WEIGHTS, type Int8Matrix} from '../../lib/kernels/int8-contract.js';
+import {MAX_ROUNDED_WEIGHTS, type Int8Matrix} from '../../lib/kernels/int8-kernels.js';
 import {
   dequantizeByOperations,
   dequantizeColumns,
   dequantizeRows,
   dequantizeSomeColumns,
 } from '../../lib/kernels/int8-dequantize.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {roundToFloat16} from '../../lib/quantization/float16.js';
 import {
@@ -23,8 +23,8 @@ import {
   type MatrixShape,
 } from '../../lib/quantization/int8.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';
-import {onEveryBackend} from '../backends.js';
-import {normals} from '../normals.js';
+import {onEveryBackend} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 
 interface Case {
   rows: number;

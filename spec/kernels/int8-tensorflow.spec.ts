@@ -2,13 +2,13 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
-import {DEQUANTIZE_INT8, SPARSIFIED_MATMUL_INT8} from '../../lib/kernels/int8-contract.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
+import {DEQUANTIZE_INT8, SPARSIFIED_MATMUL_INT8} from '../../lib/kernels/int8-kernels.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
 import {registeredKernels, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {dequantizeInt8, quantizeInt8, type Int8Mode, type Int8Values} from '../../lib/quantization/int8.js';
 import {runKernel} from '../../lib/tfjs.js';
-import {BACKENDS, checkForLeaks} from '../backends.js';
-import {normals} from '../normals.js';
+import {BACKENDS, checkForLeaks} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 
 interface Case {
   readonly x: Float32Array;

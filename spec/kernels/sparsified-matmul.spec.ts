@@ -3,11 +3,11 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
 import {registerSparsifiedMatMul, sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {runKernel} from '../../lib/tfjs.js';
-import {onEveryBackend} from '../backends.js';
-import {normals} from '../normals.js';
+import {onEveryBackend} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 
 interface Case {
   rows: number;

@@ -5,14 +5,14 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 import {loadNativeKernels, nativeKernels} from '../../lib/backend/native.js';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
-import {SPARSIFIED_MATMUL} from '../../lib/kernels/contract.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/reference.js';
+import {SPARSIFIED_MATMUL} from '../../lib/kernels/sparsified-matmul-kernel.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
 import {multipliesItself, sparsifiedMatMulGroup, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {runKernel} from '../../lib/tfjs.js';
 import {packageFolderOf} from '../../scripts/provision/index.mjs';
 import {provisionNative} from '../../scripts/provision/native.mjs';
-import {BACKENDS, checkForLeaks} from '../backends.js';
-import {normals} from '../normals.js';
+import {BACKENDS, checkForLeaks} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 
 interface Case {
   readonly x: Float32Array;

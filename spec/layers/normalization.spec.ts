@@ -5,7 +5,7 @@ import {
   registerNormalization,
   type KerasNormalizationArgs,
 } from '../../lib/layers/normalization.js';
-import {checkForLeaks} from '../backends.js';
+import {checkForLeaks} from '../support/backends.js';
 
 describe('KerasNormalization', () => {
   before(() => tf.setBackend('cpu'));

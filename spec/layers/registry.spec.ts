@@ -5,13 +5,13 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {fileSystem} from '../../lib/io/file-system.js';
+import {fileSystem} from '../../lib/io/model/file-system.js';
 import {registerLayers, withLayers} from '../../lib/layers/registry.js';
 import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
 import {sparsifyActivations} from '../../lib/sparsify.js';
-import {withoutLeaks} from '../backends.js';
-import {MLP3, mlp3} from '../mlp3.js';
-import {quietly} from '../child.js';
+import {withoutLeaks} from '../support/backends.js';
+import {MLP3, mlp3} from '../support/mlp3.js';
+import {quietly} from '../support/child.js';
 
 const CHILD = `
   import * as tf from '@tensorflow/tfjs';

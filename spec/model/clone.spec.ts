@@ -5,8 +5,8 @@ import {cloneModel} from '../../lib/model/clone.js';
 import {denseLayers, makeSparsifying} from '../../lib/model/dense-layers.js';
 import {walkModel} from '../../lib/model/walk.js';
 import {asContainer, callsOf, isContainer} from '../../lib/tfjs.js';
-import {disposeModels, onEveryBackend} from '../backends.js';
-import {TOPOLOGIES} from './topologies.js';
+import {disposeModels, onEveryBackend} from '../support/backends.js';
+import {TOPOLOGIES} from '../support/model/topologies.js';
 
 /** All outputs of a model on a batch, in one array. */
 function outputs(model: tf.LayersModel, batch: tf.Tensor[]): number[] {

@@ -3,8 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {allocateSparsity, compressWeights, decompressWeights, sparsifyActivations} from '../../lib/index.js';
 import {cloneModel} from '../../lib/model/clone.js';
-import {disposeModels, onEveryBackend} from '../backends.js';
-import {normals} from '../normals.js';
+import {disposeModels, onEveryBackend} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 
 const HALF = {targetSparsityByScope: {'.*': 0.5}};
 

@@ -7,8 +7,8 @@ import {cloneModel} from '../../lib/model/clone.js';
 import {denseLayers} from '../../lib/model/dense-layers.js';
 import {heldLayers} from '../../lib/model/walk.js';
 import {rawValue, type Layer} from '../../lib/tfjs.js';
-import {disposeModels, onEveryBackend} from '../backends.js';
-import {normals} from '../normals.js';
+import {disposeModels, onEveryBackend} from '../support/backends.js';
+import {normals} from '../support/normals.js';
 import {
   ArrowLayer,
   ArrowScale,
@@ -24,7 +24,7 @@ import {
   Secret,
   WeakNote,
   WeakSecret,
-} from './hidden-state.js';
+} from '../support/model/hidden-state.js';
 
 /** A custom layer on [n, 6], then a Dense. */
 function modelOf(layer: Layer): tf.LayersModel {

@@ -6,7 +6,7 @@ import {checkActivations, topologyOf} from '../../lib/model/savable.js';
 import {cloneModel} from '../../lib/model/clone.js';
 import {graphOf} from '../../lib/model/dense-layers.js';
 import {stepsOf} from '../../lib/model/graph-steps.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
 
 /** Layers one after the other that pass on the positive part. */
 function chain(length: number): tf.LayersModel {

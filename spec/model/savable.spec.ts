@@ -10,9 +10,9 @@ import {
   type SparsifyingDense,
 } from '../../lib/index.js';
 import {fileSystem, loadLayersModel, saveLayersModel} from '../../lib/node.js';
-import {disposeModels, onEveryBackend} from '../backends.js';
-import {failure, temporaryFolder} from '../io/files.js';
-import {normals} from '../normals.js';
+import {disposeModels, onEveryBackend} from '../support/backends.js';
+import {failure, temporaryFolder} from '../support/io/files.js';
+import {normals} from '../support/normals.js';
 
 type Activation = string | {class_name: string; config: Record<string, unknown>};
 

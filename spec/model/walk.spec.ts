@@ -4,8 +4,8 @@ import {expect} from 'chai';
 import {asContainer} from '../../lib/tfjs.js';
 import {ensureBuilt} from '../../lib/model/dense-layers.js';
 import {walkModel} from '../../lib/model/walk.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
-import {TOPOLOGIES} from './topologies.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
+import {TOPOLOGIES} from '../support/model/topologies.js';
 
 /** Paths by ancestor, and edges by path, of one of the topologies. */
 function walk(topology: string) {

@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {INT8_MODES, quantizeInt8} from '../../lib/quantization/int8.js';
 import {quantizeTransposed} from '../../lib/quantization/transposed-int8.js';
-import {normals} from '../normals.js';
+import {normals} from '../support/normals.js';
 
 /** [inputs, units] around the sizes of words and blocks. */
 const SHAPES = [

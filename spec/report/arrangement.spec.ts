@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {arrange, placeOf, shortName} from '../../lib/report/arrangement.js';
 import {logTicks} from '../../lib/report/log-ticks.js';
-import {blockPaths} from './contents.js';
+import {blockPaths} from '../support/report-contents.js';
 
 describe('layers by kind and block', () => {
   const cases = [

@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {renderModelCard, stepsOfCard} from '../../lib/report/model-card.js';
-import {blockPaths, contents} from './contents.js';
+import {blockPaths, contents} from '../support/report-contents.js';
 
 describe('a model card', () => {
   const known = contents(['hidden_1', 'hidden_2', 'digits'], 'digits');

@@ -1,5 +1,5 @@
 import {expect} from 'chai';
-import type {CalibrationStatistics} from '../../lib/calibration/statistics.js';
+import type {CalibrationStatistics} from '../../lib/metadata/calibration-statistics.js';
 import type {DenseReport} from '../../lib/model/inspect.js';
 import {measuredLayers, parametersOf} from '../../lib/report/model-layers.js';
 import {bytesRead, formatsOf, sparsitySummary} from '../../lib/report/summary-figures.js';

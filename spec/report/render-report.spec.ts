@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {escapeHtml} from '../../lib/report/html.js';
 import {renderReport} from '../../lib/report/render-report.js';
-import {blockPaths, contents} from './contents.js';
+import {blockPaths, contents} from '../support/report-contents.js';
 
 /** Elements without a closing tag. */
 const VOID = new Set(['meta', 'br', '!doctype']);

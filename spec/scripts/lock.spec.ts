@@ -18,7 +18,7 @@ import {hostname, tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {withLock} from '../../scripts/provision/lock.mjs';
-import {finished, moduleArgs, runModule, startModule, urlOf} from '../child.js';
+import {finished, moduleArgs, runModule, startModule, urlOf} from '../support/child.js';
 
 /** Some heartbeats, also on a machine that has much else to do. */
 const SILENCE_MS = 4_000;

@@ -2,7 +2,7 @@ import {spawn} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
 import {UsageError, specsOf} from '../../scripts/mutants/specs-of.mjs';
-import {finished} from '../child.js';
+import {finished} from '../support/child.js';
 
 const RUN = fileURLToPath(new URL('../../scripts/run.mjs', import.meta.url));
 
@@ -16,9 +16,9 @@ describe('the specs that belong to a source', () => {
     ['lib/stats/**/*.ts', ['spec/stats/**/*.spec.ts']],
     // A folder without specs of its own takes those of the folder around it.
     ['lib/cli/commands/inspect.ts', ['spec/cli/**/*.spec.ts']],
-    ['lib/scope/select.ts', ['spec/scope/**/*.spec.ts', 'spec/nncf-edges.spec.ts']],
+    ['lib/scope/select-targets.ts', ['spec/scope/**/*.spec.ts', 'spec/nncf-edges.spec.ts']],
     ['lib/compress.ts', ['spec/compress.spec.ts', 'spec/nncf-int8.spec.ts']],
-    ['models/llama/sampler.ts', ['spec/models/llama/**/*.spec.ts']],
+    ['lib/language/decoding/sampler.ts', ['spec/language/decoding/**/*.spec.ts']],
   ];
   for (const [file, specs] of cases) {
     it(`are ${specs.join(' and ')} for ${file}`, () => {
@@ -41,7 +41,11 @@ describe('npm run mutants', () => {
   const wrong: [string, string[], string][] = [
     ['no place', [], 'nothing to change is named'],
     ['a folder that is not there', ['lib/nothing'], 'there is no "lib/nothing" among the sources'],
-    ['a file that is no source', ['spec/child.ts'], 'there is no "spec/child.ts" among the sources'],
+    [
+      'a file that is no source',
+      ['spec/support/child.ts'],
+      'there is no "spec/support/child.ts" among the sources',
+    ],
     ['a commit that is not there', ['--since', 'no-such'], '--since no-such: git knows no such commit'],
     ['a number of processes below 1', ['--jobs', '0', 'lib/stats'], '--jobs is 0; write a whole number'],
     ['an option that is not there', ['--fast'], "Unknown option '--fast'"],

@@ -21,7 +21,7 @@ import {ProvisionError} from '../../scripts/provision/error.mjs';
 import {provision} from '../../scripts/provision/index.mjs';
 import {fetchLibtensorflow} from '../../scripts/provision/libtensorflow.mjs';
 import {checkNodePackage} from '../../scripts/provision/load-check.mjs';
-import {finished, startModule, urlOf} from '../child.js';
+import {finished, startModule, urlOf} from '../support/child.js';
 
 describe('provisioning', () => {
   let folder: string;

@@ -5,9 +5,9 @@ import {expect} from 'chai';
 import Fastify from 'fastify';
 import {createServer} from '../../lib/serve/index.js';
 import {listen} from '../../lib/serve/listen.js';
-import {checkServerOptions} from '../../lib/serve/options.js';
-import {cli} from '../cli/cli.js';
-import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
+import {checkServerOptions} from '../../lib/serve/server-options.js';
+import {cli} from '../support/cli.js';
+import {modelFolder, saveSumModel, serving, type Serving} from '../support/serving.js';
 
 const MIB = 1024 ** 2;
 const ROW = JSON.stringify({instances: [[1, 1, 1]]});

@@ -1,9 +1,9 @@
 import {expect} from 'chai';
 import {Dispatcher} from '../../lib/serve/dispatcher.js';
-import {ServeError} from '../../lib/serve/errors.js';
-import type {Generation} from '../../models/llama/generate.js';
+import {ServeError} from '../../lib/serve/http-errors.js';
+import type {Generation} from '../../lib/language/decoding/generate.js';
 import type {GenerationRequest} from '../../lib/serve/messages.js';
-import {DEFAULT_QUEUE, type QueueOptions} from '../../lib/serve/options.js';
+import {DEFAULT_QUEUE, type QueueOptions} from '../../lib/serve/server-options.js';
 import type {ModelVersion} from '../../lib/serve/repository.js';
 import type {WireTensor} from '../../lib/serve/tensors.js';
 import type {WorkerPool} from '../../lib/serve/worker-pool.js';

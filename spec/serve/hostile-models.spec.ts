@@ -1,7 +1,7 @@
 import {mkdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {expect} from 'chai';
-import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
+import {modelFolder, saveSumModel, serving, type Serving} from '../support/serving.js';
 
 const LAYER = {
   class_name: 'Dense',

@@ -2,8 +2,8 @@ import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
-import {saveLayersModel} from '../../lib/io/model-files.js';
-import {modelFolder, serving, type Serving} from './serving.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
+import {modelFolder, serving, type Serving} from '../support/serving.js';
 
 describe('/metrics', function () {
   this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine

@@ -1,7 +1,7 @@
 import {join} from 'node:path';
 import {expect} from 'chai';
 import {saveNamedModel} from '../../scripts/load/models.js';
-import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
+import {modelFolder, saveSumModel, serving, type Serving} from '../support/serving.js';
 
 const HEADER = 'inference-header-content-length';
 

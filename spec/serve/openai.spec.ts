@@ -1,12 +1,12 @@
 import {join} from 'node:path';
 import {expect} from 'chai';
-import {attachMetadata} from '../../models/llama/saved-metadata.js';
-import {loadLanguageModel} from '../../models/llama/load-language-model.js';
-import type {Generation} from '../../models/llama/generate.js';
-import type {Prompt} from '../../models/llama/prompt.js';
+import {attachMetadata} from '../../lib/language/config/saved-metadata.js';
+import {loadLanguageModel} from '../../lib/language/load-language-model.js';
+import type {Generation} from '../../lib/language/decoding/generate.js';
+import type {Prompt} from '../../lib/language/prompt.js';
 import {fileURLToPath} from 'node:url';
-import '../backends.js';
-import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
+import '../support/backends.js';
+import {modelFolder, saveSumModel, serving, type Serving} from '../support/serving.js';
 
 /** Random weights and a byte-level vocabulary; the text means nothing, and is always the same. */
 const TINY = fileURLToPath(new URL('../fixtures/tiny/llama3-gqa-rope/model-f32.gguf', import.meta.url));

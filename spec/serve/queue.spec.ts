@@ -1,6 +1,13 @@
 import {join} from 'node:path';
 import {expect} from 'chai';
-import {modelFolder, saveSlowModel, saveSumModel, serving, type Answer, type Serving} from './serving.js';
+import {
+  modelFolder,
+  saveSlowModel,
+  saveSumModel,
+  serving,
+  type Answer,
+  type Serving,
+} from '../support/serving.js';
 
 const JSON_TYPE = {'content-type': 'application/json'};
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -3,10 +3,10 @@ import {join} from 'node:path';
 import {expect} from 'chai';
 import Fastify, {type FastifyBaseLogger} from 'fastify';
 import {versionsIn} from '../../lib/serve/model-folder.js';
-import type {ServedModel} from '../../lib/serve/options.js';
+import type {ServedModel} from '../../lib/serve/server-options.js';
 import {Repository} from '../../lib/serve/repository.js';
 import type {WorkerPool} from '../../lib/serve/worker-pool.js';
-import {modelFolder} from './serving.js';
+import {modelFolder} from '../support/serving.js';
 
 const POLL_MS = 5;
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -3,7 +3,7 @@ import {expect} from 'chai';
 import Fastify, {type FastifyReply} from 'fastify';
 import {Type} from 'typebox';
 import {readBodies} from '../../lib/serve/bodies.js';
-import {ServeError} from '../../lib/serve/errors.js';
+import {ServeError} from '../../lib/serve/http-errors.js';
 import {checker, clientSignal, errorHandler, parseJson, plainError} from '../../lib/serve/request.js';
 
 describe('the JSON of a body', () => {

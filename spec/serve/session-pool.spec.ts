@@ -1,10 +1,10 @@
 import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
-import type {DecoderSession} from '../../models/llama/decoder-session.js';
-import type {LanguageModel} from '../../models/llama/language-model.js';
-import {loadLanguageModel} from '../../models/llama/load-language-model.js';
+import type {DecoderSession} from '../../lib/language/decoding/decoder-session.js';
+import type {LanguageModel} from '../../lib/language/language-model.js';
+import {loadLanguageModel} from '../../lib/language/load-language-model.js';
 import {PREFILL, SessionPool} from '../../lib/serve/worker/session-pool.js';
-import '../backends.js';
+import '../support/backends.js';
 
 const TINY = fileURLToPath(new URL('../fixtures/tiny/llama3-gqa-rope/model-f32.gguf', import.meta.url));
 const SYSTEM = [1, 2, 3, 4, 5, 6];

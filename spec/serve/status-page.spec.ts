@@ -3,11 +3,11 @@ import {join} from 'node:path';
 import {Script} from 'node:vm';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {saveLayersModel} from '../../lib/io/model-files.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
 import {RecentRequests} from '../../lib/serve/status-page/request-figures.js';
 import type {Status} from '../../lib/serve/status-page/routes.js';
 import {sparsifyActivations} from '../../lib/sparsify.js';
-import {modelFolder, serving, type Serving} from './serving.js';
+import {modelFolder, serving, type Serving} from '../support/serving.js';
 
 /** One layer of 4 inputs of which half are to be masked: of 1, 2, 3, 4 the first two. */
 async function saveSparse(path: string): Promise<void> {

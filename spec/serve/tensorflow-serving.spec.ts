@@ -1,7 +1,7 @@
 import {join} from 'node:path';
 import {expect} from 'chai';
 import {saveNamedModel} from '../../scripts/load/models.js';
-import {modelFolder, saveSumModel, serving, type Serving} from './serving.js';
+import {modelFolder, saveSumModel, serving, type Serving} from '../support/serving.js';
 
 describe('the TensorFlow Serving API', function () {
   this.timeout(120_000); // a worker takes seconds to start, and many times as long on a busy machine

@@ -1,7 +1,7 @@
 import {expect} from 'chai';
-import {ServeError, badRequest, receivedError, sentError} from '../../lib/serve/errors.js';
+import {ServeError, badRequest, receivedError, sentError} from '../../lib/serve/http-errors.js';
 import {SparsifyError} from '../../lib/errors.js';
-import {checkServerOptions, type ServerOptions} from '../../lib/serve/options.js';
+import {checkServerOptions, type ServerOptions} from '../../lib/serve/server-options.js';
 import {
   emptyValues,
   orderedInputs,

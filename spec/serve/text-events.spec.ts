@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {TextEvents, type TextEvent} from '../../lib/serve/protocols/text-events.js';
-import type {Generation} from '../../models/llama/generate.js';
+import type {Generation} from '../../lib/language/decoding/generate.js';
 
 const GENERATION: Generation = {
   ...{text: 'ab', tokens: [1, 2], finishReason: 'stop', promptTokens: 1},

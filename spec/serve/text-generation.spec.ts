@@ -4,9 +4,9 @@ import {expect} from 'chai';
 import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
 import type {GenerationRequest} from '../../lib/serve/messages.js';
 import {TextGeneration} from '../../lib/serve/worker/text-generation.js';
-import type {LanguageModel} from '../../models/llama/language-model.js';
-import {loadLanguageModel} from '../../models/llama/load-language-model.js';
-import '../backends.js';
+import type {LanguageModel} from '../../lib/language/language-model.js';
+import {loadLanguageModel} from '../../lib/language/load-language-model.js';
+import '../support/backends.js';
 
 const TINY = fileURLToPath(new URL('../fixtures/tiny/llama3-gqa-rope/model-f32.gguf', import.meta.url));
 const PROMPT = [1, 2, 3, 4, 5];

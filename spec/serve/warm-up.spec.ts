@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import type {WireTensor} from '../../lib/serve/tensors.js';
 import {batchesAgree, warmUpInputs} from '../../lib/serve/worker/warm-up.js';
-import {checkForLeaks} from '../backends.js';
+import {checkForLeaks} from '../support/backends.js';
 
 const INFO = {name: 'x', dtype: 'float32' as const, shape: [null, 3]};
 const toTensor = ({values, shape, dtype}: WireTensor) => tf.tensor(values, [...shape], dtype);

@@ -3,9 +3,9 @@ import {existsSync, readFileSync, renameSync, rmSync} from 'node:fs';
 import {request} from 'node:https';
 import {join} from 'node:path';
 import {expect} from 'chai';
-import {startCli} from '../cli/cli.js';
+import {startCli} from '../support/cli.js';
 import {createServer} from '../../lib/serve/index.js';
-import {modelFolder, saveSlowModel, saveSumModel, serving, type Serving} from './serving.js';
+import {modelFolder, saveSlowModel, saveSumModel, serving, type Serving} from '../support/serving.js';
 
 /** A worker takes seconds to start, and some of these start several. */
 const STARTS_TIMEOUT_MS = 180_000;

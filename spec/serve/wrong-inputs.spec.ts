@@ -2,14 +2,14 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {saveLayersModel} from '../../lib/io/model-files.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
 import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
 import {checkIds} from '../../lib/serve/worker/id-check.js';
 import {WorkerModel} from '../../lib/serve/worker/worker-model.js';
 import {onlyTensor} from '../../lib/tfjs.js';
-import {loadLanguageModel} from '../../models/llama/load-language-model.js';
-import {BACKENDS, checkForLeaks} from '../backends.js';
-import {modelFolder, serving, type Answer, type Serving} from './serving.js';
+import {loadLanguageModel} from '../../lib/language/load-language-model.js';
+import {BACKENDS, checkForLeaks} from '../support/backends.js';
+import {modelFolder, serving, type Answer, type Serving} from '../support/serving.js';
 
 /** A language model whose embeddings are its head's columns. */
 const TIED = fileURLToPath(new URL('../fixtures/tiny/smollm-tied-bf16', import.meta.url));

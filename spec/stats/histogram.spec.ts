@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import {SparsifyError} from '../../lib/errors.js';
 import {AbsHistogram} from '../../lib/stats/histogram.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
-import {normals} from '../normals.js';
+import {normals} from '../support/normals.js';
 
 /** A bucket is one of 256 of its octave: this is its width relative to its values. */
 const BUCKET = 2 ** -8;

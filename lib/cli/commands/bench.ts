@@ -8,10 +8,10 @@ import {BENCH_SEQUENCE_LENGTH, openBenchInputs, type BenchInputOptions} from '..
 import {addTextOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
-import {countOption, jsonOption, numberOption} from '../options.js';
-import {stepsBeside} from '../model-card.js';
+import {countOption, jsonOption, numberOption} from '../shared-options.js';
+import {stepsBeside} from '../write-model-card.js';
 import {describeMachine, thisStep} from '../origin.js';
-import {withoutCredentials} from '../../io/url-credentials.js';
+import {withoutCredentials} from '../../io/files/url-credentials.js';
 import {withProgress} from '../progress.js';
 import {
   checkReportPath,
@@ -21,7 +21,7 @@ import {
   writeReport,
   type ReportOptions,
 } from '../report-option.js';
-import {formatTable, percent, type Column} from '../table.js';
+import {formatTable, percent, type Column} from '../text-table.js';
 
 const HELP = `
 Example:

@@ -2,7 +2,7 @@
 import {createInterface, type Interface} from 'node:readline';
 import {Command} from 'commander';
 import {SparsifyError} from '../../errors.js';
-import type {ChatMessage, Generation, LanguageModel} from '../../../models/llama/index.js';
+import type {ChatMessage, Generation, LanguageModel} from '../../language/index.js';
 import {explain} from '../explain.js';
 import {
   addGenerationOptions,
@@ -11,7 +11,7 @@ import {
   type GenerationCommandOptions,
 } from '../generation.js';
 import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';
-import {jsonOption} from '../options.js';
+import {jsonOption} from '../shared-options.js';
 
 const HELP = `
 Example:

@@ -1,13 +1,13 @@
 /** @file `tfjs-sparsify compress`: saves a model with INT8 weights. */
 import {Command} from 'commander';
 import {compressWeights, inspectWeights} from '../../compress.js';
-import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
+import {checkSavePath, saveLayersModel} from '../../io/model/model-files.js';
 import {INT8_MODES, type Int8Mode} from '../../quantization/int8.js';
 import {interruptible} from '../interrupt.js';
 import {summarizeWeights} from '../layer-summary.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
-import {describeSaved, stepsFrom} from '../model-card.js';
-import {ignoreOption, ignoredScopeOf, int8ModeOption, jsonOption} from '../options.js';
+import {describeSaved, stepsFrom} from '../write-model-card.js';
+import {ignoreOption, ignoredScopeOf, int8ModeOption, jsonOption} from '../shared-options.js';
 import {withProgress} from '../progress.js';
 import {knownOf} from '../report-option.js';
 

@@ -5,9 +5,9 @@
 import {basename} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
-import {compareWithDense, type LanguageModel} from '../../../models/llama/index.js';
+import {compareWithDense, type LanguageModel} from '../../language/index.js';
 import {toModelInputs} from '../../calibration/model-inputs.js';
-import type {LossMetric} from '../../allocation/contract.js';
+import type {LossMetric} from '../../metadata/allocation.js';
 import type {Batches} from '../../dataset.js';
 import {DatasetError, SparsifyError} from '../../errors.js';
 import {denseCopy} from '../../eval/dense-copy.js';
@@ -16,18 +16,18 @@ import {measureLatency} from '../../eval/latency.js';
 import {divergenceLoss} from '../../eval/loss.js';
 import {measureSparsity, type LayerSparsity} from '../../eval/measure-sparsity.js';
 import {measureQuality, type Quality} from '../../eval/quality.js';
-import {readLabels, type Labels} from '../../io/labels.js';
-import {withoutCredentials} from '../../io/url-credentials.js';
+import {readLabels, type Labels} from '../../io/data/labels.js';
+import {withoutCredentials} from '../../io/files/url-credentials.js';
 import {ensureBuilt, sparsifyingLayers} from '../../model/dense-layers.js';
-import {readText} from '../../io/decode-text.js';
+import {readText} from '../../io/files/decode-text.js';
 import {addDataOptions, isTextFile, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openLanguageModel, openModel, type BackendOptions} from '../model.js';
-import {stepsBeside} from '../model-card.js';
-import {jsonOption} from '../options.js';
+import {stepsBeside} from '../write-model-card.js';
+import {jsonOption} from '../shared-options.js';
 import {describeMachine, thisStep} from '../origin.js';
 import {withProgress} from '../progress.js';
-import {describeSparsity} from '../report.js';
+import {describeSparsity} from '../layer-list.js';
 import {
   checkReportPath,
   contentsOf,
@@ -45,7 +45,7 @@ import {
   weightFormats,
   type Named,
 } from '../report-tables.js';
-import {formatTable, percent} from '../table.js';
+import {formatTable, percent} from '../text-table.js';
 import {WINDOWS_HELP, addWindowOptions, describeComparison, type WindowCommandOptions} from '../windows.js';
 
 const HELP = `

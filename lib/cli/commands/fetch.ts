@@ -1,8 +1,8 @@
 /** @file `tfjs-sparsify fetch`: a published model, in the user's cache. */
 import {Command} from 'commander';
-import {MODEL_NAMES, fetchModel} from '../../../models/llama/index.js';
+import {MODEL_NAMES, fetchModel} from '../../language/index.js';
 import {interruptible} from '../interrupt.js';
-import {jsonOption} from '../options.js';
+import {jsonOption} from '../shared-options.js';
 import {withProgress} from '../progress.js';
 
 const HELP = `

@@ -1,6 +1,6 @@
 /** @file `tfjs-sparsify generate`: what a language model writes after a prompt, as it comes. */
 import {Command} from 'commander';
-import type {GeneratedToken, Prompt} from '../../../models/llama/index.js';
+import type {GeneratedToken, Prompt} from '../../language/index.js';
 import {SparsifyError} from '../../errors.js';
 import {
   addGenerationOptions,
@@ -10,7 +10,7 @@ import {
 } from '../generation.js';
 import {interruptible} from '../interrupt.js';
 import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';
-import {jsonOption} from '../options.js';
+import {jsonOption} from '../shared-options.js';
 
 const HELP = `
 Example:

@@ -1,11 +1,11 @@
 /** @file `tfjs-sparsify import`: a published checkpoint becomes a tf.LayersModel on disk. */
 import {Command} from 'commander';
-import {checkSavePath} from '../../io/model-files.js';
+import {checkSavePath} from '../../io/model/model-files.js';
 import {inspect} from '../../model/inspect.js';
 import {interruptible} from '../interrupt.js';
-import {describeSaved, stepsFrom} from '../model-card.js';
+import {describeSaved, stepsFrom} from '../write-model-card.js';
 import {backendOption, openLanguageModel, type BackendOptions} from '../model.js';
-import {jsonOption} from '../options.js';
+import {jsonOption} from '../shared-options.js';
 import {knownOf} from '../report-option.js';
 
 const HELP = `

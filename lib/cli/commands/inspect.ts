@@ -4,8 +4,8 @@ import {inspectWeights} from '../../compress.js';
 import type {WeightReport} from '../../model/compressible.js';
 import {reportDense} from '../../model/inspect.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
-import {jsonOption} from '../options.js';
-import {describeLayers, describeWeights, layersJson} from '../report.js';
+import {jsonOption} from '../shared-options.js';
+import {describeLayers, describeWeights, layersJson} from '../layer-list.js';
 
 const HELP = `
 Example:

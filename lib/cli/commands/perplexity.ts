@@ -1,17 +1,17 @@
 /** @file `tfjs-sparsify perplexity`: how well a language model predicts a text. */
 import {basename} from 'node:path';
 import {Command} from 'commander';
-import type {Perplexity} from '../../../models/llama/index.js';
+import type {Perplexity} from '../../language/index.js';
 import {inspect} from '../../model/inspect.js';
 import type {ReportContents} from '../../report/contents.js';
 import {formatsOf} from '../../report/summary-figures.js';
-import {readText} from '../../io/decode-text.js';
+import {readText} from '../../io/files/decode-text.js';
 import {interruptible} from '../interrupt.js';
 import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';
-import {jsonOption} from '../options.js';
-import {stepsBeside} from '../model-card.js';
+import {jsonOption} from '../shared-options.js';
+import {stepsBeside} from '../write-model-card.js';
 import {thisStep} from '../origin.js';
-import {withoutCredentials} from '../../io/url-credentials.js';
+import {withoutCredentials} from '../../io/files/url-credentials.js';
 import {withProgress} from '../progress.js';
 import {
   checkReportPath,
@@ -23,7 +23,7 @@ import {
   type ReportOptions,
 } from '../report-option.js';
 import {perplexityTable, sparsityOn} from '../report-tables.js';
-import {formatTable, percent} from '../table.js';
+import {formatTable, percent} from '../text-table.js';
 import {
   WINDOWS_HELP,
   addWindowOptions,

@@ -2,13 +2,13 @@
 import {Command} from 'commander';
 import {allocateSparsity} from '../../allocate.js';
 import {SparsifyError} from '../../errors.js';
-import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
+import {checkSavePath, saveLayersModel} from '../../io/model/model-files.js';
 import {retarget} from '../../sparsify.js';
-import {describeAllocation} from '../allocation.js';
+import {describeAllocation} from '../automatic-targets.js';
 import {interruptible} from '../interrupt.js';
 import {summarizeLayers} from '../layer-summary.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
-import {describeSaved, stepsFrom} from '../model-card.js';
+import {describeSaved, stepsFrom} from '../write-model-card.js';
 import {
   ignoreOption,
   ignoredScopeOf,
@@ -16,9 +16,9 @@ import {
   shareOption,
   targetOption,
   type TargetOption,
-} from '../options.js';
+} from '../shared-options.js';
 import {checkReportPath, knownOf, reportOption, type ReportOptions} from '../report-option.js';
-import {layersJson} from '../report.js';
+import {layersJson} from '../layer-list.js';
 import {gatherWarnings, printWarnings, warningsJson} from '../warnings.js';
 
 const HELP = `

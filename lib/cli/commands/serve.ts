@@ -4,7 +4,7 @@ import {basename, dirname, extname, resolve} from 'node:path';
 import {setFlagsFromString} from 'node:v8';
 import {Command, InvalidArgumentError, Option} from 'commander';
 import {SparsifyError} from '../../errors.js';
-import {bareUrl} from '../../io/url-credentials.js';
+import {bareUrl} from '../../io/files/url-credentials.js';
 import {createServer, type ServedModel} from '../../serve/index.js';
 import {backendOption, type BackendOptions} from '../backend-option.js';
 

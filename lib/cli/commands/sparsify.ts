@@ -1,21 +1,21 @@
 /** @file `tfjs-sparsify sparsify`: calibrates a model on data and saves it sparsified. */
 import {readFile} from 'node:fs/promises';
 import {Command, Option} from 'commander';
-import type {Allocation, AllocationTarget} from '../../allocation/contract.js';
+import type {Allocation, AllocationTarget} from '../../metadata/allocation.js';
 import {CALIBRATION_METHODS, type CalibrationMethod} from '../../calibration/calibrate.js';
-import {savedStatistics} from '../../calibration/statistics.js';
+import {savedStatistics} from '../../metadata/attached-statistics.js';
 import {compressWeights} from '../../compress.js';
 import {FileError} from '../../errors.js';
-import {modelJsonPath} from '../../io/file-system.js';
-import {checkSavePath, saveLayersModel} from '../../io/model-files.js';
-import {parseModelJson} from '../../io/model-json.js';
+import {modelJsonPath} from '../../io/model/file-system.js';
+import {checkSavePath, saveLayersModel} from '../../io/model/model-files.js';
+import {parseModelJson} from '../../io/model/model-json.js';
 import type {Int8Mode} from '../../quantization/int8.js';
 import {
   ALLOCATION_SEQUENCES,
   LANGUAGE_CALIBRATION,
   isCheckpoint,
   sparsifyStreamed,
-} from '../../../models/llama/index.js';
+} from '../../language/index.js';
 import {parametersOf} from '../../report/model-layers.js';
 import {sparsifyActivations} from '../../sparsify.js';
 import type {WarningOptions} from '../../warnings.js';
@@ -26,7 +26,7 @@ import {
   describeAllocation,
   requestedTarget,
   type AllocationOptions,
-} from '../allocation.js';
+} from '../automatic-targets.js';
 import {
   addDataOptions,
   addTextOptions,
@@ -37,7 +37,7 @@ import {
 } from '../data.js';
 import {startBackend} from '../backend.js';
 import {interruptible} from '../interrupt.js';
-import {describeSaved, stepsFrom} from '../model-card.js';
+import {describeSaved, stepsFrom} from '../write-model-card.js';
 import {summarizeLayers} from '../layer-summary.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
 import {
@@ -47,9 +47,9 @@ import {
   jsonOption,
   targetOption,
   type TargetOption,
-} from '../options.js';
+} from '../shared-options.js';
 import {withProgress} from '../progress.js';
-import {layersJson} from '../report.js';
+import {layersJson} from '../layer-list.js';
 import {gatherWarnings, printWarnings, warningsJson} from '../warnings.js';
 import {
   checkReportPath,

@@ -2,8 +2,8 @@
  * @file The messages of a chat as clients of OpenAI's API send them, answers that they send back among them, read into what
  * a chat template takes. What no template here is given (images, tool calls) is refused by its name.
  */
-import type {ChatMessage} from '../../../models/llama/tokenizer/chat.js';
-import {ServeError, badRequest} from '../errors.js';
+import type {ChatMessage} from '../../language/tokenizer/chat.js';
+import {ServeError, badRequest} from '../http-errors.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 

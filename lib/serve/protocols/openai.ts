@@ -6,8 +6,8 @@
 import {randomUUID} from 'node:crypto';
 import {Readable} from 'node:stream';
 import type {FastifyInstance, FastifyReply, FastifyRequest} from 'fastify';
-import type {Generation} from '../../../models/llama/generate.js';
-import {badRequest, type ServeError} from '../errors.js';
+import type {Generation} from '../../language/decoding/generate.js';
+import {badRequest, type ServeError} from '../http-errors.js';
 import type {GenerationRequest, LoadedInfo} from '../messages.js';
 import type {ModelVersion} from '../repository.js';
 import {clientSignal, errorHandler, parseJson, type Services} from '../request.js';

@@ -5,7 +5,7 @@
  */
 import type {FastifyInstance} from 'fastify';
 import {Type} from 'typebox';
-import {ServeError, badRequest} from '../errors.js';
+import {ServeError, badRequest} from '../http-errors.js';
 import {nestedJson, nestedTensor, rowJson} from '../json-tensors.js';
 import type {ModelVersion} from '../repository.js';
 import {checker, clientSignal, errorHandler, parseJson, plainError, type Services} from '../request.js';

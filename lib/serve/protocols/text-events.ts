@@ -1,5 +1,5 @@
 /** @file Pieces of text of several generations, in the order in which they come, for one reader. */
-import type {Generation} from '../../../models/llama/generate.js';
+import type {Generation} from '../../language/decoding/generate.js';
 
 export type TextEvent =
   {readonly index: number; readonly text: string} | {readonly index: number; readonly generation: Generation};

@@ -1,7 +1,7 @@
 /** @file The status page: one static HTML file with its style and script in it, which a policy names by their hashes. */
 import {createHash} from 'node:crypto';
-import {SCRIPT} from './script.js';
-import {STYLE} from './style.js';
+import {SCRIPT} from './page-script.js';
+import {STYLE} from './page-style.js';
 
 /** A page and the headers that it is sent with. */
 export interface StatusPage {

@@ -3,7 +3,7 @@
  * error, a row of zeros on a GPU, or the row that is left of 1e38 or NaN once it is cast to 32 bits.
  */
 import * as tf from '@tensorflow/tfjs';
-import {HEAD_NAME, TiedEmbedding} from '../../../models/llama/layers/tied-embedding.js';
+import {HEAD_NAME, TiedEmbedding} from '../../language/graph/layers/tied-embedding.js';
 import {SparsifyError} from '../../errors.js';
 import {walkModel, type PlacedLayer} from '../../model/walk.js';
 import {asContainer, stockClass, type DenseLayer, type Layer, type LayerClass} from '../../tfjs.js';

@@ -2,7 +2,7 @@
  * @file Continuous batching: the tokens that running generations have chosen, gathered so that one pass over the weights
  * computes what follows each. A generation joins with its first token and leaves when it ends.
  */
-import {DecoderSession, type SessionStep} from '../../../models/llama/decoder-session.js';
+import {DecoderSession, type SessionStep} from '../../language/decoding/decoder-session.js';
 
 interface Waiting {
   readonly step: SessionStep;

@@ -6,7 +6,7 @@ import {Socket, type OnReadOpts, type SocketConstructorOpts} from 'node:net';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../backend/load.js';
 import {SparsifyError} from '../../errors.js';
-import {sentError} from '../errors.js';
+import {sentError} from '../http-errors.js';
 import {FrameReader, writeFrame} from '../frames.js';
 import {
   CHANNEL_FD,

@@ -2,8 +2,8 @@
  * @file The decoder sessions of one language model: one for each running generation, and idle ones that are kept for
  * the prefix they hold, so that a system prompt is computed once a session. All of them together stay within a budget.
  */
-import {DecoderSession, type PrefillPolicy} from '../../../models/llama/decoder-session.js';
-import type {LanguageModel} from '../../../models/llama/language-model.js';
+import {DecoderSession, type PrefillPolicy} from '../../language/decoding/decoder-session.js';
+import type {LanguageModel} from '../../language/language-model.js';
 import {SparsifyError} from '../../errors.js';
 
 /** What generations compute dense: what one leaves is of use to another only if both say the same. */

@@ -2,10 +2,10 @@
  * @file Generations of one language model, any number at a time: each has a session of its own, and the next tokens of
  * all of them are computed together (joint-steps.ts).
  */
-import {generateTokens, type Generation} from '../../../models/llama/generate.js';
-import type {LanguageModel} from '../../../models/llama/language-model.js';
-import {sparsityReport} from '../../../models/llama/sparsity-report.js';
-import type {MaskedCount} from '../../../models/llama/decoder.js';
+import {generateTokens, type Generation} from '../../language/decoding/generate.js';
+import type {LanguageModel} from '../../language/language-model.js';
+import {sparsityReport} from '../../language/evaluation/sparsity-report.js';
+import type {MaskedCount} from '../../language/decoding/decoder.js';
 import type {ActualSparsity, GenerationRequest} from '../messages.js';
 import {JointSteps} from './joint-steps.js';
 import {PREFILL, SessionPool} from './session-pool.js';

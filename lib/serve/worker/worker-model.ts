@@ -1,12 +1,12 @@
 /** @file A model in a worker process: loaded, warmed up, computing, disposed. */
 import * as tf from '@tensorflow/tfjs';
-import {isLanguageModel} from '../../../models/llama/saved-metadata.js';
-import {isCheckpoint, languageModelOf, loadLanguageModel} from '../../../models/llama/load-language-model.js';
-import type {LanguageModel} from '../../../models/llama/language-model.js';
-import {registerLlamaLayers} from '../../../models/llama/layers/registry.js';
+import {isLanguageModel} from '../../language/config/saved-metadata.js';
+import {isCheckpoint, languageModelOf, loadLanguageModel} from '../../language/load-language-model.js';
+import type {LanguageModel} from '../../language/language-model.js';
+import {registerLlamaLayers} from '../../language/graph/layers/register-llama-layers.js';
 import {measureSparsity} from '../../eval/measure-sparsity.js';
 import {ModelError, SparsifyError} from '../../errors.js';
-import {loadLayersModel} from '../../io/model-files.js';
+import {loadLayersModel} from '../../io/model/model-files.js';
 import {sparsifyingLayers} from '../../model/dense-layers.js';
 import {valuesAs} from '../../tensor-values.js';
 import {onlyTensor} from '../../tfjs.js';

@@ -4,7 +4,7 @@
  */
 import {open, rename, rm} from 'node:fs/promises';
 import {GGMLQuantizationType, gguf, serializeGgufMetadata} from '@huggingface/gguf';
-import {dequantize} from '../../../models/llama/import/dequantize.js';
+import {dequantize} from '../../../lib/language/import/dequantize.js';
 
 const ALIGNMENT = 32;
 

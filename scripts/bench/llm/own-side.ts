@@ -6,16 +6,16 @@ import {readFile} from 'node:fs/promises';
 import {IgnoredScope, TargetScope, compressWeights, sparsifyActivations} from '../../../lib/index.js';
 import {loadBackend} from '../../../lib/backend/load.js';
 import {nativeKernels} from '../../../lib/backend/native.js';
-import type {Decoder} from '../../../models/llama/decoder.js';
-import {createGraphDecoder} from '../../../models/llama/graph-decoder.js';
-import {loadLanguageModel} from '../../../models/llama/index.js';
-import {createNativeDecoder} from '../../../models/llama/native-decoder.js';
-import {PROJECTIONS} from '../../../models/llama/projections.js';
+import type {Decoder} from '../../../lib/language/decoding/decoder.js';
+import {createGraphDecoder} from '../../../lib/language/decoding/graph-decoder.js';
+import {loadLanguageModel} from '../../../lib/language/index.js';
+import {createNativeDecoder} from '../../../lib/language/decoding/native-decoder.js';
+import {PROJECTIONS} from '../../../lib/language/projections.js';
 import {serveSide, type Work} from './side.js';
 
 /** Enough for thresholds (2,048 tokens give those of 16,384 within 1 %). */
 const CALIBRATION = {sequenceLength: 256, sequences: 16};
-const CALIBRATION_TEXT = new URL('../../../models/llama/data/wikitext-2-calibration.txt', import.meta.url);
+const CALIBRATION_TEXT = new URL('../../../models/smollm2/wikitext-2-calibration.txt', import.meta.url);
 
 const [path, kind, weights, sparsity, threads] = process.argv.slice(2);
 await serveSide(load);

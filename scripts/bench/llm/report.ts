@@ -1,6 +1,6 @@
 /** @file The table and the JSON of the comparison. */
 import {median} from '../../../lib/eval/latency.js';
-import type {LlamaConfig} from '../../../models/llama/config.js';
+import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import type {Machine} from '../measure/machine.js';
 import type {Contestant} from './contestants.js';
 

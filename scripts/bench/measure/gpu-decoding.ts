@@ -8,14 +8,17 @@ import {median} from '../../../lib/eval/latency.js';
 import type {TensorflowBackend} from '../../../lib/kernels/tensorflow.js';
 import {compressibleWeights, type PlacedWeight} from '../../../lib/model/compressible.js';
 import {denseLayers, makeSparsifying, sparsifyingForms} from '../../../lib/model/dense-layers.js';
-import {replaceByInt8, unfilledInt8} from '../../../lib/model/int8-layers.js';
+import {replaceByInt8, unfilledInt8} from '../../../lib/model/replace-by-int8.js';
 import type {LayerVariable} from '../../../lib/tfjs.js';
-import type {LlamaConfig} from '../../../models/llama/config.js';
-import type {Decoder} from '../../../models/llama/decoder.js';
-import {buildModel} from '../../../models/llama/graph.js';
-import {HEAD_NAME} from '../../../models/llama/layers/tied-embedding.js';
-import {createNativeDecoder, type NativeDecoderOptions} from '../../../models/llama/native-decoder.js';
-import {parseConfig} from '../../../models/llama/parse-config.js';
+import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
+import type {Decoder} from '../../../lib/language/decoding/decoder.js';
+import {buildModel} from '../../../lib/language/graph/build-model.js';
+import {HEAD_NAME} from '../../../lib/language/graph/layers/tied-embedding.js';
+import {
+  createNativeDecoder,
+  type NativeDecoderOptions,
+} from '../../../lib/language/decoding/native-decoder.js';
+import {parseConfig} from '../../../lib/language/config/parse-config.js';
 
 const CONFIG = {
   architectures: ['LlamaForCausalLM'],

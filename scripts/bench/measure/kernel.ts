@@ -6,9 +6,9 @@
 import {existsSync, readFileSync} from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import {median} from '../../../lib/eval/latency.js';
-import {SPARSIFIED_MATMUL} from '../../../lib/kernels/contract.js';
+import {SPARSIFIED_MATMUL} from '../../../lib/kernels/sparsified-matmul-kernel.js';
 import {sparsifiedMatMulFallback} from '../../../lib/kernels/fallback.js';
-import {SPARSIFIED_MATMUL_INT8, type Int8Matrix} from '../../../lib/kernels/int8-contract.js';
+import {SPARSIFIED_MATMUL_INT8, type Int8Matrix} from '../../../lib/kernels/int8-kernels.js';
 import {sparsifiedMatMulInt8Fallback} from '../../../lib/kernels/int8-fallback.js';
 import {dequantizeInt8, quantizeInt8, strideOf} from '../../../lib/quantization/int8.js';
 import {runKernel} from '../../../lib/tfjs.js';

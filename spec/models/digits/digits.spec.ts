@@ -3,9 +3,9 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 
-import {openDataFile} from '../../../lib/io/data-files.js';
-import {readLabels} from '../../../lib/io/labels.js';
-import {loadLayersModel} from '../../../lib/io/model-files.js';
+import {openDataFile} from '../../../lib/io/data/data-files.js';
+import {readLabels} from '../../../lib/io/data/labels.js';
+import {loadLayersModel} from '../../../lib/io/model/model-files.js';
 import {seededRandom} from '../../../lib/stats/seeded-random.js';
 import {distort} from '../../../models/digits/augmentation.js';
 import {
@@ -17,7 +17,7 @@ import {
   type DigitsSplit,
   type LabelledImages,
 } from '../../../models/digits/data.js';
-import {checkForLeaks} from '../../backends.js';
+import {checkForLeaks} from '../../support/backends.js';
 
 function modelFile(name: string): string {
   return fileURLToPath(new URL(`../../../models/digits/${name}`, import.meta.url));

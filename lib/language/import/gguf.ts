@@ -1,0 +1,162 @@
+/**
+ * @file A checkpoint in one GGUF file, the format of llama.cpp. Its tensors are offered under Hugging Face's names and in
+ * Hugging Face's layout, dequantized when they are read.
+ */
+import {ModelError} from '../../errors.js';
+import type {Checkpoint} from '../weights/checkpoint.js';
+import {ggufTokenizer} from '../tokenizer/gguf-tokenizer.js';
+import {blockFormat} from './dequantize.js';
+import {ggufConfig} from './gguf-config.js';
+import {readGgufHeader, type GgufEntry, type GgufHeader} from './gguf-header.js';
+import {huggingFaceTensors, type GgufTensor} from './gguf-names.js';
+import {exactStrings} from './gguf-strings.js';
+import {RandomAccessFile} from './random-access-file.js';
+import {MAX_TENSOR_BYTES} from './safetensors.js';
+
+/** Bytes read at a time: a tensor takes its float32 size and no more than this beside it. */
+const PIECE_BYTES = 8 * 1024 ** 2;
+/** Head sizes reach 256: the factors of the rotation are half as many. */
+const MAX_ROPE_FACTORS = 4096;
+
+/**
+ * Opens a GGUF file. Weights are read one tensor at a time, when asked for.
+ *
+ * @param path The file: architecture llama (with mistral and mixtral), qwen2, qwen3, phi3 or gemma; F32, F16, BF16,
+ *   Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K.
+ * @returns The checkpoint; close it when all is read.
+ * @throws {FileError} If it cannot be opened.
+ * @throws {ModelError} If it is malformed, or of an architecture or dtype that cannot be read; it names the tensor.
+ */
+export async function openGguf(path: string): Promise<Checkpoint> {
+  const file = await RandomAccessFile.open(path);
+  try {
+    const header = await readGgufHeader(file);
+    const {entries} = header;
+    const metadata = new Map(header.metadata);
+    checkWhole(header, path);
+    for (const [key, strings] of await exactStrings(file, header)) metadata.set(key, strings);
+    const config = ggufConfig(metadata, entries, await readRopeFactors(file, entries), path);
+    const permuted = metadata.get('general.architecture') === 'llama';
+    const tensors = new Map<string, GgufTensor>();
+    for (const tensor of entries.flatMap((entry) => huggingFaceTensors(entry, config, permuted))) {
+      if (tensors.has(tensor.name)) {
+        throw new ModelError(
+          'duplicate-tensor',
+          `${path} has two tensors for "${tensor.name}": download it again`,
+          {
+            path,
+            tensor: tensor.name,
+          },
+        );
+      }
+      tensors.set(tensor.name, tensor);
+    }
+    return {
+      config,
+      tensors,
+      normOffset: 0,
+      tokenizer: ggufTokenizer(metadata, path),
+      read: async (name) => readTensor(file, tensors, name),
+      close: () => file.close(),
+    };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+function checkWhole({metadata}: GgufHeader, path: string): void {
+  const parts = Number(metadata.get('split.count') ?? 1);
+  if (!(parts > 1)) return;
+  throw new ModelError(
+    'unsupported-format',
+    `${path} is one of ${parts} parts; one file can be read: join them with llama-gguf-split --merge`,
+    {path, parts},
+  );
+}
+
+async function readRopeFactors(
+  file: RandomAccessFile,
+  entries: readonly GgufEntry[],
+): Promise<Float32Array | null> {
+  const entry =
+    entries.find(({name}) => name === 'rope_freqs.weight') ??
+    entries.find(({name}) => name === 'rope_factors_short.weight');
+  if (entry === undefined) return null;
+  if (entry.shape.length === 1 && entry.shape[0] <= MAX_ROPE_FACTORS) return readValues(file, entry);
+  throw new ModelError(
+    'malformed-gguf',
+    `tensor "${entry.name}" of ${file.path} has shape [${entry.shape.join(', ')}]; it must be one row of at most ${MAX_ROPE_FACTORS}`,
+    {path: file.path, tensor: entry.name},
+  );
+}
+
+async function readTensor(
+  file: RandomAccessFile,
+  tensors: ReadonlyMap<string, GgufTensor>,
+  name: string,
+): Promise<Float32Array> {
+  const tensor = tensors.get(name);
+  if (tensor === undefined) {
+    throw new ModelError('missing-tensor', `${file.path} has no tensor "${name}": is it complete?`, {
+      path: file.path,
+      tensor: name,
+    });
+  }
+  const values = await readValues(file, tensor);
+  if (tensor.interleavedHeads > 0) separateHalves(values, tensor, file.path);
+  return values;
+}
+
+async function readValues(
+  file: RandomAccessFile,
+  {name, shape, dtype, start, bytes}: Omit<GgufEntry, 'name'> & {readonly name: string},
+): Promise<Float32Array> {
+  const format = blockFormat(dtype);
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (count * 4 > MAX_TENSOR_BYTES) {
+    throw new ModelError(
+      'too-large',
+      `tensor "${name}" of ${file.path} takes ${count * 4} bytes as float32; at most ${MAX_TENSOR_BYTES} can be read`,
+      {path: file.path, tensor: name, values: count},
+    );
+  }
+  const target = new Float32Array(count);
+  const blocks = Math.max(1, Math.floor(PIECE_BYTES / format.bytes));
+  const piece = new Uint8Array(Math.min(bytes, blocks * format.bytes));
+  for (let done = 0; done < bytes; done += piece.length) {
+    const source = piece.subarray(0, bytes - done);
+    await file.readInto(source, start + done, `tensor "${name}"`);
+    const first = (done / format.bytes) * format.values;
+    format.widen(source, target.subarray(first, first + (source.length / format.bytes) * format.values));
+  }
+  return target;
+}
+
+/**
+ * Undoes llama.cpp's order of a head's rows: there rows 2i and 2i + 1 are rotated together, in Hugging Face's layout
+ * rows i and i + half.
+ */
+function separateHalves(
+  values: Float32Array,
+  {name, shape, interleavedHeads}: GgufTensor,
+  path: string,
+): void {
+  const [rows, width = 1] = shape; // [heads * headSize, hidden], or [heads * headSize] of a bias
+  const headSize = rows / interleavedHeads;
+  if (!Number.isInteger(headSize) || headSize % 2 !== 0 || shape.length > 2) {
+    throw new ModelError(
+      'malformed-tensor',
+      `tensor "${name}" of ${path} has shape [${shape.join(', ')}], which ${interleavedHeads} heads of even size do not divide`,
+      {path, tensor: name},
+    );
+  }
+  const head = new Float32Array(headSize * width);
+  for (let start = 0; start < values.length; start += head.length) {
+    head.set(values.subarray(start, start + head.length));
+    for (let row = 0; row < headSize; row++) {
+      const target = start + ((row >> 1) + (row & 1) * (headSize / 2)) * width;
+      values.set(head.subarray(row * width, (row + 1) * width), target);
+    }
+  }
+}

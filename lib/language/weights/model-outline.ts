@@ -1,0 +1,106 @@
+/**
+ * @file A model whose large weights have no values: what scopes are matched against, and what topology, names and order
+ * of weights are taken from, while the values pass through memory part by part. Zeros that nothing reads take no memory
+ * (fresh pages of the system). Vectors (norms, biases, thresholds) do get their values.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import {targetsIn} from '../../allocation/allocation-targets.js';
+import {weightPaths} from '../../compress.js';
+import {compressibleWeights, type PlacedWeight} from '../../model/compressible.js';
+import {SPARSIFIABLE_TYPES, graphOf, makeSparsifying, sparsifyingForms} from '../../model/dense-layers.js';
+import {quantizeWeight, replaceByInt8, unfilledInt8} from '../../model/replace-by-int8.js';
+import {walkModel} from '../../model/walk.js';
+import type {Int8Mode} from '../../quantization/int8.js';
+import {selectTargets} from '../../scope/select-targets.js';
+import type {IgnoredScope, TargetScope} from '../../scope/target-scope.js';
+import type {SparsifyScopes} from '../../sparsify.js';
+import {asContainer, rawValue, type LayerVariable} from '../../tfjs.js';
+import type {Checkpoint} from './checkpoint.js';
+import {buildModel} from '../graph/build-model.js';
+import {write, type StoreWeight} from './load-weights.js';
+import {attachMetadata} from '../config/saved-metadata.js';
+
+export interface OutlineOptions extends Partial<SparsifyScopes> {
+  readonly compress?: Int8Mode;
+  readonly compressIgnoredScope?: IgnoredScope | TargetScope | null;
+}
+
+export class ModelOutline {
+  /** Compressed and sparsified as asked for; its matrices are zeros. */
+  readonly model: tf.LayersModel;
+  /** Target sparsity by path, in the order of the graph. */
+  readonly targets: ReadonlyMap<string, number>;
+  /** Paths of the layers whose weights are INT8. */
+  private readonly compressed: ReadonlySet<string>;
+
+  /** @throws {ScopeError} if the scopes do not fit the model. */
+  constructor(
+    checkpoint: Checkpoint,
+    private readonly options: OutlineOptions,
+  ) {
+    const {compress, compressIgnoredScope = null, targetSparsityByScope, ignoredScope} = options;
+    this.model = buildModel(checkpoint.config);
+    try {
+      attachMetadata(this.model, checkpoint);
+      this.compressed = compress === undefined ? new Set() : weightPaths(this.model, compressIgnoredScope);
+      for (const placed of this.toCompress(this.model))
+        replaceByInt8(placed, unfilledInt8(placed, compress!));
+      this.targets =
+        targetSparsityByScope === undefined
+          ? new Map()
+          : selectTargets(
+              graphOf(this.model),
+              targetsIn(targetSparsityByScope),
+              ignoredScope,
+              SPARSIFIABLE_TYPES,
+            );
+      this.sparsify(this.model);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** Makes the targeted layers of the model or a part of it sparsifying, each with its target. */
+  sparsify(part: tf.LayersModel): void {
+    makeSparsifying(part, new Set(this.targets.keys()));
+    for (const [path, layer] of sparsifyingForms(part)) {
+      layer.targetSparsity = this.targets.get(path) ?? layer.targetSparsity;
+    }
+  }
+
+  /** How the weights of a part are stored: those that are to be INT8 are quantized at once. */
+  storeIn(part: tf.LayersModel): StoreWeight {
+    const compressible = new Map(this.toCompress(part).map((placed) => [placed.variable, placed]));
+    return (variable, values, isTransposed) => {
+      const placed = compressible.get(variable);
+      if (placed === undefined) write(variable, values, isTransposed);
+      else replaceByInt8(placed, quantizeWeight(placed, values, this.options.compress!, isTransposed));
+    };
+  }
+
+  /** Takes over the thresholds of a part; returns the variables that hold them here. */
+  takeThresholds(part: tf.LayersModel): LayerVariable[] {
+    const layers = sparsifyingForms(this.model);
+    return [...sparsifyingForms(part)].map(([path, {threshold, reachedSparsity}]) => {
+      const layer = layers.get(path)!;
+      layer.setThreshold(threshold!.read().dataSync()[0], reachedSparsity);
+      return layer.threshold!;
+    });
+  }
+
+  dispose(): void {
+    disposePart(this.model);
+  }
+
+  private toCompress(part: tf.LayersModel): PlacedWeight[] {
+    return compressibleWeights(part).filter(({path}) => this.compressed.has(path));
+  }
+}
+
+/** Disposes a model with the weights of layers inside its layers. */
+export function disposePart(part: tf.LayersModel): void {
+  const weights = walkModel(asContainer(part)).layers.flatMap(({layer}): LayerVariable[] => layer.weights);
+  part.dispose();
+  for (const weight of weights) if (!rawValue(weight).isDisposed) weight.dispose();
+}

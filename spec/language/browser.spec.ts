@@ -1,0 +1,27 @@
+import {builtinModules} from 'node:module';
+import {fileURLToPath} from 'node:url';
+import {expect} from 'chai';
+import {build} from 'esbuild';
+import {urlOf} from '../support/child.js';
+
+describe("the browser part of 'tfjs-sparsify/language'", () => {
+  it('pulls in no module of Node', async () => {
+    const {metafile} = await build({
+      entryPoints: [fileURLToPath(urlOf('lib/language/browser.ts'))],
+      bundle: true,
+      write: false,
+      metafile: true,
+      platform: 'browser',
+      format: 'esm',
+      external: ['@tensorflow/*'],
+      absWorkingDir: fileURLToPath(urlOf('.')),
+    });
+    const imports = Object.values(metafile.outputs).flatMap(({imports}) => imports.map(({path}) => path));
+    const builtins = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
+    expect(imports.filter((path) => builtins.has(path))).to.deep.equal([]);
+    const inputs = Object.keys(metafile.inputs);
+    expect(
+      inputs.filter((path) => /^lib\/(backend|io|cli)\/|^lib\/language\/import\//.test(path)),
+    ).to.deep.equal([]);
+  });
+});

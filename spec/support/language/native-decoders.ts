@@ -1,0 +1,55 @@
+/** @file Native decoders for specs: built, loaded, and created or else a failure. */
+import type {Suite} from 'mocha';
+import * as tf from '@tensorflow/tfjs';
+import {loadNativeKernels} from '../../../lib/backend/native.js';
+import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
+import type {Decoder} from '../../../lib/language/decoding/decoder.js';
+import {
+  createNativeDecoder,
+  type NativeDecoderOptions,
+} from '../../../lib/language/decoding/native-decoder.js';
+import {packageFolderOf} from '../../../scripts/provision/index.mjs';
+import {provisionNative} from '../../../scripts/provision/native.mjs';
+import {BACKENDS} from '../backends.js';
+
+/** Skips what is described where there is no tfjs-node or nothing to build with; else loads the kernels before it. */
+export function describeNative(title: string, define: (this: Suite) => void): void {
+  describe(title, function () {
+    before(async function () {
+      if (!BACKENDS.includes('tensorflow')) this.skip();
+      this.timeout(300_000); // built here if it is not yet
+      const tfjsNodeDir = packageFolderOf('@tensorflow/tfjs-node', [import.meta.dirname])!;
+      const built = await provisionNative({tfjsNodeDir});
+      if ('reason' in built) {
+        if (built.reason.includes('no C++ compiler') || process.env.SPARSIFY_NATIVE === 'off') this.skip();
+        throw new Error(built.reason);
+      }
+      loadNativeKernels(built.path);
+      await tf.setBackend('tensorflow');
+    });
+
+    define.call(this);
+  });
+}
+
+/** The native decoder of a model, which must be there. */
+export function native(model: tf.LayersModel, config: LlamaConfig, options?: NativeDecoderOptions): Decoder {
+  const decoder = createNativeDecoder(model, config, options);
+  if (decoder === null) throw new Error('there is no native decoder');
+  return decoder;
+}
+
+/** Logits after each token, [tokens, vocabulary], appended in parts of these lengths, the last of them repeated. */
+export async function decoded(
+  decoder: Decoder,
+  ids: readonly number[],
+  lengths: readonly number[],
+): Promise<number[]> {
+  const logits: number[] = [];
+  for (let start = 0, i = 0; start < ids.length; i++) {
+    const end = Math.min(ids.length, start + lengths[Math.min(i, lengths.length - 1)]);
+    for (const value of await decoder.appendAll(ids.slice(start, end))) logits.push(value);
+    start = end;
+  }
+  return logits;
+}
