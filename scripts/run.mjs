@@ -73,7 +73,12 @@ const TASKS = {
     usage: 'npm run test:gpu',
   },
   build: {summary: 'dist/', needs: ['packages'], run: build, usage: 'npm run build'},
-  check: {summary: 'types, lint, format', needs: ['packages'], run: check, usage: 'npm run check'},
+  check: {
+    summary: 'types, lint, format, unused code, the package',
+    needs: ['packages', 'dist'],
+    run: check,
+    usage: 'npm run check',
+  },
   coverage: {
     summary: 'the specs with line coverage',
     needs: ['packages', 'backend', 'dist', 'smollm2'],

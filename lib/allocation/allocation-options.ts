@@ -6,7 +6,7 @@ import type {LossOptions, MeasureOptions} from './measures.js';
 
 export const ALLOCATION_METHODS: readonly AllocationMethod[] = ['local', 'uniform', 'greedy'];
 
-export const ALLOCATION_WEIGHTINGS: readonly AllocationWeighting[] = ['weights', 'time'];
+const ALLOCATION_WEIGHTINGS: readonly AllocationWeighting[] = ['weights', 'time'];
 
 export const MEASURE_RULES: OptionRules<MeasureOptions> = {onProgress: CALLBACK, signal: SIGNAL};
 
@@ -86,12 +86,12 @@ export function checkReachable(
   );
 }
 
-function checkOneOf(what: string, value: string, allowed: readonly string[]): void {
-  if (allowed.includes(value)) return;
+function checkOneOf(what: string, value: unknown, allowed: readonly string[]): void {
+  if (allowed.includes(value as string)) return;
   const near = nearest(String(value), allowed)[0] ?? allowed[0];
   throw new SparsifyError(
     'unknown-method',
-    `the ${what} of the allocation is "${value}"; it must be one of ${allowed.join(', ')}: did you mean "${near}"?`,
+    `the ${what} of the allocation is "${String(value)}"; it must be one of ${allowed.join(', ')}: did you mean "${near}"?`,
     {got: value, allowed},
   );
 }

@@ -26,7 +26,7 @@ import {patternOf} from './roles.js';
 import {formatTable, percent} from './text-table.js';
 
 /** `PATTERN=LEAST..MOST` as a scope and its bounds. */
-export type BoundsOption = readonly [TargetScope, SparsityBounds];
+type BoundsOption = readonly [TargetScope, SparsityBounds];
 
 /** What the options of `addAllocationOptions` give. */
 export interface AllocationOptions {

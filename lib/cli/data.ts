@@ -131,7 +131,7 @@ async function openFile(model: tf.LayersModel, options: DataOptions): Promise<Da
 }
 
 /** The first batches of a data set; it is read no further. */
-async function* first(count: number, dataset: Batches): AsyncGenerator<unknown> {
+async function* first(count: number, dataset: Batches): AsyncGenerator {
   let left = count;
   for await (const batch of dataset.getInferenceData()) {
     yield batch;

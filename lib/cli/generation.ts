@@ -30,7 +30,7 @@ export function addGenerationOptions(command: Command, temperature: number): Com
     .addOption(numberOption('--seed <N>', 'a whole number: the same gives the same text'))
     .addOption(
       new Option('--stop <TEXT>', 'end before this text; repeatable').argParser(
-        (text: string, before: string[] = []) => [...before, text],
+        (text: string, before?: string[]) => [...(before ?? []), text],
       ),
     )
     .addOption(

@@ -11,7 +11,7 @@ const LINE_INTERVAL_MS = 5000;
 const REWRITE_INTERVAL_MS = 100;
 
 /** Something that progress can be written to; `process.stderr` is one. */
-export interface ProgressStream {
+interface ProgressStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
   write(text: string): unknown;

@@ -30,7 +30,7 @@ export function ignoreOption(): Option {
   return new Option(
     '-i, --ignore <PATTERN>',
     'leave the layers that match as they are; repeatable',
-  ).argParser((pattern: string, before: string[] = []) => [...before, patternOf(pattern)]);
+  ).argParser((pattern: string, before?: string[]) => [...(before ?? []), patternOf(pattern)]);
 }
 
 /** An option of how weights are quantized. */

@@ -13,7 +13,7 @@ import {fallingCurve, predictLatency} from './break-even.js';
 import {measureLayerTimes, type LayerTimes} from './layer-times.js';
 
 /** The latency of the whole model at one sparsity. */
-export interface ModelLatency {
+interface ModelLatency {
   /** Share of the inputs of every Dense layer that is masked, in [0, 1]. */
   readonly sparsity: number;
   readonly ms: number;

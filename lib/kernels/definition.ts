@@ -46,6 +46,6 @@ export function sparsifiedMatMulReference(args: ReferenceArgs): Float64Array {
 }
 
 /** Whether an activation counts as zero: a tie is masked, NaN is not. */
-export function isMasked(value: number, threshold: number): boolean {
+function isMasked(value: number, threshold: number): boolean {
   return Math.abs(value) <= threshold;
 }

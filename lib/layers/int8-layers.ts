@@ -31,7 +31,7 @@ export interface CompressibleClass {
 /** A layer that may hold INT8 weights. */
 export type Int8Layer = Layer & {int8?: Int8Kind | null} & Record<string, unknown>;
 
-export const modeOf = (kind: Int8Kind): Int8Mode => (kind === 'asym' ? 'int8_asym' : 'int8_sym');
+const modeOf = (kind: Int8Kind): Int8Mode => (kind === 'asym' ? 'int8_asym' : 'int8_sym');
 export const kindOf = (mode: Int8Mode): Int8Kind => (mode === 'int8_asym' ? 'asym' : 'sym');
 
 type Args = ConstructorParameters<LayerClass>[0] & {int8?: Int8Kind | null};

@@ -59,7 +59,7 @@ export async function withLayers<T>(
     return await work();
   } finally {
     for (const [name, entry] of before) {
-      if (entry === undefined) delete classNameMap[name];
+      if (entry === undefined) Reflect.deleteProperty(classNameMap, name);
       else classNameMap[name] = entry;
     }
   }

@@ -4,7 +4,7 @@
  */
 
 /** Layers of one kind in one block; several where a block has experts. */
-export interface Cell {
+interface Cell {
   readonly kind: string;
   readonly block: number;
   readonly paths: readonly string[];

@@ -2,7 +2,7 @@
 import type {AbsHistogram} from '../stats/histogram.js';
 
 /** Values between two magnitudes. */
-export interface Bin {
+interface Bin {
   /** Above this. */
   readonly from: number;
   /** Up to and with this. */

@@ -4,7 +4,7 @@
  */
 
 /** A node: a layer of the model, named by its path. */
-export interface GraphNode {
+interface GraphNode {
   /** The layer's path: nested model names joined by `/`, then its own name. */
   readonly name: string;
   /** The layer's class name, for example `Dense`. */

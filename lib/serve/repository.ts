@@ -10,7 +10,7 @@ import {versionsIn} from './model-folder.js';
 import type {ServedModel} from './server-options.js';
 import type {WorkerPool} from './worker-pool.js';
 
-export type VersionState = 'loading' | 'available' | 'draining' | 'failed';
+type VersionState = 'loading' | 'available' | 'draining' | 'failed';
 
 /** One version of a model. */
 export interface ModelVersion {

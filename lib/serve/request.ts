@@ -80,7 +80,7 @@ export function clientSignal(reply: FastifyReply): AbortSignal {
 }
 
 /** An error as status and text; what is not ours is told to the log, not to the client. */
-export function refusal(error: unknown, request: FastifyRequest): ServeError {
+function refusal(error: unknown, request: FastifyRequest): ServeError {
   if (error instanceof ServeError) return error;
   const {statusCode, message} = error as {readonly statusCode?: unknown; readonly message?: string};
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {

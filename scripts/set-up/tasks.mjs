@@ -2,6 +2,7 @@
 import {existsSync, readdirSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import {buildDist} from './build.mjs';
+import {checkPackage} from './check-package.mjs';
 import {inRoot, runNode, say} from './repository.mjs';
 
 export {testNodes} from './test-nodes.mjs';
@@ -11,6 +12,7 @@ const bin = {
   tsc: inRoot('node_modules', 'typescript', 'bin', 'tsc'),
   eslint: inRoot('node_modules', 'eslint', 'bin', 'eslint.js'),
   prettier: inRoot('node_modules', 'prettier', 'bin', 'prettier.cjs'),
+  knip: inRoot('node_modules', 'knip', 'bin', 'knip.js'),
   c8: inRoot('node_modules', 'c8', 'bin', 'c8.js'),
   typedoc: inRoot('node_modules', 'typedoc', 'bin', 'typedoc'),
 };
@@ -41,19 +43,25 @@ export function build() {
   return buildDist();
 }
 
-/** Types, lint and format; all three run, so that one call shows everything. */
+/** Types, lint, format, dead code, and the package as it would be published; all run, so that one call shows everything. */
 export async function check() {
   const steps = [
     ['types', [bin.tsc, '--noEmit', '-p', inRoot('tsconfig.json')]],
     ['types of scripts', [bin.tsc, '-p', inRoot('scripts', 'tsconfig.scripts.json')]],
     ['lint', [bin.eslint, '--config', inRoot('scripts', 'eslint.config.mjs'), '.']],
     ['format', [bin.prettier, '--check', '--log-level', 'warn', '.']],
+    ['unused files, exports and dependencies', [bin.knip, '--no-progress']],
   ];
   const failed = [];
   for (const [name, args] of /** @type {[string, string[]][]} */ (steps)) {
     if ((await runNode(args)) !== 0) failed.push(name);
   }
-  say(failed.length === 0 ? 'types, lint and format are in order' : `check failed: ${failed.join(', ')}`);
+  if ((await checkPackage()) !== 0) failed.push('package');
+  say(
+    failed.length === 0
+      ? 'types, lint, format, unused code and the package are in order'
+      : `check failed: ${failed.join(', ')}`,
+  );
   return failed.length === 0 ? 0 : 1;
 }
 

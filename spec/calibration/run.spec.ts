@@ -171,7 +171,7 @@ describe('a pass over a data set', () => {
         const error = await rejection(
           calibrate(model, only, counted([rowsOf(1), rowsOf(2, NaN)]), {
             method,
-            carry: {tensor: model.outputs[0], take: (value) => void value.dispose()},
+            carry: {tensor: model.outputs[0], take: (value) => value.dispose()},
           }),
         );
         expect(error).to.include({code: 'nan'});

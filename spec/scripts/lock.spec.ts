@@ -2,7 +2,6 @@ import {expect} from 'chai';
 import {spawn, spawnSync, type ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {
-  appendFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -14,6 +13,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import {appendFile} from 'node:fs/promises';
 import {hostname, tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -142,7 +142,7 @@ describe('withLock', () => {
       let hasEntered = false;
       const waited = withLock(lock, () => Promise.resolve((hasEntered = true)), {signal: controller.signal});
       const theirs = JSON.stringify({host: 'elsewhere', pid: 1, started: '1', space: 'theirs'});
-      while (readFileSync(lock, 'utf8').includes(`"pid":${process.pid},`) === false) await sleep(10);
+      while (!readFileSync(lock, 'utf8').includes(`"pid":${process.pid},`)) await sleep(10);
       writeFileSync(`${lock}.theirs`, theirs);
       renameSync(`${lock}.theirs`, lock);
       setTimeout(() => controller.abort(new Error('enough')), 2_000);
@@ -255,7 +255,7 @@ describe('withLock', () => {
       await firstOutput(holder);
       truncateSync(lock);
       const lines: string[] = [];
-      await withLock(lock, () => Promise.resolve(appendFileSync(join(folder, 'visits'), 'entered\n')), {
+      await withLock(lock, async () => appendFile(join(folder, 'visits'), 'entered\n'), {
         ...{silenceMs: SILENCE_MS, log: (line: string) => void lines.push(line)},
       });
       expect(await end).to.include({code: 0, stderr: ''});

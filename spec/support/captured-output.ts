@@ -35,7 +35,7 @@ export const mochaHooks: RootHookObject = {
     const {currentTest} = this;
     if (currentTest?.state !== 'failed' || captured.length === 0) return;
     // Mocha prints a failure after the last test, with its stack.
-    currentTest.err!.stack += `\n\nit wrote:\n${captured.join('')}`;
+    currentTest.err!.stack = `${currentTest.err!.stack}\n\nit wrote:\n${captured.join('')}`;
   },
   afterAll() {
     restore();

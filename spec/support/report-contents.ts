@@ -6,7 +6,7 @@ import {AbsHistogram} from '../../lib/stats/histogram.js';
 import {normals} from './normals.js';
 
 /** A sparsified layer whose figures follow from its number. */
-export function layer(path: string, i: number): ReportLayer {
+function layer(path: string, i: number): ReportLayer {
   const histogram = new AbsHistogram();
   histogram.add(normals(500, i + 1));
   const threshold = histogram.quantile(0.5);

@@ -40,7 +40,7 @@ export interface DataFile extends AsyncIterable<TensorBatch> {
 }
 
 /** Extensions that `openDataFile` reads. */
-export const DATA_EXTENSIONS = ['.npy', '.npz', '.jsonl', '.ndjson', '.mjs', '.js'] as const;
+const DATA_EXTENSIONS = ['.npy', '.npz', '.jsonl', '.ndjson', '.mjs', '.js'] as const;
 
 /**
  * Opens a file of inputs. Nothing is read before the first batch is asked for, and never more than a batch.

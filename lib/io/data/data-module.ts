@@ -60,7 +60,7 @@ async function defaultExport(path: string): Promise<unknown> {
   return module['default'];
 }
 
-async function* iterate(data: unknown, path: string): AsyncGenerator<unknown> {
+async function* iterate(data: unknown, path: string): AsyncGenerator {
   if (typeof data === 'object' && data !== null) {
     if (spent.has(data)) {
       throw new FileError(

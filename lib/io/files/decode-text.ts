@@ -11,7 +11,7 @@ import {fileFailure} from './file-failure.js';
 export type TextEncoding = 'utf-8' | 'utf-16le' | 'utf-16be';
 
 /** How many first bytes tell the encoding. */
-export const ENCODING_BYTES = 4;
+const ENCODING_BYTES = 4;
 
 /**
  * The encoding of a text, by its byte order mark, or by where the zeros are: texts of data start with a character of ASCII.

@@ -15,7 +15,7 @@ import {rotaryAttentionFactor, rotaryFrequencies} from '../graph/layers/rotary.j
 import {HEAD_NAME, TiedEmbedding} from '../graph/layers/tied-embedding.js';
 
 /** A Dense layer that the decoder computes. */
-export interface PlacedDense {
+interface PlacedDense {
   readonly path: string;
   readonly layer: DenseLayer;
 }

@@ -7,7 +7,7 @@ import {logTicks} from '../log-ticks.js';
 import {PLOT_WIDTH, type Pen} from '../pen.js';
 
 /** The figure of a layer. */
-export interface LayerValue {
+interface LayerValue {
   readonly path: string;
   /** Null leaves a gap. */
   readonly value: number | null;

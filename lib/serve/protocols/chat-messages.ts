@@ -106,6 +106,6 @@ function partText(part: unknown, isAnswer: boolean, place: string): string {
 }
 
 function wrong(field: string, got: unknown, allowed: string): ServeError {
-  const shown = got === undefined ? 'missing' : `${JSON.stringify(got)?.slice(0, 60)}`;
+  const shown = got === undefined ? 'missing' : JSON.stringify(got)?.slice(0, 60);
   return badRequest(`${field} is ${shown}; it must be ${allowed}`, 'bad-request', field);
 }

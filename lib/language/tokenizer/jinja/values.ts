@@ -97,7 +97,7 @@ export function kindOf(value: Value): string {
   if (isTuple(value)) return 'a tuple';
   if (isArray(value)) return 'a list';
   if (isCallable(value)) return 'a function';
-  return `${value.type.replace(/Value$/, '').toLowerCase()}`;
+  return value.type.replace(/Value$/, '').toLowerCase();
 }
 
 /** Python's `str`. @throws {TemplateError} For what prints an address in memory, or differs from version to version. */

@@ -36,14 +36,14 @@ export function checkFields(part: Part, what: string, fields: readonly string[])
 export function flagOf(part: Part, field: string, otherwise: boolean): boolean {
   const value = part[field] ?? otherwise;
   if (typeof value === 'boolean') return value;
-  throw malformed(`${part.type}`, `"${field}" is neither true nor false`);
+  throw malformed(part.type, `"${field}" is neither true nor false`);
 }
 
 /** The value of a field that is a text. @throws {ModelError} `malformed-tokenizer`. */
 export function textOf(part: Part, field: string, otherwise?: string): string {
   const value = part[field] ?? otherwise;
   if (typeof value === 'string') return value;
-  throw malformed(`${part.type}`, `"${field}" is no text`);
+  throw malformed(part.type, `"${field}" is no text`);
 }
 
 /** The error that a part is not supported. */

@@ -4,7 +4,7 @@ import {checkFields, flagOf, partsOf, textOf, unsupported, type Part} from './pa
 import {behaviorOf, patternOf, SPACES, split, WORD, type Behavior} from './patterns.js';
 
 /** A piece of a text. */
-export interface Piece {
+interface Piece {
   readonly text: string;
   /** Whether the whole text begins with it. */
   readonly isFirst: boolean;
