@@ -3,7 +3,7 @@
  * channel, in memory and on disk, with NNCF's arithmetic. And the way back to float32.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type {Progress} from './calibration/run.js';
+import type {Progress} from './calibration/model-batches.js';
 import {copyStatistics} from './metadata/attached-statistics.js';
 import {ModelError, ScopeError} from './errors.js';
 import {asInt8, type Int8Weight} from './layers/int8-weight.js';

@@ -8,7 +8,7 @@ import {targetsIn} from './allocation/allocation-targets.js';
 import {calibrate, type CalibrationMethod, type CalibrationOptions} from './calibration/calibrate.js';
 import {CALIBRATION} from './calibration/calibration-rules.js';
 import {setReached, warnOfTargets} from './calibration/reached.js';
-import type {Progress} from './calibration/run.js';
+import type {Progress} from './calibration/model-batches.js';
 import {attachAllocation, attachStatistics, statisticsOf} from './metadata/attached-statistics.js';
 import {CalibrationStatistics} from './metadata/calibration-statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';

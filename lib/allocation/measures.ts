@@ -1,6 +1,6 @@
 /** @file How an allocation is judged beyond the law: measured on models that have it. */
 import type * as tf from '@tensorflow/tfjs';
-import type {Progress} from '../calibration/run.js';
+import type {Progress} from '../calibration/model-batches.js';
 import type {LossMetric} from '../metadata/allocation.js';
 
 export interface MeasureOptions {

@@ -1,6 +1,6 @@
 /** @file Takes batches through a model segment by segment, dense, for whoever then tries masks in each. */
 import type * as tf from '@tensorflow/tfjs';
-import {toModelInputs} from '../calibration/model-inputs.js';
+import {emptyError, modelBatches} from '../calibration/model-batches.js';
 import type {RunOptions} from '../calibration/run.js';
 import {readTokenMask} from '../calibration/token-mask.js';
 import type {Batches} from '../dataset.js';
@@ -33,35 +33,24 @@ export async function runSegments(
   visitor: SegmentVisitor,
   options: RunOptions = {},
 ): Promise<void> {
-  options.signal?.throwIfAborted();
   const copy = cloneModel(model);
   try {
     makeSparsifying(copy, paths);
     const plan = probePlan(copy, paths);
     for (const {probes} of plan) for (const {layer} of probes) layer.setThreshold(-Infinity);
-    let index = 0;
-    for await (const item of dataset.getInferenceData()) {
+    let isEmpty = true;
+    for await (const {item, index, tensors} of modelBatches(copy, dataset, {signal: options.signal})) {
+      isEmpty = false;
       const mask = await readTokenMask(options, item, index);
-      const inputs = toModelInputs(copy, item, index);
-      const given = new Map(copy.inputs.map((input, i) => [input, inputs.tensors[i]]));
+      const given = new Map(copy.inputs.map((input, i) => [input, tensors[i]]));
       try {
-        const {skipLeadingTokens} = options;
-        await runBatch(plan, given, {mask, skipLeadingTokens}, visitor);
+        await runBatch(plan, given, {mask, skipLeadingTokens: options.skipLeadingTokens}, visitor);
       } catch (error) {
         throw error instanceof DatasetError && error.code === 'nan' ? nanError(error, index) : error;
-      } finally {
-        inputs.dispose();
       }
-      index++;
       if (visitor.isDone()) break;
     }
-    if (index === 0) {
-      throw new DatasetError(
-        'empty',
-        'the data set is empty: allocating needs at least one batch; a one-shot iterator that was read before gives ' +
-          'nothing, pass an array or an object with Symbol.iterator instead',
-      );
-    }
+    if (isEmpty) throw emptyError('allocating needs');
   } finally {
     copy.dispose();
   }

@@ -1,29 +1,12 @@
-/**
- * @file Running a data set through a model batch by batch: what every pass shares, whatever it is for. Reads the
- * items, reports progress, stops when asked to, and names the batch that is bad.
- */
-import * as tf from '@tensorflow/tfjs';
+/** @file A pass over a data set in which recorders tell what the layers of a model read, batch by batch. */
+import type * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../dataset.js';
-import {DatasetError} from '../errors.js';
-import {toModelInputs} from './model-inputs.js';
+import {emptyError, modelBatches, type WalkOptions} from './model-batches.js';
 import {RowsLeft} from './reading.js';
 import type {ActivationRecorder, Observation} from './recorder.js';
 import {readTokenMask, rowsThatCount, type TokenMaskOptions} from './token-mask.js';
 
-/** How far a pass over a data set is. */
-export interface Progress {
-  /** Batches done. */
-  readonly done: number;
-  /** Batches in all, or null where the data set does not tell. */
-  readonly total: number | null;
-}
-
-export interface RunOptions extends TokenMaskOptions {
-  /** Called after every batch. */
-  readonly onProgress?: (progress: Progress) => void;
-  /** Stops between two batches: the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
+export interface RunOptions extends WalkOptions, TokenMaskOptions {}
 
 /** What a model computes for every batch, to be the input of the model that continues it. */
 export interface Carry {
@@ -56,35 +39,20 @@ export async function runPass(
   pass: Pass,
   options: RunOptions = {},
 ): Promise<void> {
-  const {onProgress, signal, skipLeadingTokens} = options;
+  const {skipLeadingTokens} = options;
   const left = new RowsLeft();
-  let index = 0;
-  signal?.throwIfAborted();
-  for await (const item of dataset.getInferenceData()) {
+  let isEmpty = true;
+  for await (const {item, index, tensors} of modelBatches(model, dataset, options)) {
+    isEmpty = false;
     const mask = await readTokenMask(options, item, index);
-    const inputs = toModelInputs(model, item, index);
-    try {
-      const carried = await pass.recorder(index).record(inputs.tensors, (observation) => {
-        const values = rowsThatCount(observation.values, observation.shape, mask, skipLeadingTokens);
-        left.note(observation.stream.paths[0], observation.values, values);
-        pass.observe({...observation, values}, index);
-      });
-      if (carried !== null) pass.take?.(carried, index);
-    } finally {
-      inputs.dispose();
-    }
+    const carried = await pass.recorder(index).record(tensors, (observation) => {
+      const values = rowsThatCount(observation.values, observation.shape, mask, skipLeadingTokens);
+      left.note(observation.stream.paths[0], observation.values, values);
+      pass.observe({...observation, values}, index);
+    });
+    if (carried !== null) pass.take?.(carried, index);
     pass.afterBatch?.();
-    index++;
-    onProgress?.({done: index, total: dataset.length});
-    await tf.nextFrame(); // so that timers and signals get their turn
-    signal?.throwIfAborted();
   }
-  if (index === 0) {
-    throw new DatasetError(
-      'empty',
-      'the data set is empty: calibration and measuring need at least one batch; a one-shot iterator that was read ' +
-        'before gives nothing, pass an array or an object with Symbol.iterator instead',
-    );
-  }
+  if (isEmpty) throw emptyError('calibration and measuring need');
   left.check();
 }

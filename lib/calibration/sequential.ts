@@ -5,14 +5,13 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../dataset.js';
-import {DatasetError} from '../errors.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {denseLayers} from '../model/dense-layers.js';
 import {runSteps, stepsOf, type GraphStep, type GraphValues} from '../model/graph-steps.js';
 import {AbsHistogram} from '../stats/histogram.js';
 import {floatsOf} from '../tensor-values.js';
 import {onlyTensor, type Layer} from '../tfjs.js';
-import {toModelInputs} from './model-inputs.js';
+import {emptyError, modelBatches} from './model-batches.js';
 import {setQuantile} from './reached.js';
 import {RowsLeft, nanError, readsSynchronously} from './reading.js';
 import type {Carry, RunOptions} from './run.js';
@@ -101,24 +100,14 @@ async function readBatches(
   needed: ReadonlyMap<tf.SymbolicTensor, number>,
   batches: Batch[],
 ): Promise<void> {
-  for await (const item of dataset.getInferenceData()) {
-    const index = batches.length;
+  for await (const {item, index, tensors} of modelBatches(model, dataset, {signal: options.signal})) {
     const mask = await readTokenMask(options, item, index);
-    const inputs = toModelInputs(model, item, index);
     const read = model.inputs.flatMap((input, i) =>
-      needed.has(input) ? [[input, tf.clone(inputs.tensors[i])] as const] : [],
+      needed.has(input) ? [[input, tf.clone(tensors[i])] as const] : [],
     );
     batches.push({values: new Map(read), mask});
-    inputs.dispose();
-    options.signal?.throwIfAborted();
   }
-  if (batches.length === 0) {
-    throw new DatasetError(
-      'empty',
-      'the data set is empty: calibration needs at least one batch; a one-shot iterator that was read before gives ' +
-        'nothing, pass an array or an object with Symbol.iterator instead',
-    );
-  }
+  if (batches.length === 0) throw emptyError('calibration needs');
 }
 
 /** Takes a batch through a step and forgets what is not read any more. */

@@ -1,6 +1,6 @@
 /** @file What a model is timed on: one prediction's inputs, and data that thresholds are found on. */
 import * as tf from '@tensorflow/tfjs';
-import {toModelInputs} from '../calibration/model-inputs.js';
+import {firstItems} from '../calibration/model-batches.js';
 import {toBatches, type Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import {randomInputs} from '../eval/random-inputs.js';
@@ -60,23 +60,17 @@ export async function openBenchInputs(
   const {sequenceLength, sequences} = text;
   const limits = {batches: CALIBRATION_BATCHES, sequenceLength, sequences};
   const calibration = await openData(model, {data, scale, batchSize, ...limits});
-  for await (const batch of calibration.getInferenceData()) {
-    const item = toModelInputs(model, batch, 0);
-    try {
-      const items = item.tensors[0].shape[0];
-      if (items < rows) {
-        throw new DatasetError(
-          'too-few-items',
-          `--rows is ${rows}, and the first batch of ${data} has ${items} item${items === 1 ? '' : 's'}: ask for at most ` +
-            'as many',
-          {rows, items},
-        );
-      }
-      const tensors = item.tensors.map((tensor) => tf.slice(tensor, 0, rows));
-      return {tensors, calibration, dispose: () => tf.dispose(tensors)};
-    } finally {
-      item.dispose();
-    }
+  const nothing = `${data} is empty: there is nothing to time the model on`;
+  const tensors = await firstItems(model, calibration, rows, nothing);
+  const [items] = tensors[0].shape;
+  if (items < rows) {
+    tf.dispose(tensors);
+    throw new DatasetError(
+      'too-few-items',
+      `--rows is ${rows}, and the first batch of ${data} has ${items} item${items === 1 ? '' : 's'}: ask for at most ` +
+        'as many',
+      {rows, items},
+    );
   }
-  throw new DatasetError('empty', `${data} is empty: there is nothing to time the model on`);
+  return {tensors, calibration, dispose: () => tf.dispose(tensors)};
 }

@@ -2,7 +2,7 @@
  * @file Progress of long work on stderr: one line that is rewritten on a terminal, a line every few seconds
  * elsewhere (logs, pipes).
  */
-import type {Progress} from '../calibration/run.js';
+import type {Progress} from '../calibration/model-batches.js';
 import {withoutCredentials} from '../io/files/url-credentials.js';
 
 /** Between two lines where stderr is no terminal. */

@@ -1,9 +1,8 @@
 /** @file What `report` measures of a model on data, beside others: quality, sparsity, errors of the layers, latency. */
 import * as tf from '@tensorflow/tfjs';
 import {compareWithDense, languageModelOf, measureDecodeLatency} from '../language/index.js';
-import {toModelInputs} from '../calibration/model-inputs.js';
+import {firstItems} from '../calibration/model-batches.js';
 import type {Batches} from '../dataset.js';
-import {DatasetError} from '../errors.js';
 import {measureLatency} from '../eval/latency.js';
 import {measureSparsity} from '../eval/measure-sparsity.js';
 import {measureOutputErrors, type LayerOutputError} from '../eval/output-error.js';
@@ -122,20 +121,13 @@ function errorsOn(
 }
 
 async function latencyOfOneItem(models: readonly ReportModel[], data: Batches): Promise<LatencyTable> {
-  for await (const batch of data.getInferenceData()) {
-    const inputs = toModelInputs(models[0].model, batch, 0);
-    const one = inputs.tensors.map((tensor) => tf.slice(tensor, 0, 1));
-    try {
-      const ms = await measureLatency(
-        models.map(({model}) => model),
-        one,
-      );
-      const rows = models.map(({name, isDense}, i) => ({name, isDense, ms: ms[i]}));
-      return {of: 'prediction', rows, on: `one item, ${describeMachine()}`};
-    } finally {
-      tf.dispose(one);
-      inputs.dispose();
-    }
+  const built = models.map(({model}) => model);
+  const one = await firstItems(built[0], data, 1, 'the data set is empty: there is nothing to measure');
+  try {
+    const ms = await measureLatency(built, one);
+    const rows = models.map(({name, isDense}, i) => ({name, isDense, ms: ms[i]}));
+    return {of: 'prediction', rows, on: `one item, ${describeMachine()}`};
+  } finally {
+    tf.dispose(one);
   }
-  throw new DatasetError('empty', 'the data set is empty: there is nothing to measure');
 }

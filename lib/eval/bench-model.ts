@@ -1,6 +1,6 @@
 /** @file What sparsity does to the speed of one model on this machine: its layers one by one, and as a whole. */
 import * as tf from '@tensorflow/tfjs';
-import type {Progress} from '../calibration/run.js';
+import type {Progress} from '../calibration/model-batches.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {SPARSIFIED_MATMUL} from '../kernels/sparsified-matmul-kernel.js';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';

@@ -1,6 +1,6 @@
 /** @file Which batches of a data set measure what calibration on the others costs. */
 import type * as tf from '@tensorflow/tfjs';
-import {toModelInputs} from '../calibration/model-inputs.js';
+import {modelBatches} from '../calibration/model-batches.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 
@@ -73,12 +73,7 @@ async function countUpTo(most: number, batches: Batches): Promise<number> {
 
 /** How many items the first batch holds. */
 async function itemsOfFirst(model: tf.LayersModel, batches: Batches): Promise<number> {
-  for await (const item of batches.getInferenceData()) {
-    const inputs = toModelInputs(model, item, 0);
-    const [items] = inputs.tensors[0].shape;
-    inputs.dispose();
-    return items;
-  }
+  for await (const {tensors} of modelBatches(model, batches)) return tensors[0].shape[0];
   return 0;
 }
 

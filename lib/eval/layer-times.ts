@@ -5,7 +5,7 @@
  * changes does not favour one over the other.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {Progress} from '../calibration/run.js';
+import type {Progress} from '../calibration/model-batches.js';
 import {fusedActivationOf} from '../kernels/activations.js';
 import {computeSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {denseLayers} from '../model/dense-layers.js';

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type {LossMetric} from '../metadata/allocation.js';
 import type {LossMeasure, MeasuredLoss, MeasureOptions} from '../allocation/measures.js';
-import {toModelInputs} from '../calibration/model-inputs.js';
+import {modelBatches} from '../calibration/model-batches.js';
 import {DatasetError, SparsifyError} from '../errors.js';
 import type {Labels} from '../io/data/labels.js';
 import {probabilityOf} from '../model/probability.js';
@@ -79,34 +79,24 @@ async function measure(
   {onProgress, signal}: MeasureOptions = {},
 ): Promise<MeasuredLoss> {
   const dense = denseCopy(model);
-  let [rows, sum, squares, index, items] = [0, 0, 0, 0, 0];
+  let [rows, sum, squares, items] = [0, 0, 0, 0];
   try {
-    for await (const item of data.batches.getInferenceData()) {
-      signal?.throwIfAborted();
-      const inputs = toModelInputs(dense, item, index);
-      const given = inputs.tensors.length === 1 ? inputs.tensors[0] : inputs.tensors;
-      const count = inputs.tensors[0].shape[0];
-      try {
-        if (data.isHeldOut(index)) {
-          const values = tf.tidy(() => {
-            const [expected] = [dense.predictOnBatch(given)].flat();
-            const [got] = [sparse.predictOnBatch(given)].flat();
-            return rowLoss(items)(expected, got);
-          });
-          const losses = await values.data();
-          values.dispose();
-          for (const value of losses) {
-            if (!Number.isFinite(value)) throw notFinite(index);
-            [rows, sum, squares] = [rows + 1, sum + value, squares + value ** 2];
-          }
+    for await (const {index, tensors} of modelBatches(dense, data.batches, {onProgress, signal})) {
+      const given = tensors.length === 1 ? tensors[0] : tensors;
+      if (data.isHeldOut(index)) {
+        const values = tf.tidy(() => {
+          const [expected] = [dense.predictOnBatch(given)].flat();
+          const [got] = [sparse.predictOnBatch(given)].flat();
+          return rowLoss(items)(expected, got);
+        });
+        const losses = await values.data();
+        values.dispose();
+        for (const value of losses) {
+          if (!Number.isFinite(value)) throw notFinite(index);
+          [rows, sum, squares] = [rows + 1, sum + value, squares + value ** 2];
         }
-      } finally {
-        inputs.dispose();
       }
-      items += count;
-      index++;
-      onProgress?.({done: index, total: data.batches.length});
-      await tf.nextFrame(); // so that timers and signals get their turn
+      items += tensors[0].shape[0];
     }
   } finally {
     dense.dispose();

@@ -1,9 +1,8 @@
 /** @file How fast a sparse model predicts beside the dense one, on this machine. */
 import * as tf from '@tensorflow/tfjs';
 import type {SpeedMeasure} from '../allocation/measures.js';
-import {toModelInputs} from '../calibration/model-inputs.js';
+import {firstItems} from '../calibration/model-batches.js';
 import type {Batches} from '../dataset.js';
-import {DatasetError} from '../errors.js';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {denseCopy} from './dense-copy.js';
 import {measureLatency} from './latency.js';
@@ -30,26 +29,4 @@ export function predictionSpeed(model: tf.LayersModel, batches: Batches, rows = 
       }
     },
   };
-}
-
-/**
- * The first items of a data set, as the inputs of one prediction.
- *
- * @returns The caller disposes them.
- * @throws {DatasetError} `empty`.
- */
-export async function firstItems(
-  model: tf.LayersModel,
-  batches: Batches,
-  rows: number,
-): Promise<tf.Tensor[]> {
-  for await (const item of batches.getInferenceData()) {
-    const inputs = toModelInputs(model, item, 0);
-    try {
-      return inputs.tensors.map((tensor) => tf.slice(tensor, 0, Math.min(rows, tensor.shape[0])));
-    } finally {
-      inputs.dispose();
-    }
-  }
-  throw new DatasetError('empty', 'the data set is empty: there is nothing to time the model on');
 }

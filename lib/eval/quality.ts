@@ -1,12 +1,10 @@
 /** @file How well a model does on labelled data: accuracy for classes, mean squared error for numbers. */
 import * as tf from '@tensorflow/tfjs';
-import {toModelInputs} from '../calibration/model-inputs.js';
-import type {Progress} from '../calibration/run.js';
+import {modelBatches, type WalkOptions} from '../calibration/model-batches.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import type {Labels} from '../io/data/labels.js';
-import {checkUsable} from '../model/dense-layers.js';
-import {ensureBuilt} from '../model/dense-layers.js';
+import {checkUsable, ensureBuilt} from '../model/dense-layers.js';
 import {floatsOf} from '../tensor-values.js';
 
 export interface Quality {
@@ -17,10 +15,7 @@ export interface Quality {
   readonly items: number;
 }
 
-export interface QualityOptions {
-  readonly onProgress?: (progress: Progress) => void;
-  /** Stops between two batches: the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+export interface QualityOptions extends WalkOptions {
   /** Whether the data set may end before the labels do. False by default. */
   readonly partial?: boolean;
 }
@@ -45,13 +40,9 @@ export async function measureQuality(
   const asClasses =
     labels.kind === 'classes' && (outputWidth(model) !== 1 || labels.values.every((v) => v < 2));
   const score = asClasses ? classScore(labels.values) : valueScore(labels);
-  let [items, sum, index] = [0, 0, 0];
-  for await (const item of dataset.getInferenceData()) {
-    signal?.throwIfAborted();
-    const inputs = toModelInputs(model, item, index);
-    const {tensors} = inputs;
+  let [items, sum] = [0, 0];
+  for await (const {index, tensors} of modelBatches(model, dataset, {onProgress, signal})) {
     const outputs = [model.predictOnBatch(tensors.length === 1 ? tensors[0] : tensors)].flat();
-    inputs.dispose();
     try {
       const values = floatsOf(await outputs[0].data());
       const count = outputs[0].shape[0];
@@ -62,9 +53,6 @@ export async function measureQuality(
     } finally {
       tf.dispose(outputs);
     }
-    index++;
-    onProgress?.({done: index, total: dataset.length});
-    await tf.nextFrame();
   }
   if (items === 0) throw new DatasetError('empty', 'the data set is empty: there is nothing to measure');
   if (items < labels.shape[0] && !partial)

@@ -9,7 +9,7 @@ import {sparsifyingForms} from '../model/dense-layers.js';
 import {dequantizeLayers} from '../model/replace-by-int8.js';
 import {fallingCurve} from './break-even.js';
 import {measureLayerTimes} from './layer-times.js';
-import {firstItems} from './prediction-speed.js';
+import {firstItems} from '../calibration/model-batches.js';
 
 /** Where layers are timed. */
 const SPARSITIES = [0, 0.3, 0.5, 0.7, 0.9];

@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import {CALIBRATION} from '../calibration/calibration-rules.js';
 import type {CalibrationMethod, CalibrationOptions} from '../calibration/calibrate.js';
 import {warnOfTargets} from '../calibration/reached.js';
-import type {Progress} from '../calibration/run.js';
+import type {Progress} from '../calibration/model-batches.js';
 import {attachStatistics} from '../metadata/attached-statistics.js';
 import type {Batches} from '../dataset.js';
 import {SparsifyError} from '../errors.js';

@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {withProgress} from '../../lib/cli/progress.js';
-import type {Progress} from '../../lib/calibration/run.js';
+import type {Progress} from '../../lib/calibration/model-batches.js';
 
 /** What is written for steps at given times; `fail` ends the work with an error. */
 async function shown(

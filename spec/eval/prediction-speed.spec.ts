@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {firstItems, predictionSpeed} from '../../lib/eval/prediction-speed.js';
+import {firstItems} from '../../lib/calibration/model-batches.js';
+import {predictionSpeed} from '../../lib/eval/prediction-speed.js';
 import {timePerSparsity} from '../../lib/eval/time-per-sparsity.js';
 import {Dataset, compressWeights, sparsifyActivations} from '../../lib/index.js';
 import {disposeModels, withoutLeaks} from '../support/backends.js';

@@ -6,10 +6,11 @@ import {basename} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {Command} from 'commander';
 import {compareWithDense, type LanguageModel} from '../../language/index.js';
+import {firstItems} from '../../calibration/model-batches.js';
 import {toModelInputs} from '../../calibration/model-inputs.js';
 import type {LossMetric} from '../../metadata/allocation.js';
 import type {Batches} from '../../dataset.js';
-import {DatasetError, SparsifyError} from '../../errors.js';
+import {SparsifyError} from '../../errors.js';
 import {denseCopy} from '../../eval/dense-copy.js';
 import {allOf} from '../../eval/held-out.js';
 import {measureLatency} from '../../eval/latency.js';
@@ -304,17 +305,12 @@ async function sparsityOf(
 
 /** Median milliseconds of predicting the first item of the data, for each model. */
 async function latencyOfOneItem(models: tf.LayersModel[], data: Batches): Promise<number[]> {
-  for await (const batch of data.getInferenceData()) {
-    const inputs = toModelInputs(models[0], batch, 0);
-    const one = inputs.tensors.map((tensor) => tf.slice(tensor, 0, 1));
-    try {
-      return await measureLatency(models, one);
-    } finally {
-      tf.dispose(one);
-      inputs.dispose();
-    }
+  const one = await firstItems(models[0], data, 1, 'the data set is empty: there is nothing to measure');
+  try {
+    return await measureLatency(models, one);
+  } finally {
+    tf.dispose(one);
   }
-  throw new DatasetError('empty', 'the data set is empty: there is nothing to measure');
 }
 
 function describe(evaluations: readonly Evaluation[], sparsity: readonly LayerSparsity[]): string {

@@ -6,7 +6,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {DatasetError} from '../../errors.js';
 import {CALLBACK, CHECKED_LATER, FLAG, SIGNAL, oneOf, type OptionRules} from '../../option-rules.js';
-import type {Progress} from '../../calibration/run.js';
+import type {Progress} from '../../calibration/model-batches.js';
 import type {Decoder} from '../decoding/decoder.js';
 import type {SparsityReport} from './sparsity-report.js';
 import type {TextDocument} from './wikitext.js';

@@ -1,6 +1,6 @@
 /** @file The bytes of a model's weights in the order in which they are saved, made with one part of it in memory at a time. */
 import type * as tf from '@tensorflow/tfjs';
-import type {Progress} from '../../calibration/run.js';
+import type {Progress} from '../../calibration/model-batches.js';
 import {tensorBytes} from '../../io/model/weight-tensors.js';
 import {walkModel} from '../../model/walk.js';
 import {asContainer, type LayerVariable} from '../../tfjs.js';
