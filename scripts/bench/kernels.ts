@@ -52,7 +52,10 @@ async function main(): Promise<void> {
       help: {type: 'boolean', short: 'h', default: false},
     },
   });
-  if (values.help) return console.log(HELP);
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
   const sparsities = numbers('sparsity', values.sparsity, (value) => value >= 0 && value <= 1);
   const rowCounts = numbers('rows', values.rows, (value) => Number.isInteger(value) && value >= 1);
   const [seconds] = numbers('seconds', values.seconds, (value) => value > 0);

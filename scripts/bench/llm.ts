@@ -84,7 +84,10 @@ async function main(): Promise<void> {
   }
   const machine = describeMachine(meter);
   const rows = figures(all, config, machine);
-  if (options.json) return console.log(JSON.stringify({machine, rows}, null, 2));
+  if (options.json) {
+    console.log(JSON.stringify({machine, rows}, null, 2));
+    return;
+  }
   console.log(`${PROMPT} tokens of prompt, ${tokens} decoded; medians\n`);
   printTable(rows);
   console.log(`\n${JSON.stringify(machine)}`);

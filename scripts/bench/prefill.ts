@@ -75,7 +75,10 @@ async function main(): Promise<void> {
     sparse.dispose();
   }
   dense.dispose();
-  if (options.json) return console.log(JSON.stringify(rows, null, 2));
+  if (options.json) {
+    console.log(JSON.stringify(rows, null, 2));
+    return;
+  }
   console.log(
     formatTable(rows, [
       {title: 'sparsity', cell: (row) => row.sparsity},
