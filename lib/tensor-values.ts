@@ -30,3 +30,8 @@ export function valuesAs<D extends tf.DataType>(
 export function floatsOf(values: tf.TypedArray): Float32Array {
   return valuesAs('float32', values);
 }
+
+/** How many values a tensor of a shape has. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((size, dimension) => size * dimension, 1);
+}

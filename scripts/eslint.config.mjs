@@ -16,6 +16,7 @@ const ROOMS = [
   'errors',
   'option-rules',
   'percent',
+  'plain-object',
   'warnings',
   'tfjs',
   'tensor-values',

@@ -3,7 +3,8 @@ import {createRequire} from 'node:module';
 import * as tf from '@tensorflow/tfjs';
 import {backendInUse} from '../backend/in-use.js';
 import {describeProcessor} from '../backend/processor.js';
-import {hashFile, hashModel} from '../io/model/file-hashes.js';
+import {hashFile} from '../io/files/file-hash.js';
+import {hashModel} from '../io/model/hash-model.js';
 import type {Step} from '../report/contents.js';
 import {publicArgument} from './public-argument.js';
 

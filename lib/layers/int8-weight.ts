@@ -15,7 +15,7 @@ import {
   type MatrixShape,
 } from '../quantization/int8.js';
 import {quantizeTransposed} from '../quantization/transposed-int8.js';
-import {floatsOf, valuesAs} from '../tensor-values.js';
+import {floatsOf, sizeOf, valuesAs} from '../tensor-values.js';
 import {makeLayerVariable, type LayerVariable} from '../tfjs.js';
 
 /**
@@ -281,7 +281,3 @@ function checkRange(name: string, {scale, zeroPoint}: Int8Values): void {
 
 /** What rounds to infinity in float16. */
 const FLOAT16_OVERFLOW = 65520;
-
-function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((size, dimension) => size * dimension, 1);
-}

@@ -4,7 +4,7 @@
  */
 import type {Allocation} from '../metadata/allocation.js';
 import type {ModelBench} from '../eval/bench-model.js';
-import type {HashedFile} from '../io/model/file-hashes.js';
+import type {HashedFile} from '../io/files/file-hash.js';
 import type {WeightFormat, WeightReport} from '../model/compressible.js';
 import type {HistogramBins} from './histogram-bins.js';
 

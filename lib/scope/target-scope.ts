@@ -5,6 +5,7 @@
  */
 import {ScopeError} from '../errors.js';
 import {CHECKED_LATER, checkOptions, optional, type OptionRules} from '../option-rules.js';
+import {isObject} from '../plain-object.js';
 
 /** All nodes on directed paths from one of `inputs` to one of `outputs`, ends included. Names are exact. */
 export interface Subgraph {
@@ -128,7 +129,7 @@ export function describeSubgraph({inputs, outputs}: Subgraph): string {
 
 /** Rejects what a caller without types, or a parsed file, can get wrong. */
 function checkRules(options: unknown): void {
-  if (!isRecord(options)) {
+  if (!isObject(options)) {
     throw invalidOption('the options of a scope', options, "an object: write {patterns: ['.*up_proj.*']}");
   }
   checkOptions('a scope', options, OPTIONS, ScopeError);
@@ -146,7 +147,7 @@ function checkRules(options: unknown): void {
     throw invalidOption('subgraphs', subgraphs, "an array: write [{inputs: ['a'], outputs: ['b']}]");
   }
   for (const [i, subgraph] of (subgraphs as unknown[]).entries()) {
-    if (!isRecord(subgraph) || subgraph.inputs === undefined || subgraph.outputs === undefined) {
+    if (!isObject(subgraph) || subgraph.inputs === undefined || subgraph.outputs === undefined) {
       throw invalidOption(`subgraphs[${i}]`, subgraph, "an object: write {inputs: ['a'], outputs: ['b']}");
     }
     checkOptions(`subgraphs[${i}]`, subgraph, SUBGRAPH, ScopeError);
@@ -183,10 +184,6 @@ function invalidOption(option: string, value: unknown, allowed: string): ScopeEr
 
 function show(value: unknown): string {
   return typeof value === 'string' ? `the string ${JSON.stringify(value)}` : String(value);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function sameStrings(a: readonly string[], b: readonly string[]): boolean {

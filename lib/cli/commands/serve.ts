@@ -6,6 +6,7 @@ import {Command, InvalidArgumentError, Option} from 'commander';
 import {SparsifyError} from '../../errors.js';
 import {bareUrl} from '../../io/files/url-credentials.js';
 import {createServer, type ServedModel} from '../../serve/index.js';
+import {DEFAULT_BODY_LIMIT, DEFAULT_POOL, DEFAULT_QUEUE} from '../../serve/server-options.js';
 import {backendOption, type BackendOptions} from '../backend-option.js';
 
 const HELP = `
@@ -67,25 +68,41 @@ const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 
 /** The command, to add to a program. */
 export function serveCommand(): Command {
+  const [queue, pool] = [DEFAULT_QUEUE, DEFAULT_POOL];
   return new Command('serve')
     .description('serve models over HTTP')
     .argument('<[NAME=]PATH...>', 'models to serve')
     .option('--port <N>', 'port; 0 for any that is free', wholeNumber(0), 8501)
     .option('--host <ADDRESS>', 'address to listen at; 0.0.0.0 for all', '127.0.0.1')
-    .option('--workers <N>', 'processes that compute; each loads every model', wholeNumber(1), 1)
+    .option('--workers <N>', 'processes that compute; each loads every model', wholeNumber(1), pool.workers)
     .option('--label <MODEL:LABEL=VERSION>', 'a name for a version; may be repeated', collectLabel, [])
     .option('--all-versions', 'serve every version of a folder, not the latest alone')
-    .option('--max-batch <ROWS>', 'rows that are computed together at most', wholeNumber(1), 32)
-    .option('--max-delay <MS>', 'how long a request waits for others to join it', wholeNumber(0), 0)
-    .option('--max-queue <N>', 'requests that wait for a model; more are answered 429', wholeNumber(1), 256)
-    .option('--timeout <MS>', 'after it a request is answered 504', wholeNumber(1), 60_000)
-    .option('--hang-timeout <MS>', 'a worker that does not react is replaced', wholeNumber(1), 60_000)
-    .option('--max-sequences <N>', 'generations that a worker computes in turns', wholeNumber(1), 8)
+    .option('--max-batch <ROWS>', 'rows that are computed together at most', wholeNumber(1), queue.maxBatch)
+    .option(
+      '--max-delay <MS>',
+      'how long a request waits for others to join it',
+      wholeNumber(0),
+      queue.maxDelayMs,
+    )
+    .option(
+      '--max-queue <N>',
+      'requests that wait for a model; more are answered 429',
+      wholeNumber(1),
+      queue.maxQueue,
+    )
+    .option('--timeout <MS>', 'after it a request is answered 504', wholeNumber(1), queue.timeoutMs)
+    .option('--hang-timeout <MS>', 'a worker that does not react is replaced', wholeNumber(1), pool.hangMs)
+    .option(
+      '--max-sequences <N>',
+      'generations that a worker computes in turns',
+      wholeNumber(1),
+      pool.maxSequences,
+    )
     .option(
       '--cache <MIB>',
       "memory for a language model's keys and values in a worker",
       wholeNumber(1),
-      1024,
+      pool.cacheBytes / MIB,
     )
     .option(
       '--api-key <KEY>',
@@ -100,7 +117,7 @@ export function serveCommand(): Command {
       collect,
       [],
     )
-    .option('--body-limit <MIB>', 'largest body of a request', wholeNumber(1), 32)
+    .option('--body-limit <MIB>', 'largest body of a request', wholeNumber(1), DEFAULT_BODY_LIMIT / MIB)
     .option('--cors <ORIGIN>', 'an origin whose pages may ask, or *; may be repeated', collect, [])
     .option('--cert <FILE>', 'certificate for https, PEM; with --key')
     .option('--key <FILE>', 'private key for https, PEM')

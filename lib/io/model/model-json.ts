@@ -7,6 +7,7 @@
 import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../../errors.js';
+import {isObject} from '../../plain-object.js';
 
 /** Far above any topology with its metadata, and below V8's longest string (512 MiB). */
 export const MAX_MODEL_JSON_BYTES = 256 * 1024 ** 2;
@@ -207,9 +208,4 @@ function isStorable({dtype, quantization}: Record<string, unknown>): boolean {
   if (quantization === undefined) return true;
   if (!isObject(quantization) || typeof quantization['dtype'] !== 'string') return false;
   return Object.hasOwn(BYTES_PER_QUANTIZED_VALUE, quantization['dtype']);
-}
-
-/** Whether a value is an object of JSON, neither an array nor null. */
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -7,6 +7,7 @@ import type * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../../errors.js';
 import {ARCHITECTURES, type LlamaConfig} from './llama-config.js';
 import type {TokenizerSource} from '../tokenizer/source.js';
+import {isObject} from '../../plain-object.js';
 
 /** Key in the metadata. */
 const METADATA_KEY = 'tfjs-sparsify-llama';
@@ -122,10 +123,6 @@ function checkedConfig(value: unknown): LlamaConfig {
 
 function isTokenId(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function malformed(what: string): ModelError {

@@ -1,11 +1,11 @@
 /** @file One large file over HTTP: what is there already of it is kept, and it takes its name when it is whole. */
 import {createHash} from 'node:crypto';
-import {createReadStream} from 'node:fs';
 import {open, rm, stat} from 'node:fs/promises';
 
 import {FileError} from '../../errors.js';
 import {flushFile, publishFile} from '../../io/files/atomic-file.js';
 import {fileFailure} from '../../io/files/file-failure.js';
+import {hashFile} from '../../io/files/file-hash.js';
 
 export interface DownloadOptions {
   /** What the file must be, in bytes. */
@@ -44,7 +44,7 @@ export async function downloadFile(url: string, path: string, options: DownloadO
       {url, path},
     );
   }
-  if (sha256 !== null && (await checksum(partial)) !== sha256) {
+  if (sha256 !== null && (await hashFile(partial)).sha256 !== sha256) {
     await rm(partial);
     throw new FileError('checksum-mismatch', `${url} was damaged on the way: try again`, {url, path});
   }
@@ -117,13 +117,6 @@ function failure(
     {url},
     {cause},
   );
-}
-
-async function checksum(path: string): Promise<string> {
-  const digest = createHash('sha256');
-  for await (const chunk of createReadStream(path, {highWaterMark: 1024 ** 2}))
-    digest.update(chunk as Buffer);
-  return digest.digest('hex');
 }
 
 async function sizeOf(path: string): Promise<number> {

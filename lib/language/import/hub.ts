@@ -13,7 +13,7 @@ import {cacheFolder, withLock} from '#provision';
 import {FileError} from '../../errors.js';
 import {publishFile, writeTextFile} from '../../io/files/atomic-file.js';
 import {fileChunks} from '../../io/files/byte-reader.js';
-import {hashFile} from '../../io/model/file-hashes.js';
+import {hashFile} from '../../io/files/file-hash.js';
 import {downloadFile} from './download.js';
 import type {FetchOptions} from './fetch-options.js';
 import {readOptionalJsonFile} from './json-file.js';

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {ModelError, nearest} from '../../errors.js';
 import {walkModel} from '../../model/walk.js';
 import {CALLBACK, SIGNAL, checkOptions, type OptionRules} from '../../option-rules.js';
+import {sizeOf} from '../../tensor-values.js';
 import {asContainer, type LayerVariable} from '../../tfjs.js';
 import type {Checkpoint} from './checkpoint.js';
 import {transpose} from './transpose.js';
@@ -191,8 +192,4 @@ function handOver(variable: LayerVariable): void {
     value.shape.map(() => 0),
     value.shape.map(() => 1),
   ).dispose();
-}
-
-function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((size, dimension) => size * dimension, 1);
 }

@@ -10,6 +10,7 @@ import {nestedJson, nestedTensor, rowJson} from '../json-tensors.js';
 import type {ModelVersion} from '../repository.js';
 import {checker, clientSignal, errorHandler, parseJson, plainError, type Services} from '../request.js';
 import {orderedInputs, type Signature, type TensorInfo, type WireTensor} from '../tensors.js';
+import {isObject} from '../../plain-object.js';
 
 const SIGNATURE_NAME = 'serving_default';
 
@@ -216,8 +217,4 @@ function tensorInfos(infos: readonly TensorInfo[]): object {
       },
     ]),
   );
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

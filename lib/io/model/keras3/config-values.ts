@@ -3,7 +3,7 @@
  * TensorFlow.js expect in their place: an object with module, class and registered name becomes a class with its
  * config, a dtype policy its name, a tuple an array.
  */
-import {isObject} from '../model-json.js';
+import {isObject} from '../../../plain-object.js';
 
 /** An object of JSON. */
 export type JsonObject = Readonly<Record<string, unknown>>;

@@ -4,7 +4,7 @@
  */
 import {ModelError} from '../../../errors.js';
 import {NORMALIZATION_CLASS} from '../../../layers/normalization.js';
-import {isObject} from '../model-json.js';
+import {isObject} from '../../../plain-object.js';
 import {dtypeName, isSerialized, plainValue, type JsonObject} from './config-values.js';
 
 /** Where a layer stands, for errors. */

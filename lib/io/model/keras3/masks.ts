@@ -3,7 +3,7 @@
  * in Keras 3 pass over it there (a mean over time, softmax) and others lose it in one of the two: these are refused, the others
  * were held against Keras.
  */
-import {isObject} from '../model-json.js';
+import {isObject} from '../../../plain-object.js';
 import {isKerasTensor, isSerialized, type JsonObject} from './config-values.js';
 import {unsupported, type LayerPlace} from './layer-config.js';
 

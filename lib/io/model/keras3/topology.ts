@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 
 import {ModelError} from '../../../errors.js';
-import {isObject} from '../model-json.js';
+import {isObject} from '../../../plain-object.js';
 import {isKerasTensor, isSerialized, type JsonObject} from './config-values.js';
 import {checkMasks, sourcesOf} from './masks.js';
 import {KERAS3_REMEDY, layerClass, layerConfig, unsupported, type LayerPlace} from './layer-config.js';

@@ -8,7 +8,7 @@ import type {io} from '@tensorflow/tfjs';
 import {ModelError} from '../../../errors.js';
 import {NORMALIZATION_CLASS} from '../../../layers/normalization.js';
 import {isContainer, type Container, type Layer, type LayerVariable} from '../../../tfjs.js';
-import {isObject} from '../model-json.js';
+import {isObject} from '../../../plain-object.js';
 import {isSerialized, type JsonObject} from './config-values.js';
 import {KERAS3_REMEDY} from './layer-config.js';
 import {layersOf} from './topology.js';

@@ -1,43 +1,13 @@
-/** @file SHA-256 of the files that make a model or a data set, so that a result can say what it was made from. */
-import {createHash} from 'node:crypto';
-import {createReadStream} from 'node:fs';
+/** @file SHA-256 of the files that make a model, so that a result can say what it was made from. */
 import {readdir, stat} from 'node:fs/promises';
-import {basename, dirname, join} from 'node:path';
+import {dirname, join} from 'node:path';
 import {readText} from '../files/decode-text.js';
-import {fileFailure} from '../files/file-failure.js';
+import {hashFile, type HashedFile} from '../files/file-hash.js';
 import {parseModelJson, type WeightsGroup} from './model-json.js';
-
-/** A file and what identifies its content. */
-export interface HashedFile {
-  /** Without its folder. */
-  readonly name: string;
-  readonly bytes: number;
-  /** Hexadecimal. */
-  readonly sha256: string;
-}
 
 /** Files of a checkpoint: what loading reads. */
 const CHECKPOINT_FILE =
   /^(config|generation_config|tokenizer|tokenizer_config|model\.safetensors\.index)\.json$|\.safetensors$|\.gguf$/i;
-
-/**
- * Hashes one file.
- *
- * @throws {FileError} if it cannot be read.
- */
-export async function hashFile(path: string): Promise<HashedFile> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  try {
-    for await (const piece of createReadStream(path, {highWaterMark: 1024 ** 2}) as AsyncIterable<Buffer>) {
-      hash.update(piece);
-      bytes += piece.length;
-    }
-  } catch (cause) {
-    throw fileFailure(path, cause);
-  }
-  return {name: basename(path), bytes, sha256: hash.digest('hex')};
-}
 
 /**
  * Hashes the files of a model: `model.json` and its weights, whose checksums are taken from there where it has them; a
