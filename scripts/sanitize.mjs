@@ -14,13 +14,19 @@ import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 
 const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kernels', 'native');
-const PRODUCTS = ['sparsified-matmul.cc', 'loops.cc', 'int8-loops.cc', 'decoder-loops.cc', 'pool.cc'];
+const PRODUCTS = [
+  'sparsified-matmul.cc',
+  ...['row', 'block', 'int8', 'narrow'].map((kind) => `${kind}-loops.cc`),
+  'pool.cc',
+];
 const KERNEL = ['test/sparsified-matmul-test.cc', ...PRODUCTS];
 const INT8 = ['test/int8-matmul-test.cc', ...PRODUCTS];
 const HIGHWAY = ['third_party/highway/hwy/targets.cc', 'third_party/highway/hwy/abort.cc'];
 const DECODER = [
   'test/decoder-test.cc',
-  ...['session', 'pass', 'products', 'model', 'cache'].map((part) => `decoder-${part}.cc`),
+  ...['session', 'pass', 'products', 'model', 'cache', 'loops'].map((part) => `decoder-${part}.cc`),
+  'shared/decoder-description.cc',
+  'attention-loops.cc',
   'large-pages.cc',
   ...PRODUCTS,
 ];

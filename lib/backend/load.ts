@@ -89,7 +89,7 @@ export async function loadBackend(options: LoadBackendOptions = {}): Promise<Loa
   }
 }
 
-/** The instruction sets that SPARSIFY_MAX_TARGET names, of x86. */
+/** The instruction sets of x86 that SPARSIFY_MAX_TARGET names, the worst first: those of native/max-target.cc. */
 const MAX_TARGETS = ['sse2', 'sse4', 'avx2', 'avx512'];
 
 /** The addon does not load with another value; as its reason alone, that would cost speed in silence. */
@@ -98,7 +98,8 @@ function checkMaxTarget(): void {
   if (cap === undefined || cap === '' || MAX_TARGETS.includes(cap)) return;
   throw new BackendError(
     'bad-max-target',
-    `SPARSIFY_MAX_TARGET is "${cap}"; it must be sse2, sse4, avx2 or avx512, or unset for the best that the processor has`,
+    `SPARSIFY_MAX_TARGET is "${cap}"; it must be ${MAX_TARGETS.slice(0, -1).join(', ')} or ${MAX_TARGETS.at(-1)}, ` +
+      'or unset for the best that the processor has',
     {got: cap, allowed: MAX_TARGETS},
   );
 }

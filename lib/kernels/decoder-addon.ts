@@ -1,4 +1,5 @@
-/** @file The decoder's functions of the addon, native/decoder-addon.h. Callers check what they give them. */
+/** @file The decoder's functions of the addon, native/node/decoder-addon.h. Callers check what they give them. */
+import type * as tf from '@tensorflow/tfjs';
 
 /** Weights that the addon keeps; opaque. */
 export interface DecoderModelHandle {
@@ -12,6 +13,19 @@ export interface DecoderSessionHandle {
 
 declare const modelTag: unique symbol;
 declare const sessionTag: unique symbol;
+
+/**
+ * What a model is prepared from, in the order that native/shared/decoder-description.h says.
+ *
+ * - `numbers`: float32, a vector: the model's sizes and flags, then the rotary frequencies.
+ * - `weights`: float32.
+ * - `words`: int32, of the INT8 matrices; or what the op of the device takes for them.
+ */
+export type DecoderTensors = readonly [
+  numbers: tf.Tensor,
+  weights: readonly tf.Tensor[],
+  words: readonly tf.Tensor[],
+];
 
 /** What an append gives. */
 export const DECODER_OUTPUT = {

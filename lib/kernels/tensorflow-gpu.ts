@@ -12,7 +12,7 @@ import {
 } from './sparsified-matmul-kernel.js';
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-kernels.js';
 import {sparsifiedMatMulInt8Fallback} from './int8-fallback.js';
-import type {DecoderModelHandle, NativeDecoding} from './decoder-addon.js';
+import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
 import {
   denseMatMul,
   leadingSize,
@@ -95,19 +95,14 @@ export function registeredGpuKernels(): GpuKernels | undefined {
 }
 
 /**
- * Hands weights to the decoder on the GPU, which uses their memory in place and keeps it; see native/cuda/decoder-op.h.
+ * Hands weights to the decoder on the GPU, which uses their memory in place and keeps it; see
+ * native/tensorflow/prepare-op.h.
  *
- * @param numbers float32, a vector: the model's sizes and flags.
- * @param weights float32.
- * @param words int32, of the INT8 matrices; their copies on the device are those of `SparsifiedMatMul`.
+ * @param tensors The words in int32; their copies on the device are those of `SparsifiedMatMul`.
  * @throws {Error} If the weights do not fit the numbers, or the GPU's memory does not suffice.
  */
-export function prepareGpuDecoder(
-  native: NativeDecoding,
-  numbers: tf.Tensor,
-  weights: readonly tf.Tensor[],
-  words: readonly tf.Tensor[],
-): DecoderModelHandle {
+export function prepareGpuDecoder(native: NativeDecoding, ...tensors: DecoderTensors): DecoderModelHandle {
+  const [numbers, weights, words] = tensors;
   const packedWords = words.map((tensor) => packedOnDevice(tensor as tf.Tensor2D));
   return prepareDecoder(native, numbers, weights, packedWords);
 }

@@ -4,7 +4,6 @@
  * where TensorFlow's dense MatMul is faster they are masked for it. For tfjs-node-gpu see tensorflow-gpu.ts.
  */
 import * as tf from '@tensorflow/tfjs';
-import {SparsifyError} from '../errors.js';
 import type {FusedActivation} from './activations.js';
 import {
   SPARSIFIED_MATMUL,
@@ -17,7 +16,7 @@ import {
   type Int8Infos,
   type SparsifiedMatMulInt8Inputs,
 } from './int8-kernels.js';
-import type {DecoderModelHandle, NativeDecoding} from './decoder-addon.js';
+import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
 
 /** The addon, native/addon.cc. */
 export interface NativeKernels extends NativeDecoding {
@@ -39,12 +38,6 @@ export interface TensorflowBackend {
     Record<'TF_ATTR_INT' | 'TF_ATTR_BOOL' | 'TF_ATTR_TYPE' | 'TF_ATTR_STRING' | 'TF_FLOAT', number>
   >;
   executeSingleOutput(op: string, attrs: readonly OpAttr[], inputs: readonly tf.TensorInfo[]): tf.Tensor;
-  executeMultipleOutputs(
-    op: string,
-    attrs: readonly OpAttr[],
-    inputs: readonly tf.TensorInfo[],
-    outputs: number,
-  ): tf.Tensor[];
 }
 
 interface OpAttr {
@@ -113,19 +106,13 @@ export function registeredKernels(): NativeKernels | undefined {
 }
 
 /**
- * Hands weights to the decoder, which uses their memory in place and keeps it; see native/decoder-model.h.
+ * Hands weights to the decoder, which uses their memory in place and keeps it; see native/tensorflow/prepare-op.h.
  *
- * @param numbers float32, a vector: the model's sizes and flags.
- * @param weights float32.
- * @param words Of the INT8 matrices: int32, or what the ops of the device take for them.
+ * @param tensors The words as the op of the device takes them.
  * @throws {Error} If the weights do not fit the numbers.
  */
-export function prepareDecoder(
-  native: NativeDecoding,
-  numbers: tf.Tensor,
-  weights: readonly tf.Tensor[],
-  words: readonly tf.Tensor[],
-): DecoderModelHandle {
+export function prepareDecoder(native: NativeDecoding, ...tensors: DecoderTensors): DecoderModelHandle {
+  const [numbers, weights, words] = tensors;
   const backend = tf.backend() as unknown as TensorflowBackend;
   const type = backend.binding.TF_ATTR_INT;
   const attrs = [
@@ -241,60 +228,4 @@ export function withRows(y: tf.Tensor, shape: readonly number[]): tf.Tensor {
 /** The product of all dimensions but the last. */
 export function leadingSize(shape: readonly number[]): number {
   return shape.slice(0, -1).reduce((size, dim) => size * dim, 1);
-}
-
-/** A layer of {@link sparsifiedMatMulGroup}. */
-export interface GroupedLayer {
-  /** float32, [K, N]; N may differ from layer to layer. */
-  readonly kernel: tf.Tensor2D;
-  /** float32, [N]. Either all layers of a group have one or none has. */
-  readonly bias?: tf.Tensor1D;
-  readonly activation?: FusedActivation;
-}
-
-/**
- * `sparsifiedMatMul` for layers that read the same x (q, k and v; gate and up) with one threshold, as one op: one
- * search for the kept inputs and one wait for the threads. It has no gradient. On backend `tensorflow` only, after
- * {@link registerTensorflowKernels}.
- *
- * @param x float32, [..., K]. Meant for the few rows of decoding: from about 16 rows on, separate calls are as fast.
- * @param threshold float32, a scalar or [K].
- * @param layers At least one.
- * @returns One tensor [..., N] a layer; the caller disposes them.
- * @throws {SparsifyError} `kernel-missing` on another backend; `shape-mismatch` if only some layers have a bias.
- */
-export function sparsifiedMatMulGroup(
-  x: tf.Tensor,
-  threshold: tf.Tensor,
-  layers: readonly GroupedLayer[],
-): tf.Tensor[] {
-  if (registeredKernels() === undefined) {
-    throw new SparsifyError(
-      'kernel-missing',
-      `sparsifiedMatMulGroup runs on backend tensorflow with the native kernels; this is ${tf.getBackend()}: ` +
-        'call sparsifiedMatMul for each layer',
-      {backend: tf.getBackend()},
-    );
-  }
-  const biases = layers.flatMap(({bias}) => (bias === undefined ? [] : [bias]));
-  if (biases.length !== 0 && biases.length !== layers.length) {
-    throw new SparsifyError(
-      'shape-mismatch',
-      `${biases.length} of ${layers.length} layers have a bias; give one to each or to none`,
-      {biases: biases.length, layers: layers.length},
-    );
-  }
-  const backend = tf.backend() as unknown as TensorflowBackend;
-  const {TF_ATTR_INT, TF_ATTR_STRING} = backend.binding;
-  const activations = layers.map(({activation = 'linear'}) => activation).join(',');
-  return backend.executeMultipleOutputs(
-    'SparsifiedMatMulGroup',
-    [
-      {name: 'M', type: TF_ATTR_INT, value: layers.length},
-      {name: 'B', type: TF_ATTR_INT, value: biases.length},
-      {name: 'activations', type: TF_ATTR_STRING, value: activations},
-    ],
-    [x, threshold, ...layers.map(({kernel}) => kernel), ...biases],
-    layers.length,
-  );
 }

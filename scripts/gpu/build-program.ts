@@ -8,7 +8,10 @@ const PRODUCTS = ['sparsified-matmul.cu'];
 const DECODER = [
   ...PRODUCTS,
   ...['decoder-products.cu', 'decoder-attention.cu', 'decoder-rows.cu'],
-  ...['decoder-session.cc', 'decoder-model.cc', 'decoder-cache.cc', 'cublas.cc'],
+  ...['session', 'token-pass', 'rows-pass', 'pass-input', 'model', 'cache'].map(
+    (part) => `decoder-${part}.cc`,
+  ),
+  ...['cublas.cc', '../shared/decoder-description.cc'],
 ];
 
 /** The programs of `test/`, and what each is made of beside its own file. */

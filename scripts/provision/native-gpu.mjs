@@ -26,18 +26,21 @@ const SOURCES = fileURLToPath(new URL('../../lib/kernels/native/', import.meta.u
 const UNITS = [
   'cuda/addon.cc',
   'cuda/cublas.cc',
-  'cuda/decoder-addon.cc',
   'cuda/decoder-attention.cu',
   'cuda/decoder-cache.cc',
   'cuda/decoder-model.cc',
   'cuda/decoder-op.cc',
+  'cuda/decoder-pass-input.cc',
   'cuda/decoder-products.cu',
+  'cuda/decoder-rows-pass.cc',
   'cuda/decoder-rows.cu',
   'cuda/decoder-session.cc',
+  'cuda/decoder-token-pass.cc',
   'cuda/ops.cc',
   'cuda/sparsified-matmul.cu',
   'cuda/stream.cc',
-  'tensorflow-api.cc',
+  'shared/decoder-description.cc',
+  'tensorflow/tensorflow-api.cc',
 ];
 const STREAM = 'cuda/stream.cc';
 
@@ -280,19 +283,12 @@ async function tryInChild(addon, packageFolder) {
   });
 }
 
+/** What the addon is built from, with the folders that it shares with the addon for the CPU. */
 function sourceFiles() {
-  const own = readdirSync(join(SOURCES, 'cuda')).filter((name) => /\.(cc|cu|h|cuh)$/.test(name));
-  const shared = [
-    'activation.h',
-    'decoder-addon-inl.h',
-    'decoder-loops.h',
-    'decoder-numbers.h',
-    'decoder-op-inl.h',
-    'op-kernel.h',
-    'tensorflow-api.cc',
-    'tensorflow-api.h',
-  ];
-  return [...own.map((name) => `cuda/${name}`), ...shared].sort();
+  return ['cuda', 'node', 'shared', 'tensorflow']
+    .flatMap((folder) => readdirSync(join(SOURCES, folder)).map((name) => `${folder}/${name}`))
+    .filter((name) => /\.(cc|cu|h|cuh)$/.test(name))
+    .sort();
 }
 
 /**

@@ -36,7 +36,8 @@ const HIGHWAY = 'third_party/highway';
 /** The files that are compiled; `test/` is not part of the addon. */
 const UNITS = [
   'addon.cc',
-  'decoder-addon.cc',
+  'attention-loops.cc',
+  'block-loops.cc',
   'decoder-cache.cc',
   'decoder-loops.cc',
   'decoder-model.cc',
@@ -46,11 +47,14 @@ const UNITS = [
   'decoder-session.cc',
   'int8-loops.cc',
   'large-pages.cc',
-  'loops.cc',
+  'max-target.cc',
+  'narrow-loops.cc',
   'ops.cc',
   'pool.cc',
+  'row-loops.cc',
+  'shared/decoder-description.cc',
   'sparsified-matmul.cc',
-  'tensorflow-api.cc',
+  'tensorflow/tensorflow-api.cc',
   `${HIGHWAY}/hwy/abort.cc`,
   `${HIGHWAY}/hwy/targets.cc`,
 ];

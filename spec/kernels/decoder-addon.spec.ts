@@ -10,7 +10,7 @@ import {seededRandom} from '../../lib/stats/seeded-random.js';
 import {describeNative} from '../support/language/native-decoders.js';
 import {normals} from '../support/normals.js';
 
-/** The numbers of a model, in their order (native/decoder-numbers.h). */
+/** The numbers of a model, in their order (native/shared/decoder-numbers.h). */
 const SMALL = {
   ...{hidden: 4, layers: 1, heads: 2, keyHeads: 1, headSize: 2, vocabulary: 5, intermediate: 6, window: 0},
   ...{activation: 0, epsilon: 1e-5, embeddingScale: 1, attentionFactor: 1},
@@ -18,7 +18,7 @@ const SMALL = {
 };
 type Numbers = typeof SMALL;
 
-/** Shapes of the weights in their order (native/decoder-model.h); no Dense has a bias, no head a norm. */
+/** Shapes of the weights in their order (native/shared/decoder-description.h); no Dense has a bias, no head a norm. */
 function shapesOf(n: Numbers): number[][] {
   const [queries, keys] = [n.heads * n.headSize, n.keyHeads * n.headSize];
   const dense = (inputs: number, ...units: number[]) =>

@@ -4,6 +4,7 @@ import {spawn} from 'node:child_process';
 import {createRequire} from 'node:module';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
+import {loadBackend} from '../../lib/backend/load.js';
 import {nativeKernels} from '../../lib/backend/native.js';
 import {finished, quietly, runModule, urlOf} from '../support/child.js';
 import '../support/backends.js';
@@ -56,5 +57,22 @@ describe('the native kernels with the instruction sets of older processors', () 
     expect(stdout)
       .to.match(/^bad-max-target /)
       .and.contain('SPARSIFY_MAX_TARGET is "mmx"; it must be sse2, sse4, avx2 or avx512');
+  });
+
+  it('name the same in the addon, which is loaded after that check', async function () {
+    const {native} = await loadBackend({name: 'node'});
+    if (native === undefined || !('path' in native)) this.skip();
+    const {stdout} = await runModule(
+      `import {createRequire} from 'node:module';
+      try {
+        createRequire(${JSON.stringify(import.meta.url)})(${JSON.stringify(native.path)});
+      } catch ({message}) {
+        console.log(message);
+      }`,
+      {SPARSIFY_MAX_TARGET: 'mmx'},
+    );
+    expect(stdout.trim()).to.equal(
+      'SPARSIFY_MAX_TARGET is "mmx"; it must be sse2, sse4, avx2 or avx512, or unset for the best that the processor has',
+    );
   });
 });

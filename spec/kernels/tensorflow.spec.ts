@@ -7,7 +7,7 @@ import {loadNativeKernels, nativeKernels} from '../../lib/backend/native.js';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
 import {SPARSIFIED_MATMUL} from '../../lib/kernels/sparsified-matmul-kernel.js';
 import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
-import {multipliesItself, sparsifiedMatMulGroup, type NativeKernels} from '../../lib/kernels/tensorflow.js';
+import {multipliesItself, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {runKernel} from '../../lib/tfjs.js';
 import {packageFolderOf} from '../../scripts/provision/index.mjs';
 import {provisionNative} from '../../scripts/provision/native.mjs';
@@ -376,63 +376,6 @@ describe('the native kernels', function () {
         }
       });
     }
-
-    it('compute layers that share their input as one op, without biases too', () => {
-      for (const rows of [1, 3, 20]) {
-        const shared = normalCase(rows, 130, 1, 0.5);
-        const layers = [50, 3].map((units, i) => ({units, kernel: normals(130 * units, i + 5)}));
-        tf.tidy(() => {
-          const outputs = sparsifiedMatMulGroup(
-            tf.tensor(shared.x, [rows, 130]),
-            tf.scalar(shared.threshold[0]),
-            layers.map(({units, kernel}) => ({kernel: tf.tensor2d(kernel, [130, units])})),
-          );
-          expect(outputs.map(({shape}) => shape)).to.deep.equal([
-            [rows, 50],
-            [rows, 3],
-          ]);
-          outputs.forEach((y, i) => expectReference({...shared, ...layers[i]}, y.dataSync()));
-        });
-      }
-    });
-
-    it('refuse a group of which only some layers have a bias, and one on another backend', async () => {
-      const kernel = tf.ones<tf.Rank.R2>([2, 3]);
-      const [x, threshold, bias] = [tf.ones([1, 2]), tf.scalar(0), tf.ones<tf.Rank.R1>([3])];
-      const group = () => sparsifiedMatMulGroup(x, threshold, [{kernel, bias}, {kernel}]);
-      expect(group).to.throw('1 of 2 layers have a bias').with.property('code', 'shape-mismatch');
-      await tf.setBackend('cpu');
-      try {
-        expect(group).to.throw('this is cpu').with.property('code', 'kernel-missing');
-      } finally {
-        await tf.setBackend('tensorflow');
-      }
-      tf.dispose([kernel, x, threshold, bias]);
-    });
-
-    it('compute layers that share their input as one op', () => {
-      for (const rows of [1, 3]) {
-        const shared = normalCase(rows, 130, 1, 0.5);
-        const layers = [50, 700, 33].map((units, i) => ({
-          units,
-          kernel: normals(130 * units, i + 5),
-          bias: normals(units, i + 20),
-          activation: FUSED_ACTIVATIONS[i + 1],
-        }));
-        tf.tidy(() => {
-          const outputs = sparsifiedMatMulGroup(
-            tf.tensor(shared.x, [rows, 130]),
-            tf.scalar(shared.threshold[0]),
-            layers.map(({units, kernel, bias, activation}) => ({
-              kernel: tf.tensor2d(kernel, [130, units]),
-              bias: tf.tensor1d(bias),
-              activation,
-            })),
-          );
-          outputs.forEach((y, i) => expectReference({...shared, ...layers[i]}, y.dataSync()));
-        });
-      }
-    });
 
     it('refuse shapes that do not fit', () => {
       const run = (kernel: tf.Tensor, threshold: tf.Tensor) =>

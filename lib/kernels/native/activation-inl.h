@@ -10,7 +10,7 @@
 #define SPARSIFY_ACTIVATION_INL_H_
 #endif
 
-#include "activation.h"
+#include "shared/activation.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -6,6 +6,8 @@
 #include <limits>
 #include <new>
 
+#include "narrow-loops.h"
+
 namespace sparsify {
 namespace {
 

@@ -8,15 +8,16 @@
 #include <memory>
 #include <vector>
 
-#include "decoder-loops.h"
-#include "decoder-model.h"
+#include "attention-loops.h"
 #include "pool.h"
+#include "shared/decoder-numbers.h"
+#include "shared/stored-kernel.h"
 
 namespace sparsify {
 
 class DecoderCache;
 
-// The token at `position`, which attends to all that it sees: queries [heads, head_size], which are scaled in place, to output
+// The token at `position` attends to all that it sees. Its queries [heads, head_size] are scaled in place; `output` is
 // [heads * head_size].
 struct AttendRequest {
   const DecoderCache* cache;

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "decoder-loops.h"
 #include "int8-loops.h"
+#include "narrow-loops.h"
 
 namespace sparsify {
 namespace {
@@ -24,10 +26,10 @@ void ForRows(size_t rows, Pool& pool, const F& f) {
 }
 
 // Row `id` of an INT8 embedding, or that column of an INT8 head: [hidden], both with the scale of the id.
-void LookUp(const Int8Kernel& kernel, bool columns, size_t id, size_t hidden, float* x) {
+void LookUp(const StoredKernel& kernel, bool columns, size_t id, size_t hidden, float* x) {
   thread_local std::vector<int8_t> values;
   thread_local std::vector<float> scale, zero_point;
-  const int8_t* const first = kernel.values + (columns ? id : id * kernel.stride);
+  const int8_t* const first = kernel.int8() + (columns ? id : id * kernel.stride);
   values.resize(hidden);
   for (size_t k = 0; k < hidden; k++) values[k] = first[columns ? k * kernel.stride : k];
   scale.assign(hidden, kernel.scale[id]);
@@ -96,18 +98,16 @@ void DecoderPass::Scores(size_t first, size_t count, const int32_t* targets, flo
 
 void DecoderPass::Embed(int32_t token, float* x) const {
   const DecoderNumbers& n = model_.numbers;
-  const DecoderDense& head = model_.head;
+  const StoredKernel& table = n.tied ? model_.head.kernel : model_.embedding;
   const auto id = static_cast<size_t>(token);
-  if (!n.tied && model_.int8_embedding.values) {
-    LookUp(model_.int8_embedding, false, id, n.hidden, x);
-  } else if (n.tied && head.int8.values) {
-    LookUp(head.int8, true, id, n.hidden, x);
+  if (table.is_int8()) {
+    LookUp(table, n.tied, id, n.hidden, x);
   } else if (!n.tied) {
-    std::copy_n(model_.embedding + id * n.hidden, n.hidden, x);
-  } else if (head.narrow) {
-    for (size_t k = 0; k < n.hidden; k++) Widen(head.narrow + k * head.units + id, 1, x + k);
+    std::copy_n(table.floats() + id * n.hidden, n.hidden, x);
+  } else if (table.is_narrow()) {
+    for (size_t k = 0; k < n.hidden; k++) Widen(table.narrow() + k * table.stride + id, 1, x + k);
   } else {
-    for (size_t k = 0; k < n.hidden; k++) x[k] = head.kernel[k * head.units + id];
+    for (size_t k = 0; k < n.hidden; k++) x[k] = table.floats()[k * table.stride + id];
   }
   if (n.embedding_scale != 1) {
     for (size_t k = 0; k < n.hidden; k++) x[k] *= n.embedding_scale;
@@ -155,7 +155,7 @@ void DecoderPass::Attend(size_t l, float* queries, size_t stride, Pool& pool) {
   size_t first = 0;
   for (const DecoderSegment& segment : segments_) {
     float* const own = queries + first * stride;
-    float* const output = attended_.data() + first * n.heads * n.head_size;
+    float* const output = attended_.data() + first * n.queries();
     if (segment.count == 1) {
       requests_.push_back({segment.cache, segment.start, own, output});
     } else {
@@ -168,7 +168,7 @@ void DecoderPass::Attend(size_t l, float* queries, size_t stride, Pool& pool) {
 
 void DecoderPass::ComputeOne(Pool& pool) {
   const DecoderNumbers& n = model_.numbers;
-  const size_t queries = n.heads * n.head_size, keys = n.key_heads * n.head_size;
+  const size_t queries = n.queries(), keys = n.keys();
   Grow(qkv_, queries + 2 * keys);
   Grow(attended_, queries);
   float* const x = x_.data();
@@ -233,23 +233,21 @@ void DecoderPass::FeedOne(const DecoderLayer& layer, Pool& pool) {
 void DecoderPass::ComputeRows(Pool& pool) {
   const size_t count = places_.size();
   const DecoderNumbers& n = model_.numbers;
-  const size_t queries = n.heads * n.head_size, keys = n.key_heads * n.head_size;
-  Grow(qkv_, count * (queries + 2 * keys));
-  Grow(attended_, count * queries);
+  Grow(qkv_, count * (n.queries() + 2 * n.keys()));
+  Grow(attended_, count * n.queries());
   Grow(added_, count * n.hidden);
+  const ProjectionPlaces places = PlacesOfRows(n, count);
   float* const q = qkv_.data();
-  float* const k = n.fused ? q + queries : q + count * queries;
-  float* const v = n.fused ? k + keys : k + count * keys;
-  const size_t stride = n.fused ? queries + 2 * keys : queries;
-  const size_t key_stride = n.fused ? stride : keys;
+  float* const k = q + places.keys;
+  float* const v = q + places.values;
   for (size_t l = 0; l < n.layers; l++) {
     const DecoderLayer& layer = model_.layers[l];
     ForRows(count, pool, [&](size_t t) {
       Normalize(x_.data() + t * n.hidden, layer.input_norm, n.hidden, n.epsilon, normed_.data() + t * n.hidden);
     });
     MultiplyRows(layer.qkv, normed_.data(), count, masking_, {q, k, v}, pool);
-    FinishHeads(layer, l, q, stride, k, v, key_stride, pool);
-    Attend(l, q, stride, pool);
+    FinishHeads(layer, l, q, places.query_stride, k, v, places.key_stride, pool);
+    Attend(l, q, places.query_stride, pool);
     MultiplyRows({layer.output}, attended_.data(), count, masking_, {added_.data()}, pool);
     ForRows(count, pool, [&](size_t t) {
       float* const x = x_.data() + t * n.hidden;
@@ -268,17 +266,17 @@ void DecoderPass::ComputeRows(Pool& pool) {
 }
 
 void DecoderPass::FeedRows(const FeedForward& feed, const float* x, size_t count, const Masking& masking, float* y,
-                              Pool& pool) {
+                           Pool& pool) {
   const DecoderNumbers& n = model_.numbers;
   const size_t width = n.intermediate;
   Grow(gate_up_, count * 2 * width);
   Grow(gated_, count * width);
   float* const gate = gate_up_.data();
-  float* const up = gate + (n.fused ? width : count * width);
-  const size_t stride = n.fused ? 2 * width : width;
+  const ProjectionPlaces places = PlacesOfRows(n, count);
+  float* const up = gate + places.up;
   MultiplyRows(feed.gate_up, x, count, masking, {gate, up}, pool);
   ForRows(count, pool, [&](size_t t) {
-    Gate(n.activation, gate + t * stride, up + t * stride, width, gated_.data() + t * width);
+    Gate(n.activation, gate + t * places.gate_stride, up + t * places.gate_stride, width, gated_.data() + t * width);
   });
   MultiplyRows({feed.down}, gated_.data(), count, masking, {y}, pool);
 }
@@ -316,7 +314,8 @@ void DecoderPass::FeedExperts(const DecoderLayer& layer, Pool& pool) {
   }
 }
 
-// The most probable ones, of equal ones the lower; softmax over all, renormalised over some, is softmax over those.
+// Chooses the most probable experts, and of equal ones the lower. Softmax over all experts, renormalised over the chosen ones,
+// is softmax over the chosen ones.
 void DecoderPass::Route(const float* logits) {
   const DecoderNumbers& n = model_.numbers;
   chosen_.resize(n.experts);

@@ -12,8 +12,8 @@
 
 namespace sparsify {
 
-// Tokens of one sequence that go through the layers: their positions are those from `start` on, for which the cache has
-// room. `counts` has one entry a Dense, to which theirs are added.
+// `count` tokens of one sequence that go through the layers. The first stands at position `start`; the cache has room for all.
+// `counts` has an entry for each Dense layer, to which what these tokens mask is added.
 struct DecoderSegment {
   DecoderCache* cache;
   size_t start;
@@ -27,8 +27,8 @@ class DecoderPass {
   // The model must outlive it.
   explicit DecoderPass(const DecoderModel& model) : model_(model) {}
 
-  // Computes the tokens of all segments, one segment's after the other's, and stores their keys and values. `thresholds` has
-  // one number a Dense, or is null: dense.
+  // Computes the tokens of all segments, which `tokens` has one segment after another, and stores their keys and values.
+  // `thresholds` has one number for each Dense layer, or is null: dense.
   void Compute(const std::vector<DecoderSegment>& segments, const int32_t* tokens, const float* thresholds, Pool& pool);
 
   // Logits after tokens [first, first + count) of the last Compute, [count, vocabulary].

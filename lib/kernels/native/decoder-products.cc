@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "decoder-loops.h"
 #include "int8-loops.h"
-#include "loops.h"
+#include "narrow-loops.h"
+#include "row-loops.h"
 #include "sparsified-matmul.h"
 
 namespace sparsify {
@@ -23,11 +25,9 @@ constexpr size_t kRowsAPart = 8;
 // With more kept than this, rows are read as one dense stream.
 constexpr float kDenseShare = 0.9f;
 
-// Columns of the head that a task takes: their sums stay in the L1 cache, and pieces of rows are long enough to read.
+// Columns of the head that a task takes: the sums of these columns stay in the L1 cache, and pieces of rows are long enough to
+// read.
 constexpr size_t kWideColumns = 8192;
-
-// As in sparsified-matmul.cc: INT8 kernels of up to so many weights are multiplied with their weights rounded as defined.
-constexpr size_t kRoundedWeights = 1 << 16;
 
 // A kernel in bfloat16 is widened for many rows, up to this many floats at a time.
 constexpr size_t kWidenedFloats = 4 << 20;
@@ -38,22 +38,23 @@ Int8Sums Int8SumsOf(const DecoderDense& dense) {
   return dense.inputs * dense.units <= kRoundedWeights ? Int8Sums::kWeights : Int8Sums::kSteps;
 }
 
-bool IsScaledLater(const DecoderDense& dense) { return dense.int8.values && Int8SumsOf(dense) == Int8Sums::kSteps; }
+bool IsScaledLater(const DecoderDense& dense) {
+  return dense.kernel.is_int8() && Int8SumsOf(dense) == Int8Sums::kSteps;
+}
 
 void SumPanel(const DecoderDense& dense, size_t first_row, size_t first_column, size_t columns, const uint32_t* index,
               const float* value, size_t count, bool skipping, float* sum) {
-  // Without a list the rows are those from `first_row` on.
+  // Without a list the products begin at row `first_row` of the kernel.
   const size_t skipped = index ? 0 : first_row;
-  const size_t offset = skipped * dense.units;
-  if (dense.int8.values) {
-    const Int8Kernel& kernel = dense.int8;
-    const Int8Panel panel{kernel.values + skipped * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point,
-                          first_column, columns};
+  const StoredKernel& kernel = dense.kernel;
+  const size_t offset = skipped * kernel.stride;
+  if (kernel.is_int8()) {
+    const Int8Panel panel{kernel.int8() + offset, kernel.stride, kernel.scale, kernel.zero_point, first_column, columns};
     SumInt8RowsBatch(panel, Int8SumsOf(dense), 1, index, value, count, skipping, sum);
-  } else if (dense.narrow) {
-    SumNarrowRows({dense.narrow + offset, dense.units, first_column, columns}, index, value, count, skipping, sum);
+  } else if (kernel.is_narrow()) {
+    SumNarrowRows({kernel.narrow() + offset, kernel.stride, first_column, columns}, index, value, count, skipping, sum);
   } else {
-    SumRows({dense.kernel + offset, dense.units, first_column, columns}, index, value, count, skipping, sum);
+    SumRows({kernel.floats() + offset, kernel.stride, first_column, columns}, index, value, count, skipping, sum);
   }
 }
 
@@ -108,7 +109,7 @@ void RowProducts::Run(Pool& pool) {
   size_t bytes = 0, units = 0, fewest = std::numeric_limits<size_t>::max();
   for (const Product& product : products_) {
     const Kept& kept = kept_[product.kept];
-    bytes += product.dense->row_bytes() * kept.count;
+    bytes += product.dense->kernel.row_bytes() * kept.count;
     units += product.dense->units;
     fewest = std::min(fewest, kept.count);
   }
@@ -143,7 +144,7 @@ void RowProducts::Finish(size_t i, float* y) const {
     return;
   }
   const float total = kept_[products_[i].kept].total;
-  ScaleSums(sums, parts_, dense.units, total, dense.int8.scale, dense.int8.zero_point, dense.units, y);
+  ScaleSums(sums, parts_, dense.units, total, dense.kernel.scale, dense.kernel.zero_point, dense.units, y);
   if (dense.bias) sparsify::Finish(y, 1, 0, dense.bias, Activation::kLinear, dense.units, y);
 }
 
@@ -153,7 +154,7 @@ void RowProducts::AddTo(size_t i, float factor, float* x) {
   size_t parts = parts_;
   if (IsScaledLater(dense)) {
     const float total = kept_[products_[i].kept].total;
-    ScaleSums(sums, parts, dense.units, total, dense.int8.scale, dense.int8.zero_point, dense.units, sums);
+    ScaleSums(sums, parts, dense.units, total, dense.kernel.scale, dense.kernel.zero_point, dense.units, sums);
     parts = 1;
   }
   AddParts(sums, parts, dense.units, dense.bias, factor, dense.units, x);
@@ -169,7 +170,7 @@ void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& mask
     const size_t columns = std::min(kWideColumns, dense.units - first);
     SumPanel(dense, 0, first, columns, kept.index, kept.value, kept.count, kept.skipping, y + first);
     if (IsScaledLater(dense)) {
-      ScaleSums(y + first, 1, 0, kept.total, dense.int8.scale + first, dense.int8.zero_point + first, columns, y + first);
+      ScaleSums(y + first, 1, 0, kept.total, dense.kernel.scale + first, dense.kernel.zero_point + first, columns, y + first);
     }
     if (dense.bias) sparsify::Finish(y + first, 1, 0, dense.bias + first, Activation::kLinear, columns, y + first);
   });
@@ -214,13 +215,14 @@ void MultiplyNarrow(const DecoderDense& dense, const float* x, size_t rows, floa
     pool.ForEach(static_cast<uint32_t>(CeilDiv(dense.inputs, kRowsATask)), true, [&](size_t task) {
       const size_t last = std::min(dense.inputs, (task + 1) * kRowsATask);
       for (size_t k = task * kRowsATask; k < last; k++) {
-        Widen(dense.narrow + k * dense.units + first, columns, kernel + k * columns);
+        Widen(dense.kernel.narrow() + k * dense.kernel.stride + first, columns, kernel + k * columns);
       }
     });
     const bool whole = columns == dense.units;
     if (!whole && part.size() < rows * columns) part.resize(rows * columns);
     float* const out = whole ? y : part.data();
-    const Layer layer{kernel, dense.bias ? dense.bias + first : nullptr, out, columns, Activation::kLinear};
+    const float* const own_bias = dense.bias ? dense.bias + first : nullptr;
+    const Layer layer{StoredKernel::Floats(kernel, columns), own_bias, out, columns, Activation::kLinear};
     SparsifiedMatMul(x, rows, dense.inputs, {&threshold, 0}, &layer, 1, pool);
     if (whole) continue;
     for (size_t r = 0; r < rows; r++) std::copy_n(out + r * columns, columns, y + r * dense.units + first);
@@ -237,15 +239,14 @@ void MultiplyRows(const std::vector<DecoderDense>& layers, const float* x, size_
     if (done[i]) continue;
     const float threshold = masking.Of(layers[i]);
     const bool in_place = rows <= kFewRows;
-    if (layers[i].narrow && !in_place) {
+    if (layers[i].kernel.is_narrow() && !in_place) {
       MultiplyNarrow(layers[i], x, rows, threshold, y[i], pool);
       continue;
     }
     std::vector<Layer> alike;
     for (size_t j = i; j < layers.size(); j++) {
-      if ((layers[j].narrow && !in_place) || masking.Of(layers[j]) != threshold) continue;
-      alike.push_back(
-          {layers[j].kernel, layers[j].bias, y[j], layers[j].units, Activation::kLinear, layers[j].int8, layers[j].narrow});
+      if ((layers[j].kernel.is_narrow() && !in_place) || masking.Of(layers[j]) != threshold) continue;
+      alike.push_back({layers[j].kernel, layers[j].bias, y[j], layers[j].units, Activation::kLinear});
       done[j] = true;
     }
     SparsifiedMatMul(x, rows, layers[i].inputs, {&threshold, 0}, alike.data(), alike.size(), pool);

@@ -7,15 +7,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "decoder-model.h"
 #include "pool.h"
+#include "shared/decoder-description.h"
+#include "shared/decoder-output.h"
 
 namespace sparsify {
-
-// Inputs of one Dense that were masked, and that there were.
-struct MaskedInputs {
-  uint64_t masked = 0, total = 0;
-};
 
 // Thresholds by the ids of the Dense layers, and by the row of x whose counts, by the same ids, what is masked is added to.
 struct Masking {

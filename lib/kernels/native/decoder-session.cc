@@ -7,17 +7,10 @@
 namespace sparsify {
 namespace {
 
-// Tokens that are computed together: enough to use each weight often, few enough that what lies between two layers stays
-// in a large cache.
-constexpr size_t kRowsAtOnce = 512;
-
 // Rows of logits at a time: 12 MB of a vocabulary of 49,152.
 constexpr size_t kLogitRows = 64;
 
 }  // namespace
-
-DecoderSession::DecoderSession(std::shared_ptr<DecoderModel> model, bool narrow_cache)
-    : model_(std::move(model)), cache_(model_->numbers, narrow_cache), counts_(model_->dense_count) {}
 
 bool DecoderSession::SetModel(std::shared_ptr<DecoderModel> model) {
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -32,27 +25,9 @@ void DecoderSession::Truncate(size_t length) {
   cache_.Truncate(length_);
 }
 
-std::vector<MaskedInputs> DecoderSession::Counts() const {
-  const std::lock_guard<std::mutex> lock(counts_mutex_);
-  return counts_;
-}
-
-void DecoderSession::ResetCounts() {
-  const std::lock_guard<std::mutex> lock(counts_mutex_);
-  std::fill(counts_.begin(), counts_.end(), MaskedInputs());
-}
-
 DecoderPass& DecoderSession::PassOf(DecoderModel& model) {
   if (!model.pass) model.pass = std::make_shared<DecoderPass>(model);
   return *model.pass;
-}
-
-void DecoderSession::AddCounts(const std::vector<MaskedInputs>& counts) {
-  const std::lock_guard<std::mutex> lock(counts_mutex_);
-  for (size_t i = 0; i < counts.size(); i++) {
-    counts_[i].masked += counts[i].masked;
-    counts_[i].total += counts[i].total;
-  }
 }
 
 void DecoderSession::Append(const int32_t* tokens, size_t count, const float* thresholds, DecoderOutput output,
@@ -63,30 +38,20 @@ void DecoderSession::Append(const int32_t* tokens, size_t count, const float* th
   Pool& pool = Pool::Get();
   DecoderPass& pass = PassOf(*model_);
   const size_t vocabulary = model_->numbers.vocabulary;
-  std::vector<MaskedInputs> counts(counts_.size());
-  const size_t before = length_;
-  try {
-    for (size_t first = 0; first < count; first += kRowsAtOnce) {
-      const size_t rows = std::min(kRowsAtOnce, count - first);
-      cache_.Reserve(length_ + rows);
-      pass.Compute({{&cache_, length_, rows, counts.data()}}, tokens + first, thresholds, pool);
-      // Rows whose logits are wanted.
-      const size_t skipped = output != DecoderOutput::kLast ? 0 : first + rows == count ? rows - 1 : rows;
-      for (size_t at = skipped; at < rows; at += kLogitRows) {
-        const size_t here = std::min(kLogitRows, rows - at);
-        if (output == DecoderOutput::kScores) {
-          pass.Scores(at, here, targets + first + at, result + first + at, pool);
-        } else {
-          pass.Logits(at, here, result + (output == DecoderOutput::kAll ? (first + at) * vocabulary : 0), pool);
-        }
+  AppendChunks(count, output, [&](const TokenChunk& chunk, std::vector<MaskedInputs>& counts) {
+    const size_t rows = chunk.count;
+    cache_.Reserve(length_ + rows);
+    pass.Compute({{&cache_, length_, rows, counts.data()}}, tokens + chunk.first, thresholds, pool);
+    for (size_t at = rows - chunk.wanted; at < rows; at += kLogitRows) {
+      const size_t here = std::min(kLogitRows, rows - at);
+      float* const own_result = result + chunk.ResultAt(at, output, vocabulary);
+      if (output == DecoderOutput::kScores) {
+        pass.Scores(at, here, targets + chunk.first + at, own_result, pool);
+      } else {
+        pass.Logits(at, here, own_result, pool);
       }
-      length_ += rows;
     }
-  } catch (...) {
-    length_ = before;
-    throw;
-  }
-  AddCounts(counts);
+  });
 }
 
 void DecoderSession::Step(const std::vector<DecoderSession*>& sessions, const int32_t* tokens, const float* thresholds,
@@ -104,10 +69,10 @@ void DecoderSession::Step(const std::vector<DecoderSession*>& sessions, const in
   const FlushDenormals flush;
   Pool& pool = Pool::Get();
   DecoderPass& pass = PassOf(model);
-  std::vector<std::vector<MaskedInputs>> counts(sessions.size(), std::vector<MaskedInputs>(model.dense_count));
+  std::vector<std::vector<MaskedInputs>> counts(sessions.size(), std::vector<MaskedInputs>(model.dense_count()));
   std::vector<DecoderSegment> segments;
-  for (size_t first = 0; first < sessions.size(); first += kRowsAtOnce) {
-    const size_t rows = std::min(kRowsAtOnce, sessions.size() - first);
+  for (size_t first = 0; first < sessions.size(); first += kChunkTokens) {
+    const size_t rows = std::min(kChunkTokens, sessions.size() - first);
     segments.clear();
     for (size_t i = first; i < first + rows; i++) {
       DecoderSession& session = *sessions[i];
@@ -121,7 +86,7 @@ void DecoderSession::Step(const std::vector<DecoderSession*>& sessions, const in
   }
   for (size_t i = 0; i < sessions.size(); i++) {
     sessions[i]->length_++;
-    sessions[i]->AddCounts(counts[i]);
+    sessions[i]->counts_.Add(counts[i]);
   }
 }
 

@@ -1,5 +1,5 @@
-// The product of 2 to kMaxBatch rows of x with rows of a kernel that is narrower than float, INT8 or bfloat16: for each
-// instruction set, as in activation-inl.h.
+// The product of 2 to kMaxBatch rows of x with rows of a kernel that is narrower than float: INT8 or bfloat16. Included once for
+// each instruction set, as activation-inl.h.
 #if defined(SPARSIFY_FEW_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SPARSIFY_FEW_ROWS_INL_H_
 #undef SPARSIFY_FEW_ROWS_INL_H_
@@ -56,9 +56,9 @@ HWY_INLINE void AddFewRowsTile(const LoadVector& load, const LoadOne& load_one, 
   }
 }
 
-// Adds rows [done, count) of a list, kRows a pass, which are a kRows-th of the list apart (see loops.cc), to the sums of the
-// `batch` rows of x, a tile of at most 4 after the other: the pass's rows stay in the L1 cache. `value` is [count, batch].
-// Returns how many it took.
+// Adds rows [done, count) of a list to the sums of the `batch` rows of x. A pass takes kRows rows of the kernel, which are a
+// kRows-th of the list apart (row-loops.cc says why), and goes through the rows of x in tiles of at most 4, so that the rows
+// of the kernel stay in the L1 cache. `value` is [count, batch]. Returns how many rows of the list it took.
 template <size_t kRows, class RowAt, class LoadVector, class LoadOne>
 HWY_INLINE size_t AddFewRows(const RowAt& row_at, const LoadVector& load, const LoadOne& load_one, const float* value,
                              size_t batch, size_t done, size_t count, size_t columns, float* sum) {

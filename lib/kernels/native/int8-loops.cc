@@ -1,9 +1,6 @@
 #include "int8-loops.h"
 
-// As in loops.cc.
-#ifndef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_AVX10_2 | HWY_AVX3_SPR | HWY_AVX3_ZEN4 | HWY_AVX3_DL | HWY_SSSE3)
-#endif
+#include "loop-targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "int8-loops.cc"
 #include "hwy/foreach_target.h"  // compiles this file once per target
@@ -27,7 +24,7 @@ enum class Kind : uint8_t {
   kGeneral,  // the weight
 };
 
-// 512 bytes ahead, as in loops.cc, here so many columns.
+// 512 bytes ahead, as in row-loops.cc, here so many columns.
 constexpr size_t kAhead = 512;
 constexpr size_t kLine = 64;
 
@@ -225,7 +222,7 @@ struct Inputs {
   size_t batch;
 };
 
-// Adds the inputs from `done` on, kRows a pass, which are a kRows-th of the list apart (see loops.cc). Returns how many it
+// Adds the inputs from `done` on, kRows a pass, which are a kRows-th of the list apart (see row-loops.cc). Returns how many it
 // took.
 template <Kind kKind, size_t kRows, bool kSkipping, bool kBatch>
 HWY_INLINE size_t AddParts(const Int8Panel& panel, const Inputs& inputs, size_t done, float* sum) {

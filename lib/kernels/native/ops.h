@@ -1,16 +1,17 @@
 // The TensorFlow ops, on CPU, float32:
 //
-//   SparsifiedMatMul(x, kernel, threshold, bias: B * float; B: int, activation: string) -> y
-//   SparsifiedMatMulGroup(x, threshold, kernels: M * float, biases: B * float; M: int, B: int, activations: string)
-//       -> y: M * float
-//     M layers that read the same x; B is M or 0; `activations` holds M names, with commas between.
+//   SparsifiedMatMul(x, kernel, threshold; activation: string = 'linear') -> y
+//   SparsifiedMatMulWithBias(x, kernel, threshold, bias; activation: string = 'linear') -> y
+//   SparsifiedMatMulInt8(x, values, scale, zero_point, threshold; activation: string = 'linear') -> y
+//   SparsifiedMatMulInt8WithBias(x, values, scale, zero_point, threshold, bias; activation: string = 'linear') -> y
+//   SparsifyDequantizeInt8(values, scale, zero_point) -> weights [K, N]
 //   SparsifyMask(x, threshold) -> y [rows, K]
 //   SparsifyBiasActivation(x, bias: B * float; B: int, activation: string) -> y
-//   SparsifyDecoderPrepare: see decoder-op.h
+//   SparsifyDecoderPrepare: see tensorflow/prepare-op.h
 //
-// x [..., K], rank 1 or more; kernel [K, N]; threshold of 1 value or [K]; bias [N], or [0] for none (B is 0 or 1);
-// y [..., N]. The threshold is an input: as an attribute every distinct value would leave a kernel in TensorFlow's
-// cache for good.
+// x [..., K], rank 1 or more; kernel [K, N]; values int32 [K, N / 4 rounded up], four INT8 numbers to a word; scale and
+// zero_point [N]; threshold of 1 value or [K]; bias [N], or [0] for none (B is 0 or 1); y [..., N]. The threshold is an
+// input: as an attribute every distinct value would leave a kernel in TensorFlow's cache for good.
 #ifndef SPARSIFY_OPS_H_
 #define SPARSIFY_OPS_H_
 

@@ -9,8 +9,10 @@
 #include <new>
 #include <vector>
 
+#include "block-loops.h"
 #include "flush-denormals.h"
 #include "int8-loops.h"
+#include "narrow-loops.h"
 
 namespace sparsify {
 namespace {
@@ -50,9 +52,6 @@ constexpr size_t kBlockRows = 144;
 constexpr size_t kSkippingRowsSmall = 16;
 constexpr size_t kSmallWeights = 1 << 21;
 
-// INT8 kernels of up to so many weights are multiplied with their weights rounded as defined: 3 us more at this size.
-constexpr size_t kRoundedWeights = 1 << 16;
-
 // With more kept than this, rows are read as one dense stream: there is nothing left for the prefetch to gain.
 constexpr double kDenseShare = 0.9;
 
@@ -91,11 +90,6 @@ struct KeptInputs {
   bool skipping;
 };
 
-size_t RowBytes(const Layer& layer) {
-  if (layer.int8.values) return layer.int8.stride;
-  return layer.units * (layer.narrow ? sizeof(BFloat16) : sizeof(float));
-}
-
 // How one layer's work is cut: into blocks of columns (whole rows if the sums fit in the cache) and parts of the
 // list of kept inputs. Each task has sums of its own, which Finish adds up in order.
 struct Cut {
@@ -120,7 +114,7 @@ Cut CutLayer(const Layer& layer, const KeptInputs& kept, size_t share_bytes, uns
     cut.parts = 1;
     return cut;
   }
-  const size_t bytes_a_task = layer.int8.values ? kInt8BytesATask : kBytesATask;
+  const size_t bytes_a_task = layer.kernel.is_int8() ? kInt8BytesATask : kBytesATask;
   const size_t tasks = std::min(std::max<size_t>(1, share_bytes / bytes_a_task), threads * kTasksAThread);
   // 8 rows a part at least: fewer are not far enough apart to gain.
   cut.parts = std::min(CeilDiv(tasks, cut.blocks), std::max<size_t>(1, kept.count / 8));
@@ -137,20 +131,20 @@ double TotalOf(const KeptInputs& kept, size_t r) {
 // The product of the kept inputs and part of a layer's kernel: list entries [first, last), columns from `column` on.
 void SumLayer(const Layer& layer, const KeptInputs& kept, Int8Sums sums, size_t first, size_t last, size_t column,
               size_t columns, float* sum) {
-  // Without a list of indices the rows are those from `first` on.
+  // Without a list of indices the product begins at row `first` of the kernel.
   const size_t first_row = kept.index ? 0 : first;
   const uint32_t* const index = kept.index ? kept.index + first : nullptr;
   const float* const value = kept.value + first * kept.rows;
-  if (layer.int8.values) {
-    const Int8Kernel& kernel = layer.int8;
-    const Int8Panel panel{kernel.values + first_row * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point,
-                          column, columns};
+  const StoredKernel& kernel = layer.kernel;
+  const size_t offset = first_row * kernel.stride;
+  if (kernel.is_int8()) {
+    const Int8Panel panel{kernel.int8() + offset, kernel.stride, kernel.scale, kernel.zero_point, column, columns};
     SumInt8RowsBatch(panel, sums, kept.rows, index, value, last - first, kept.skipping, sum);
-  } else if (layer.narrow) {
-    const NarrowPanel panel{layer.narrow + first_row * layer.units, layer.units, column, columns};
+  } else if (kernel.is_narrow()) {
+    const NarrowPanel panel{kernel.narrow() + offset, kernel.stride, column, columns};
     SumNarrowRowsBatch(panel, kept.rows, index, value, last - first, kept.skipping, sum);
   } else {
-    const Panel panel{layer.kernel + first_row * layer.units, layer.units, column, columns};
+    const Panel panel{kernel.floats() + offset, kernel.stride, column, columns};
     SumRowsBatch(panel, kept.rows, index, value, last - first, kept.skipping, sum);
   }
 }
@@ -158,7 +152,7 @@ void SumLayer(const Layer& layer, const KeptInputs& kept, Int8Sums sums, size_t 
 void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_count, Int8Sums int8_sums, Scratch& scratch,
                   Pool& pool, bool* all_finite) {
   size_t row_bytes = 0;
-  for (size_t l = 0; l < layer_count; l++) row_bytes += RowBytes(layers[l]);
+  for (size_t l = 0; l < layer_count; l++) row_bytes += layers[l].kernel.row_bytes();
   const size_t bytes = kept.count * row_bytes;
   const unsigned threads = bytes < kBytesForThreads ? 1 : pool.threads();
 
@@ -167,7 +161,7 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
   size_t sums = 0;
   for (size_t l = 0; l < layer_count; l++) {
     Cut& cut = cuts[l];
-    cut = CutLayer(layers[l], kept, kept.count * RowBytes(layers[l]), threads);
+    cut = CutLayer(layers[l], kept, kept.count * layers[l].kernel.row_bytes(), threads);
     cut.first_task = tasks;
     cut.sums = sums;
     tasks += cut.blocks * cut.parts;
@@ -193,7 +187,7 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
 
   std::vector<float> totals;
   for (size_t l = 0; l < layer_count && totals.empty() && int8_sums == Int8Sums::kSteps; l++) {
-    if (!layers[l].int8.values) continue;
+    if (!layers[l].kernel.is_int8()) continue;
     for (size_t r = 0; r < kept.rows; r++) totals.push_back(static_cast<float>(TotalOf(kept, r)));
   }
 
@@ -209,9 +203,9 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
       const size_t part_stride = cut.blocks * kept.rows * cut.block_columns;
       const float* const bias = layer.bias ? layer.bias + column : nullptr;
       float* const y = layer.y + r * layer.units + column;
-      if (layer.int8.values && int8_sums == Int8Sums::kSteps) {
-        ScaleSums(parts, cut.parts, part_stride, totals[r], layer.int8.scale + column, layer.int8.zero_point + column,
-                  columns, y);
+      if (layer.kernel.is_int8() && int8_sums == Int8Sums::kSteps) {
+        ScaleSums(parts, cut.parts, part_stride, totals[r], layer.kernel.scale + column,
+                  layer.kernel.zero_point + column, columns, y);
         block_finite &= Finish(y, 1, 0, bias, layer.activation, columns, y);
       } else {
         block_finite &= Finish(parts, cut.parts, part_stride, bias, layer.activation, columns, y);
@@ -249,13 +243,13 @@ KeptInputs FindKept(const float* x, size_t rows, size_t inputs, Threshold thresh
 // Columns of y from `column` on for some tiles of x. `packed` has room for a panel.
 void MultiplyColumns(const Tiles& tiles, size_t first_tile, size_t last_tile, const Layer& layer, size_t column,
                      size_t columns, float* packed) {
-  if (!layer.int8.values) {
-    return MultiplyBlock(tiles, first_tile, last_tile, {layer.kernel, layer.units, column, columns}, packed, layer.y);
+  const StoredKernel& kernel = layer.kernel;
+  if (!kernel.is_int8()) {
+    return MultiplyBlock(tiles, first_tile, last_tile, {kernel.floats(), layer.units, column, columns}, packed, layer.y);
   }
-  const Int8Kernel& kernel = layer.int8;
   for (size_t k = 0; k < tiles.inputs || k == 0; k += kBlockDepth) {
     const size_t depth = std::min(kBlockDepth, tiles.inputs - k);
-    PackInt8Panel({kernel.values + k * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point, column, columns},
+    PackInt8Panel({kernel.int8() + k * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point, column, columns},
                   depth, packed);
     MultiplyPacked(tiles, first_tile, last_tile, {packed, k, depth, columns}, layer.y + column, layer.units);
   }
@@ -310,8 +304,8 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
     return MultiplyMasked(x, rows, inputs, threshold, layers, layer_count, sum_scratch, pool);
   }
   std::vector<Layer> moved(layers, layers + layer_count);
-  const bool steps = std::any_of(layers, layers + layer_count, [](const Layer& layer) { return layer.int8.values; }) &&
-                     inputs * units > kRoundedWeights;
+  const auto is_int8 = [](const Layer& layer) { return layer.kernel.is_int8(); };
+  const bool steps = std::any_of(layers, layers + layer_count, is_int8) && inputs * units > kRoundedWeights;
   const auto multiply_rows = [&](size_t first, size_t count, Int8Sums int8_sums) {
     for (size_t l = 0; l < layer_count; l++) moved[l].y = layers[l].y + first * layers[l].units;
     const KeptInputs kept = FindKept(x + first * inputs, count, inputs, threshold, list_scratch);
@@ -330,13 +324,13 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
   }
 }
 
-void DequantizeKernel(const Int8Kernel& kernel, size_t inputs, size_t units, float* weights, Pool& pool) {
+void DequantizeKernel(const StoredKernel& kernel, size_t inputs, size_t units, float* weights, Pool& pool) {
   const size_t rows_a_task = std::max<size_t>(1, kFloatsATask / std::max<size_t>(1, units));
   const bool worth_waking = inputs * units >= kFloatsWorthWaking;
   pool.ForEach(static_cast<uint32_t>(CeilDiv(inputs, rows_a_task)), worth_waking, [&](size_t task) {
     const size_t last = std::min(inputs, (task + 1) * rows_a_task);
     for (size_t k = task * rows_a_task; k < last; k++) {
-      DequantizeInt8(kernel.values + k * kernel.stride, kernel.scale, kernel.zero_point, units, weights + k * units);
+      DequantizeInt8(kernel.int8() + k * kernel.stride, kernel.scale, kernel.zero_point, units, weights + k * units);
     }
   });
 }

@@ -1,5 +1,6 @@
 // SparsifiedMatMul: y = activation(kept(x) * kernel + bias). For a few rows it reads only the rows of the kernel whose
-// input is kept; for more it masks x and multiplies in blocks. Divides the work over a pool; the inner loops are in loops.h.
+// input is kept; for more it masks x and multiplies in blocks. Divides the work over a pool; the inner loops are in
+// row-loops.h and block-loops.h.
 //
 // Several layers that read the same x (q, k and v; gate and up) share one compaction and one wait for the threads.
 #ifndef SPARSIFY_SPARSIFIED_MATMUL_H_
@@ -8,46 +9,37 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "activation.h"
-#include "decoder-loops.h"
-#include "loops.h"
 #include "pool.h"
+#include "row-loops.h"
+#include "shared/activation.h"
+#include "shared/stored-kernel.h"
 
 namespace sparsify {
-
-// An INT8 kernel, see int8-loops.h. Its weights are finite.
-struct Int8Kernel {
-  const int8_t* values;     // [inputs, stride]
-  size_t stride;            // units, rounded up to a multiple of 4
-  const float* scale;       // [units]
-  const float* zero_point;  // [units]
-};
 
 // As many rows are multiplied by reading each row of the kernel once, in place.
 constexpr size_t kFewRows = 12;
 
 // One dense layer. Its arrays are read and written in place; none may overlap y.
 struct Layer {
-  const float* kernel;  // [inputs, units], row-major; not read if there is an INT8 kernel
+  StoredKernel kernel;  // [inputs, units]; in bfloat16 only for up to kFewRows rows, in INT8 with finite weights
   const float* bias;    // [units], or null
   float* y;             // [rows, units]
   size_t units;
   Activation activation;
-  Int8Kernel int8{};    // values null: none
-  const BFloat16* narrow = nullptr;  // the kernel in bfloat16, for up to kFewRows rows; null: none
 };
 
-// x is [rows, inputs]. An entry with |x| <= threshold counts as 0 and its row of the kernel has no effect on that
-// row's result, be it Inf or NaN (which beyond 12 rows count as 0 times Inf or NaN: NaN). The result depends on the number of threads (in the order of additions), not on
-// which of them did what. Denormal numbers count as 0, as in TensorFlow's own ops.
+// x is [rows, inputs]. An entry with |x| <= threshold counts as 0. For up to 12 rows its row of the kernel has no effect on
+// that row's result, be it Inf or NaN; for more rows 0 times Inf or NaN is NaN. The result depends on the number of threads,
+// which sets the order of additions, but not on which thread did what. Denormal numbers count as 0, as in TensorFlow's own
+// ops.
 //
-// Weights of INT8 kernels are rounded as defined beyond 12 rows and in small kernels; in others each of up to 12 rows counts
-// every weight with an error of at most 2^-11 of it (int8-loops.h says why).
+// Weights of INT8 kernels are rounded as defined beyond 12 rows and in small kernels. In other kernels, for up to 12 rows,
+// every weight counts with an error of at most 2^-11 of itself (int8-loops.h says why).
 void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
                       size_t layer_count, Pool& pool);
 
 // The weights of an INT8 kernel, [inputs, units].
-void DequantizeKernel(const Int8Kernel& kernel, size_t inputs, size_t units, float* weights, Pool& pool);
+void DequantizeKernel(const StoredKernel& kernel, size_t inputs, size_t units, float* weights, Pool& pool);
 
 // y = x with +0 where masked, [rows, inputs].
 void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, float* y, Pool& pool);

@@ -1,6 +1,6 @@
 /**
  * @file Where the native decoder finds a model's weights, and in which order the op that prepares them takes them
- * (lib/kernels/native/decoder-model.h).
+ * (lib/kernels/native/shared/decoder-description.h).
  */
 import {asInt8} from '../../layers/int8-weight.js';
 import {isPlainDense, isSparsifying} from '../../layers/sparsifying-dense.js';

@@ -2,7 +2,7 @@
 #ifndef SPARSIFY_CUDA_ACTIVATION_CUH_
 #define SPARSIFY_CUDA_ACTIVATION_CUH_
 
-#include "../activation.h"
+#include "../shared/activation.h"
 
 namespace sparsify::cuda {
 

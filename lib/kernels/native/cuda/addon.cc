@@ -1,51 +1,33 @@
-// The Node-API module for tfjs-node-gpu. All computing goes through TensorFlow's ops.
+// The Node-API module for tfjs-node-gpu. All computing goes through TensorFlow's ops, but for the decoder's.
 //
 //   register()  -> undefined, or throws with the reason
 //   launches()  -> number of calls that were enqueued on a GPU
 //   waits()     -> whether calls wait for the device, since TensorFlow's stream is not known
 //   device()    -> {name, computeCapability, multiprocessors, memoryBytes, clusters}, or throws with the reason
-// and what decoder-addon.h has.
+//
+// and the functions of node/decoder-addon.h, but for the step.
 #include <cuda_runtime_api.h>
 #include <node_api.h>
 
 #include <string>
 
-#include "decoder-addon.h"
+#include "../node/decoder-addon.h"
+#include "../node/node-values.h"
+#include "decoder-model.h"
+#include "decoder-session.h"
 #include "ops.h"
 #include "sparsified-matmul.h"
 
 namespace sparsify::cuda {
 namespace {
 
-napi_value JsRegister(napi_env env, napi_callback_info) {
-  const std::string problem = RegisterOps();
-  if (!problem.empty()) napi_throw_error(env, nullptr, problem.c_str());
-  return nullptr;
-}
-
-napi_value Number(napi_env env, double value) {
-  napi_value number;
-  napi_create_double(env, value, &number);
-  return number;
-}
-
-napi_value Boolean(napi_env env, bool value) {
-  napi_value boolean;
-  napi_get_boolean(env, value, &boolean);
-  return boolean;
-}
-
-napi_value Text(napi_env env, const std::string& value) {
-  napi_value text;
-  napi_create_string_utf8(env, value.c_str(), value.size(), &text);
-  return text;
-}
-
 napi_value JsLaunches(napi_env env, napi_callback_info) { return Number(env, static_cast<double>(Launches())); }
 
-napi_value JsWaits(napi_env env, napi_callback_info) {
-  if (JsRegister(env, nullptr) != nullptr) return nullptr;  // TensorFlow's version must be known
-  return Boolean(env, Waits());
+napi_value JsWaits(napi_env env, napi_callback_info info) {
+  JsRegister<RegisterOps>(env, info);  // TensorFlow's version must be known
+  bool failed = false;
+  napi_is_exception_pending(env, &failed);
+  return failed ? nullptr : Boolean(env, Waits());
 }
 
 napi_value JsDevice(napi_env env, napi_callback_info) {
@@ -70,21 +52,16 @@ napi_value JsDevice(napi_env env, napi_callback_info) {
   return object;
 }
 
-void Export(napi_env env, napi_value exports, const char* name, napi_callback callback) {
-  napi_value function;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
-  napi_set_named_property(env, exports, name, function);
-}
+using GpuDecoder = DecoderAddon<DecoderModel, DecoderSession, false, 0x3c71e09ad54f8b62, 0x94e2b70d1f6ac835>;
 
 }  // namespace
 }  // namespace sparsify::cuda
 
 NAPI_MODULE_INIT() {
-  using namespace sparsify::cuda;
-  Export(env, exports, "register", JsRegister);
-  Export(env, exports, "launches", JsLaunches);
-  Export(env, exports, "waits", JsWaits);
-  Export(env, exports, "device", JsDevice);
-  ExportDecoder(env, exports);
+  using namespace sparsify;
+  ExportFunctions(env, exports,
+                  {{"register", JsRegister<cuda::RegisterOps>}, {"launches", cuda::JsLaunches}, {"waits", cuda::JsWaits},
+                   {"device", cuda::JsDevice}});
+  cuda::GpuDecoder::Export(env, exports);
   return exports;
 }

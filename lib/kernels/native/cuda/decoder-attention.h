@@ -35,11 +35,11 @@ struct HeadNumbers {
 struct TokenAttention {
   HeadNumbers heads;
   const float* queries;  // [heads, head_size], not yet turned
-  const float* keys;     // [key_heads, head_size], likewise
+  const float* keys;     // [key_heads, head_size], not yet turned
   const float* values;
   LayerCache cache;
   const int32_t* position;  // on the device: a graph that is replayed reads it anew
-  void* workspace;          // AttentionWorkspaceBytes of it, zeroed before the first call
+  void* workspace;          // as many bytes as AttentionWorkspaceBytes says, zeroed before the first call
   float* y;                 // [heads, head_size]
 };
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../decoder-numbers.h"
+#include "../shared/decoder-numbers.h"
 #include "decoder-attention.h"
 #include "device-memory.h"
 
@@ -16,7 +16,8 @@ class DecoderCache {
  public:
   DecoderCache(const DecoderNumbers& numbers, bool narrow);
 
-  // Makes room for positions [0, length) and keeps those before `used`. Returns whether the cache lies elsewhere now.
+  // Makes room for positions [0, length), and keeps what is cached of the positions before `used`. Returns whether the cache lies
+  // elsewhere now.
   bool Reserve(size_t length, size_t used, cudaStream_t stream);
   LayerCache Layer(size_t layer) const;
 

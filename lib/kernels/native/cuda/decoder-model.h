@@ -1,5 +1,5 @@
-// What the decoder on the GPU keeps of a Llama-family model: its numbers, where its weights are on the device, and what all
-// its sessions share. Prepared once by the op SparsifyDecoderPrepare (decoder-op.h).
+// What the decoder on the GPU keeps of a Llama-family model, and what all its sessions share. Prepared once by the op
+// SparsifyDecoderPrepare (decoder-op.h).
 #ifndef SPARSIFY_CUDA_DECODER_MODEL_H_
 #define SPARSIFY_CUDA_DECODER_MODEL_H_
 
@@ -7,75 +7,40 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <vector>
 
-#include "../decoder-numbers.h"
-#include "cublas.h"
-#include "decoder-products.h"
+#include "../shared/decoder-description.h"
 #include "decoder-rows.h"
 #include "device-memory.h"
 
 namespace sparsify::cuda {
 
-// Of the device. INT8 numbers are signed bytes in a float tensor [rows, words].
-struct DecoderTensor {
-  const float* data;
-  std::vector<int64_t> shape;
-  std::shared_ptr<void> owner;  // of the data
-};
+class RowsPass;
 
-struct DecoderLayer {
-  const float* input_norm;
-  std::vector<DecoderDense> qkv;  // q, k and v, or all in one
-  const float* query_norm;        // [head_size] or null
-  const float* key_norm;
-  DecoderDense output;
-  const float* feed_norm;
-  std::vector<DecoderDense> gate_up;  // gate and up, or both in one
-  DecoderDense down;
-};
-
-// What sessions compute many rows in; one at a time.
-struct RowsMemory {
-  DeviceArray<float> x, cos, sin, normed, masked, qkv, attended, gate_up, gated;  // [rows, …]
-  DeviceArray<float> scores, keys, values;  // of attention
-  DeviceArray<float> widened;               // a kernel
-  DeviceArray<float> logits, likelihoods;
-  DeviceArray<int32_t> targets;
-};
-
-class DecoderModel {
+class DecoderModel : public DecoderDescription {
  public:
-  // `numbers` and the order of `tensors` are those of ../decoder-model.h, but for experts, which this has none of; `numbers`
-  // is in the host's memory, all else on the device. `words` has the INT8 matrices, with rows padded to 16 bytes. Throws
-  // DecoderProblem if they do not fit. Returns when the device can use them.
+  // `numbers` are in the host's memory, all else on the device. The rows of the INT8 matrices in `words` are padded to 16
+  // bytes. Throws DecoderProblem if the weights do not fit the numbers, and for a mixture of experts, for which there are no
+  // CUDA kernels. Returns when the device can use the weights.
   DecoderModel(const std::vector<float>& numbers, const std::vector<DecoderTensor>& tensors,
-               const std::vector<DecoderTensor>& words);
+               const std::vector<DecoderWords>& words);
   ~DecoderModel();
 
-  DecoderNumbers numbers;
-  DeviceArray<float> frequencies;  // [head_size / 2]
-  Embedding embedding;
-  const float* final_norm;
-  std::vector<DecoderLayer> layers;
-  DecoderDense head;
-  size_t dense_count = 0;
-  std::vector<int> inputs;  // of each Dense, by its id
+  DeviceArray<float> device_frequencies;  // [head_size / 2]
+  Embedding token_embedding;
 
   Device device;
   int device_id = 0;
   DeviceStream stream;
-  std::unique_ptr<Cublas> cublas;  // made when first needed
-  RowsMemory rows;
 
-  // One session computes at a time.
+  // One session computes at a time. Several tokens go through memory that all sessions share; made by the first.
   std::mutex mutex;
+  std::shared_ptr<RowsPass> rows_pass;  // guarded by the mutex
 
  private:
-  class Reader;
-  std::vector<std::shared_ptr<void>> owners_;
-  std::vector<DeviceArray<uint16_t>> narrowed_;
+  const BFloat16* Narrowed(const float* kernel, size_t inputs, size_t units, size_t stride);
+
+  std::vector<DeviceArray<BFloat16>> narrowed_;
 };
 
 }  // namespace sparsify::cuda

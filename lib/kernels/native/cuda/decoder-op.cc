@@ -2,22 +2,24 @@
 
 #include <vector>
 
-#include "../decoder-op-inl.h"
+#include "../tensorflow/prepare-op.h"
+#include "decoder-model.h"
 
 namespace sparsify::cuda {
 namespace {
 
-void Prepare(TF_OpKernelContext* context, int64_t count) {
-  const Tensor description = Input(context, 0);
-  std::vector<DecoderTensor> weights, words;
-  for (int i = 1; i < tensorflow.TF_NumInputs(context); i++) {
-    (i <= count ? weights : words).push_back(DecoderTensorOf<DecoderTensor>(context, i));
-  }
-  // On the same thread as TensorFlow's own work, so with its device; its stream must have made the numbers.
+// On the same thread as TensorFlow's own work, so with its device; its stream must have made the numbers.
+std::vector<float> OnHost(const DecoderTensor& vector) {
+  size_t size = 1;
+  for (const int64_t dim : vector.shape) size *= static_cast<size_t>(dim);
+  std::vector<float> values(size);
   Check(cudaDeviceSynchronize());
-  std::vector<float> numbers(description.size());
-  Check(cudaMemcpy(numbers.data(), description.data(), numbers.size() * sizeof(float), cudaMemcpyDeviceToHost));
-  auto model = std::make_shared<DecoderModel>(numbers, weights, words);
+  Check(cudaMemcpy(values.data(), vector.data, size * sizeof(float), cudaMemcpyDeviceToHost));
+  return values;
+}
+
+void Prepare(TF_OpKernelContext* context, const GivenModel& given) {
+  auto model = std::make_shared<DecoderModel>(OnHost(given.numbers), given.tensors, given.words);
   const Tensor id = Output(context, 0, {}, 1);
   const auto value = static_cast<float>(PreparedModels<DecoderModel>::All().Put(std::move(model)));
   // The copy returns when the number has left `value`, which is before it has come: TensorFlow's streams do not wait for it.
@@ -27,8 +29,6 @@ void Prepare(TF_OpKernelContext* context, int64_t count) {
 
 }  // namespace
 
-void RegisterDecoderOp() { RegisterPrepare<&Prepare>("words: M * float", "GPU"); }
-
-std::shared_ptr<DecoderModel> TakeDecoderModel(uint32_t id) { return PreparedModels<DecoderModel>::All().Take(id); }
+void RegisterDecoderOp() { RegisterPrepare<Prepare>("words: M * float", "GPU"); }
 
 }  // namespace sparsify::cuda

@@ -132,18 +132,20 @@ cudaError_t LaunchAlike(const RowProducts& products, int first, int last, const 
     int tiles = 0;
     for (int i = first; i < last; i++) {
       const DecoderDense& dense = *products.dense[i];
-      args.parts[args.part_count++] = {{dense.kernel, dense.stride, dense.zero_point, dense.units},
-                                       dense.scale,
+      const StoredKernel& kernel = dense.kernel;
+      const int units = static_cast<int>(dense.units);
+      args.parts[args.part_count++] = {{kernel.data, static_cast<int64_t>(kernel.stride), kernel.zero_point, units},
+                                       kernel.scale,
                                        dense.bias,
                                        masking.thresholds + dense.id,
                                        masking.kept + dense.id,
                                        products.y[i],
                                        tiles,
                                        args.units};
-      tiles += (dense.units + S::kTile - 1) / S::kTile;
-      args.units += dense.units;
+      tiles += (units + S::kTile - 1) / S::kTile;
+      args.units += units;
     }
-    const int inputs = products.dense[first]->inputs;
+    const int inputs = static_cast<int>(products.dense[first]->inputs);
     const int splits = SplitsFor(tiles, inputs, device);
     args.cut = CutFor<1>(inputs, splits);
     args.partial = workspace;
@@ -156,7 +158,9 @@ cudaError_t LaunchAlike(const RowProducts& products, int first, int last, const 
   });
 }
 
-Layout LayoutOf(const DecoderDense& dense) { return LayoutOf(dense.storage, dense.kernel, dense.stride); }
+Layout LayoutOf(const DecoderDense& dense) {
+  return cuda::LayoutOf(dense.kernel.storage, dense.kernel.data, static_cast<int64_t>(dense.kernel.stride));
+}
 
 }  // namespace
 

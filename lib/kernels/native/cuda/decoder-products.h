@@ -8,22 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../decoder-loops.h"
+#include "../shared/activation.h"
+#include "../shared/decoder-description.h"
 #include "sparsified-matmul.h"
 
 namespace sparsify::cuda {
-
-// A Dense kernel [inputs, stride] on the device. INT8 means scale[n] * (q - zero_point[n]).
-struct DecoderDense {
-  const void* kernel = nullptr;
-  Storage storage = Storage::kFloat32;
-  int64_t stride = 0;  // numbers from one row to the next
-  const float* scale = nullptr;
-  const float* zero_point = nullptr;
-  const float* bias = nullptr;  // [units] or null
-  int inputs = 0, units = 0;
-  int id = 0;  // place of its threshold and count
-};
 
 // What a row is made of, at input k.
 enum class RowKind : uint8_t {
@@ -47,8 +36,8 @@ struct DeviceMasking {
 
 constexpr int kMaxProducts = 3;
 
-// y[i] [units] = row times dense[i] with its bias, or is increased by that, for up to kMaxProducts layers. `workspace` holds
-// RowWorkspaceBytes of it.
+// y[i] [units] = row times dense[i] with its bias, for up to kMaxProducts layers; with `add`, y[i] is increased by that instead.
+// `workspace` holds as many bytes as RowWorkspaceBytes says.
 struct RowProducts {
   Row row;
   int count;

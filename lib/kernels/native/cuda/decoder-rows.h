@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "../decoder-loops.h"
+#include "../shared/activation.h"
 #include "decoder-attention.h"
 #include "sparsified-matmul.h"
 

@@ -67,7 +67,7 @@ class DeviceArray {
   size_t size_ = 0;
 };
 
-// A stream of one's own, apart from the default stream.
+// A stream that does not wait for the default stream.
 class DeviceStream {
  public:
   DeviceStream() { Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }

@@ -1,8 +1,8 @@
-// The gates' activations on the device. Same definitions as Gate of ../decoder-loops.h.
+// The activations of gates on the device, defined as in ../decoder-loops.cc.
 #ifndef SPARSIFY_CUDA_GATE_CUH_
 #define SPARSIFY_CUDA_GATE_CUH_
 
-#include "../decoder-loops.h"
+#include "../shared/activation.h"
 #include "activation.cuh"
 
 namespace sparsify::cuda {

@@ -9,7 +9,7 @@
 //       P: int, B: int, units: int, storage: string, activation: string) -> y
 //     storage "bf16" or "int8"; rows of the kernel padded to a multiple of 16 numbers; parameters: none, or for INT8
 //     scale [units] and zero point [units].
-// and that of decoder-op.h.
+// and SparsifyDecoderPrepare (../tensorflow/prepare-op.h).
 //
 // Nothing waits for the device where TensorFlow's stream is known (stream.h); elsewhere every call does.
 #ifndef SPARSIFY_CUDA_OPS_H_

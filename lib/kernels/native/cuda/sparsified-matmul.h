@@ -11,16 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../activation.h"
+#include "../shared/activation.h"
+#include "../shared/stored-kernel.h"
 
 namespace sparsify::cuda {
 
 constexpr int kMaxRows = 8;
 // The list of kept inputs holds an index in 24 bits and a mask of rows in 8.
 constexpr int64_t kMaxInputs = int64_t{1} << 24;
-
-// How the kernel's numbers lie. bf16 is the upper half of a float32. INT8 means scale[n] * (q - zero_point[n]).
-enum class Storage : uint8_t { kFloat32, kBfloat16, kInt8 };
 
 struct MatMul {
   const float* x;  // [rows, inputs]

@@ -13,7 +13,10 @@
 #include <thread>
 #include <vector>
 
-#include "../loops.h"
+#include "../attention-loops.h"
+#include "../decoder-loops.h"
+#include "../narrow-loops.h"
+#include "../row-loops.h"
 
 namespace sparsify {
 namespace {
@@ -228,14 +231,16 @@ struct Int8Matrix {
       }
     }
   }
-  Int8Kernel kernel() const { return {values->data(), stride, scale->data(), zero_point->data()}; }
+  StoredKernel kernel() const {
+    return StoredKernel::Int8(values->data(), stride, scale->data(), zero_point->data());
+  }
 
   size_t stride;
   std::shared_ptr<std::vector<int8_t>> values;
   std::shared_ptr<std::vector<float>> scale, zero_point, weights;
 };
 
-// Weights in memory of their own, in the order of DecoderModel: as floats for the plain loops, and as the decoder gets them.
+// Weights in memory of their own, in the order of DecoderDescription: as floats for the plain loops, and as the decoder gets them.
 struct Weights {
   std::vector<DecoderTensor> tensors, given;
   std::vector<DecoderWords> words;
@@ -268,7 +273,7 @@ struct Weights {
 };
 
 // How the Dense kernels and the embedding are given: every third of them is float in kMixed.
-enum class Storage { kFloat, kNarrow, kInt8, kMixed, kMixedNarrow };
+enum class Given { kFloat, kNarrow, kInt8, kMixed, kMixedNarrow };
 
 struct Kind {
   const char* name;
@@ -288,11 +293,11 @@ struct Model {
   std::vector<float> thresholds;
   std::shared_ptr<DecoderModel> made;
 
-  Model(const Kind& k, Storage storage) : kind(k) {
-    const bool narrow = storage == Storage::kNarrow || storage == Storage::kMixedNarrow;
-    const auto is_int8 = [storage](size_t matrix) {
-      return storage == Storage::kInt8 ||
-             ((storage == Storage::kMixed || storage == Storage::kMixedNarrow) && matrix % 3 != 1);
+  Model(const Kind& k, Given given) : kind(k) {
+    const bool narrow = given == Given::kNarrow || given == Given::kMixedNarrow;
+    const auto is_int8 = [given](size_t matrix) {
+      return given == Given::kInt8 ||
+             ((given == Given::kMixed || given == Given::kMixedNarrow) && matrix % 3 != 1);
     };
     numbers = {kHidden, kLayers, static_cast<float>(k.heads), static_cast<float>(k.key_heads),
                static_cast<float>(k.head_size), kVocabulary, kIntermediate, static_cast<float>(k.window),
@@ -353,7 +358,7 @@ struct Model {
     dense(kHidden, kVocabulary);
     made = std::make_shared<DecoderModel>(
         DecoderTensor{numbers.data(), {static_cast<int64_t>(numbers.size())}, nullptr}, weights.given, weights.words);
-    Require(made->dense_count == thresholds.size(), "number of Dense layers");
+    Require(made->dense_count() == thresholds.size(), "number of Dense layers");
   }
 };
 
@@ -542,7 +547,7 @@ std::vector<float> Decode(Model& model, bool narrow_cache, bool sparse, const st
     done += count;
   }
   uint64_t masked = 0, total = 0;
-  for (const MaskedInputs& count : session.Counts()) {
+  for (const MaskedInputs& count : session.counts().Get()) {
     masked += count.masked;
     total += count.total;
   }
@@ -618,7 +623,7 @@ void CheckSteps(Model& model, bool narrow_cache, bool sparse, const std::vector<
   // As in CheckModel; with bfloat16 keys a rounding may fall the other way too.
   Require(off <= (sparse || narrow_cache ? all / 5 : 0), model.kind.name, off, all);
   for (size_t s = 0; s < kSequences; s++) {
-    const auto a = together[s]->Counts(), b = alone[s]->Counts();
+    const auto a = together[s]->counts().Get(), b = alone[s]->counts().Get();
     uint64_t masked_a = 0, masked_b = 0;
     for (size_t i = 0; i < a.size(); i++) {
       Require(a[i].total == b[i].total || model.kind.experts > 0, "inputs of a step", s, i);
@@ -634,8 +639,8 @@ void CheckModels() {
   std::vector<int32_t> ids(150);
   for (size_t i = 0; i < ids.size(); i++) ids[i] = static_cast<int32_t>((i * i * 7 + i * 3) % kVocabulary);
   for (const Kind& kind : kKinds) {
-    for (const Storage storage : {Storage::kFloat, Storage::kInt8, Storage::kMixed}) {
-      Model model(kind, storage);
+    for (const Given given : {Given::kFloat, Given::kInt8, Given::kMixed}) {
+      Model model(kind, given);
       CheckModel(model, ids);
       for (const unsigned threads : {1u, 3u}) {
         Pool::Get().SetThreads(threads);
@@ -643,7 +648,7 @@ void CheckModels() {
       }
     }
     // bfloat16 has 8 bits: what it changes is small beside the logits, and is there.
-    Model narrow(kind, kind.fused ? Storage::kMixedNarrow : Storage::kNarrow);
+    Model narrow(kind, kind.fused ? Given::kMixedNarrow : Given::kNarrow);
     CheckSteps(narrow, true, false, ids);
     const std::vector<float> got = Decode(narrow, true, false, ids, {100, 1});
     const std::vector<Row> wanted = Plain(narrow, false).Logits(ids);
@@ -660,7 +665,7 @@ void CheckModels() {
 }
 
 void CheckSessions() {
-  Model model(kKinds[1], Storage::kInt8);
+  Model model(kKinds[1], Given::kInt8);
   const std::vector<int32_t> ids = {5, 1, 60, 3, 3, 8, 44, 2, 9, 10};
   const auto last = [&](DecoderSession& session, size_t first, size_t count) {
     std::vector<float> logits(kVocabulary);
@@ -713,7 +718,7 @@ void CheckSessions() {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  Model other(kKinds[1], Storage::kFloat);
+  Model other(kKinds[1], Given::kFloat);
   DecoderSession stranger(other.made, false);
   bool refused = false;
   try {
@@ -727,8 +732,8 @@ void CheckSessions() {
 
 // Sums cut into parts for several threads, and blocks of columns.
 void CheckProducts() {
-  for (const Storage storage : {Storage::kFloat, Storage::kNarrow, Storage::kInt8}) {
-    const bool narrow = storage == Storage::kNarrow;
+  for (const Given given : {Given::kFloat, Given::kNarrow, Given::kInt8}) {
+    const bool narrow = given == Given::kNarrow;
     for (const size_t inputs : {1, 9, 130, 700}) {
       for (const size_t units : {1, 200, 9000}) {
         const std::vector<float> x = Normals(inputs), bias = Normals(units);
@@ -739,11 +744,11 @@ void CheckProducts() {
           Widen(kernel16.data(), kernel.size(), kernel.data());
         }
         const Int8Matrix int8(inputs, units, false, 1);
-        if (storage == Storage::kInt8) kernel = *int8.weights;
+        if (given == Given::kInt8) kernel = *int8.weights;
         DecoderDense dense;
-        dense.kernel = storage == Storage::kFloat ? kernel.data() : nullptr;
-        if (storage == Storage::kInt8) dense.int8 = int8.kernel();
-        dense.narrow = narrow ? kernel16.data() : nullptr;
+        dense.kernel = given == Given::kInt8 ? int8.kernel()
+                       : narrow              ? StoredKernel::Narrow(kernel16.data(), units)
+                                             : StoredKernel::Floats(kernel.data(), units);
         dense.bias = bias.data();
         dense.inputs = inputs;
         dense.units = units;
@@ -771,7 +776,7 @@ void CheckProducts() {
                 magnitude += std::fabs(static_cast<double>(x[k]) * kernel[k * units + n]);
               }
               double limit = std::ldexp(magnitude * static_cast<double>(inputs + 4), -24);
-              if (storage == Storage::kInt8) {
+              if (given == Given::kInt8) {
                 // Numbers and zero point are summed apart, and of large kernels for few rows weights are not rounded.
                 limit *= 2;
                 if (inputs * units > 1 << 16) limit += std::ldexp(magnitude, -11);
@@ -789,7 +794,7 @@ void CheckProducts() {
 }
 
 void CheckProblems() {
-  Model model(kKinds[0], Storage::kInt8);
+  Model model(kKinds[0], Given::kInt8);
   const DecoderTensor numbers{model.numbers.data(), {static_cast<int64_t>(model.numbers.size())}, nullptr};
   std::vector<DecoderWords> words = model.weights.words;
   const auto refuses = [&](const DecoderTensor& description, const std::vector<DecoderTensor>& tensors, const char* what) {
@@ -821,6 +826,64 @@ void CheckProblems() {
   words = model.weights.words;
   words[0].shape[1]++;
   refuses(numbers, model.weights.given, "takes an INT8 tensor of another shape");
+}
+
+// The description of a target whose rows are padded to 16 numbers, as those of CUDA are. No weight is read.
+class PaddedDescription : public DecoderDescription {
+ public:
+  PaddedDescription(const DecoderTensor& description, const std::vector<DecoderTensor>& tensors,
+                    const std::vector<DecoderWords>& words)
+      : DecoderDescription(description) {
+    DecoderMemory memory;
+    memory.int8_step = memory.narrow_step = 16;
+    memory.narrow = [this](const float* kernel, size_t inputs, size_t units, size_t stride) {
+      Require(stride == (units + 15) / 16 * 16, "stride of bfloat16", units, stride);
+      narrowed.push_back(kernel);
+      return &narrow.at(inputs);
+    };
+    ReadWeights(tensors, words, memory);
+  }
+
+  std::vector<BFloat16> narrow = std::vector<BFloat16>(101);
+  std::vector<const float*> narrowed;  // the kernels that were to be narrowed
+};
+
+void CheckPaddedRows() {
+  Model model(kKinds[1], Given::kMixedNarrow);
+  const DecoderTensor numbers{model.numbers.data(), {static_cast<int64_t>(model.numbers.size())}, nullptr};
+  std::vector<DecoderWords> words = model.weights.words;
+  bool refused = false;
+  try {
+    const PaddedDescription made(numbers, model.weights.given, words);
+  } catch (const DecoderProblem&) {
+    refused = true;
+  }
+  Require(refused, "takes INT8 rows that are not padded");
+  for (DecoderWords& matrix : words) matrix.shape[1] = (matrix.shape[1] + 3) / 4 * 4;
+  const PaddedDescription made(numbers, model.weights.given, words);
+  Require(made.embedding.is_int8() && made.embedding.stride == 32, "padded embedding", made.embedding.stride);
+  size_t next_words = 1, next_narrow = 0, id = 0;  // the first words are the embedding's
+  const auto check = [&](const DecoderDense& dense) {
+    const StoredKernel& kernel = dense.kernel;
+    Require(dense.id == id && made.inputs[id] == dense.inputs, "id of a Dense layer", id, dense.id);
+    id++;
+    Require(kernel.stride == (dense.units + 15) / 16 * 16, "padded stride", dense.units, kernel.stride);
+    if (kernel.is_int8()) {
+      Require(kernel.data == words[next_words++].data, "INT8 numbers of a Dense layer", dense.id);
+    } else {
+      Require(kernel.is_narrow() && kernel.data == &made.narrow[dense.inputs], "bfloat16 of a Dense layer", dense.id);
+      next_narrow++;
+    }
+  };
+  for (const DecoderLayer& layer : made.layers) {
+    for (const DecoderDense& dense : layer.qkv) check(dense);
+    check(layer.output);
+    for (const DecoderDense& dense : layer.feeds[0].gate_up) check(dense);
+    check(layer.feeds[0].down);
+  }
+  check(made.head);
+  Require(id == made.dense_count() && next_words == words.size() && next_narrow == made.narrowed.size(),
+          "Dense layers of the description", id, next_words);
 }
 
 void CheckLargePages() {
@@ -861,6 +924,7 @@ int main() {
   CheckModels();
   CheckSessions();
   CheckProblems();
+  CheckPaddedRows();
   CheckLargePages();
   std::puts("the decoder holds");
 }

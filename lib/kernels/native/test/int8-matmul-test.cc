@@ -20,8 +20,6 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// sparsified-matmul.h: kernels above it are summed in steps, for few rows.
-constexpr size_t kRoundedWeights = 1 << 16;
 constexpr size_t kMostSkippingRows = 16;
 
 // n numbers that start `offset` numbers into an allocation and end with it.
@@ -60,7 +58,7 @@ struct Quantized {
       zero_point[n] = n % 3 == 0 ? 0 : static_cast<float>(static_cast<int8_t>(random() % 256));
     }
   }
-  Int8Kernel Kernel() { return {values.data(), stride, scale.data(), zero_point.data()}; }
+  StoredKernel Kernel() { return StoredKernel::Int8(values.data(), stride, scale.data(), zero_point.data()); }
   double Step(size_t k, size_t n) { return values[k * stride + n] - static_cast<double>(zero_point[n]); }
   double Weight(size_t k, size_t n) { return Half(scale[n] * Step(k, n)); }
 
@@ -116,8 +114,8 @@ void Check(const Case& c, std::mt19937& random) {
   const Threshold limits{threshold.data(), c.per_input ? size_t{1} : size_t{0}};
   // With a float kernel that reads the same x.
   const Layer layers[] = {
-      {nullptr, c.bias ? bias.data() : nullptr, y.data(), c.units, Activation::kLinear, kernel.Kernel()},
-      {plain.data(), nullptr, plain_y.data(), 3, Activation::kLinear}};
+      {kernel.Kernel(), c.bias ? bias.data() : nullptr, y.data(), c.units, Activation::kLinear},
+      {StoredKernel::Floats(plain.data(), 3), nullptr, plain_y.data(), 3, Activation::kLinear}};
   SparsifiedMatMul(x.data(), c.rows, c.inputs, limits, layers, 2, Pool::Get());
   const bool in_steps = c.rows <= kMostSkippingRows && c.inputs * (c.units + 3) > kRoundedWeights;
 

@@ -87,8 +87,10 @@ void Check(const Case& c, std::mt19937& random) {
   }
 
   const Threshold limits{threshold.data(), c.per_input ? size_t{1} : size_t{0}};
-  const Layer layers[] = {{kernel.data(), c.bias ? bias.data() : nullptr, y.data(), c.units, c.activation},
-                          {second_kernel.data(), nullptr, second.data(), 3, Activation::kLinear}};
+  const StoredKernel first = StoredKernel::Floats(kernel.data(), c.units);
+  const StoredKernel other = StoredKernel::Floats(second_kernel.data(), 3);
+  const Layer layers[] = {{first, c.bias ? bias.data() : nullptr, y.data(), c.units, c.activation},
+                          {other, nullptr, second.data(), 3, Activation::kLinear}};
   Pool::Get().SetThreads(c.threads);
   SparsifiedMatMul(x.data(), c.rows, c.inputs, limits, layers, 2, Pool::Get());
 
@@ -99,7 +101,7 @@ void Check(const Case& c, std::mt19937& random) {
         for (size_t k = 0; k < c.inputs; k++) {
           const float entry = x[r * c.inputs + k];
           if (std::fabs(entry) <= limits.values[k * limits.step]) continue;
-          const double product = static_cast<double>(entry) * layer.kernel[k * layer.units + n];
+          const double product = static_cast<double>(entry) * layer.kernel.floats()[k * layer.units + n];
           sum += product;
           magnitude += std::fabs(product);
         }

@@ -59,7 +59,11 @@ struct Tensors {
     for (const int64_t dim : shape) count *= static_cast<size_t>(dim);
     auto buffer = std::make_shared<Buffer<float>>(count);
     FillKernel<<<1024, 256>>>(buffer->get(), count, size, seed++ * 0x632be5abu);
-    (is_words ? words : tensors).push_back({buffer->get(), std::move(shape), buffer});
+    if (is_words) {
+      words.push_back({reinterpret_cast<const int8_t*>(buffer->get()), std::move(shape), buffer});
+    } else {
+      tensors.push_back({buffer->get(), std::move(shape), buffer});
+    }
   }
   void Fill(std::vector<int64_t> shape, float value) {
     auto buffer = std::make_shared<Buffer<float>>(std::vector<float>(static_cast<size_t>(shape[0]), value));
@@ -83,7 +87,8 @@ struct Tensors {
 
   Storage storage;
   uint32_t seed = 1;
-  std::vector<DecoderTensor> tensors, words;
+  std::vector<DecoderTensor> tensors;
+  std::vector<DecoderWords> words;
 };
 
 std::vector<float> Numbers(bool narrow) {
@@ -100,14 +105,14 @@ class Decoding {
   explicit Decoding(std::shared_ptr<DecoderModel> model)
       : session_(std::move(model), false),
         logits_(kVocabulary),
-        thresholds_(session_.model().dense_count, 0.5f) {
+        thresholds_(session_.model().dense_count(), 0.5f) {
     thresholds_.back() = -std::numeric_limits<float>::infinity();  // the head
     for (int i = 0; i < kContext; i++) Step(nullptr);
     for (int i = 0; i < kSearches; i++) {
-      session_.ResetCounts();
+      session_.counts().Reset();
       Step(thresholds_.data());
       Step(thresholds_.data());
-      const std::vector<MaskedInputs> counts = session_.Counts();
+      const std::vector<MaskedInputs> counts = session_.counts().Get();
       for (size_t d = 0; d + 1 < counts.size(); d++) {
         const double share = static_cast<double>(counts[d].masked) / static_cast<double>(counts[d].total);
         thresholds_[d] *= static_cast<float>(std::exp(1.5 * (kSparsity - share)));
@@ -127,9 +132,9 @@ class Decoding {
 
   // Of the inputs of all projections but the head, in the masked tokens just timed.
   double Sparsity() {
-    session_.ResetCounts();
+    session_.counts().Reset();
     Time(true);
-    const std::vector<MaskedInputs> counts = session_.Counts();
+    const std::vector<MaskedInputs> counts = session_.counts().Get();
     double masked = 0, total = 0;
     for (size_t d = 0; d + 1 < counts.size(); d++) {
       masked += static_cast<double>(counts[d].masked), total += static_cast<double>(counts[d].total);

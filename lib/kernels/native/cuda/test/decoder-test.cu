@@ -103,7 +103,8 @@ class TestModel {
 
   Kind kind;
   std::vector<float> numbers;
-  std::vector<DecoderTensor> tensors, words;
+  std::vector<DecoderTensor> tensors;
+  std::vector<DecoderWords> words;
   std::vector<double> table, final_norm;
   std::vector<std::vector<double>> norms, head_norms;  // two a layer
   std::vector<PlainDense> denses;
@@ -111,15 +112,16 @@ class TestModel {
  private:
   static float Float(size_t value) { return static_cast<float>(value); }
 
-  void PutOn(std::vector<DecoderTensor>& list, const std::vector<float>& values, std::vector<int64_t> shape) {
-    auto buffer = std::make_shared<Buffer<float>>(values);
+  template <class T>
+  void PutOn(std::vector<OwnedArray<T>>& list, const std::vector<T>& values, std::vector<int64_t> shape) {
+    auto buffer = std::make_shared<Buffer<T>>(values);
     list.push_back({buffer->get(), std::move(shape), buffer});
   }
   std::vector<double> Put(const std::vector<float>& values, std::initializer_list<size_t> dims) {
-    PutOn(tensors, values, {dims.begin(), dims.end()});
+    PutOn(tensors, values, std::vector<int64_t>(dims.begin(), dims.end()));
     return {values.begin(), values.end()};
   }
-  void Empty() { PutOn(tensors, {}, {0}); }
+  void Empty() { PutOn(tensors, std::vector<float>(), {0}); }
   std::vector<double> Norm(size_t size) {
     std::vector<float> weight = random_.Uniform(size, 0.5f);
     for (float& value : weight) value += 1;
@@ -131,13 +133,12 @@ class TestModel {
     std::vector<float> scale = random_.Uniform(channels), zero_point = random_.Uniform(channels, 30);
     for (float& value : scale) value = size / 127 * (1.5f + 0.5f * value);
     for (float& value : zero_point) value = std::round(value);
-    std::vector<float> packed(rows * stride / 4);
+    std::vector<int8_t> packed(rows * stride);
     std::vector<double> kernel(rows * columns);
-    auto* const bytes = reinterpret_cast<int8_t*>(packed.data());
     for (size_t r = 0; r < rows; r++) {
       for (size_t c = 0; c < columns; c++) {
         const auto q = static_cast<int8_t>(std::lround(127.5f * random_.Uniform() - 0.5f));
-        bytes[r * stride + c] = q;
+        packed[r * stride + c] = q;
         const size_t channel = by_row ? r : c;
         kernel[r * columns + c] = static_cast<double>(scale[channel]) * (q - zero_point[channel]);
       }
@@ -388,7 +389,7 @@ void Run(const TestModel& test, const std::string& name, size_t length, double s
     session.Append(&tokens[t], 1, thresholds, output, nullptr, logits.data());
     check("a token", t, logits.data());
   }
-  const std::vector<MaskedInputs> counts = session.Counts();
+  const std::vector<MaskedInputs> counts = session.counts().Get();
   for (size_t d = 0; d < counts.size(); d++) {
     uint64_t masked = 0;
     for (const uint64_t count : reference.masked[d]) masked += count;

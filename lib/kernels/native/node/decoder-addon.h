@@ -1,6 +1,23 @@
-// The functions of decoder-addon.h for one device's decoder, and what they take from JavaScript.
-#ifndef SPARSIFY_DECODER_ADDON_INL_H_
-#define SPARSIFY_DECODER_ADDON_INL_H_
+// The decoder's part of a Node-API module, for the decoder of one device. Models and sessions are opaque objects, whose memory
+// goes with the last reference.
+//
+//   decoderModel(id)                       -> the model that SparsifyDecoderPrepare made
+//   decoderSession(model, narrowCache)     -> an empty sequence
+//   decoderSetModel(session, model)        goes on with other weights of the same shapes
+//   decoderAppend(session, tokens, output, result, targets, thresholds) -> promise of result
+//     tokens: Int32Array. output: 0 logits after the last token, 1 after each, 2 scores of `targets`, an Int32Array.
+//     result: Float32Array of [vocabulary], [tokens, vocabulary] or [tokens] that is written just before the promise settles;
+//     if it is transferred meanwhile the promise gives a new one. thresholds: Float32Array by Dense, or undefined: dense.
+//     All other arrays are read before it returns.
+//   decoderStep(sessions, tokens, results, thresholds) -> promise of results
+//     one token for each of an array of different sessions of one model; results: an array of Float32Array, [vocabulary] each.
+//     Only where the device's sessions take a step together.
+//   decoderTruncate(session, length)
+//   decoderCounts(session)                 -> Float64Array: masked and total of each Dense, in the appends that have ended
+//   decoderResetCounts(session)
+//   decoderRelease(session or model)       -> frees it before the garbage collector would
+#ifndef SPARSIFY_NODE_DECODER_ADDON_H_
+#define SPARSIFY_NODE_DECODER_ADDON_H_
 
 #include <node_api.h>
 
@@ -13,6 +30,10 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "../shared/decoder-output.h"
+#include "../shared/prepared-models.h"
+#include "node-values.h"
 
 namespace sparsify {
 
@@ -165,35 +186,26 @@ napi_value Callback(napi_env env, napi_callback_info info) {
   }
 }
 
-// D has a device's Model, Session and Output; Take(id), the model that the op prepared; kSteps, whether sessions take a
-// step together; and kTag, that of its objects alone.
-template <class D>
+// For a device's model and session. kSteps says whether sessions take a step together; only this addon's objects have the tag.
+template <class Model, class Session, bool kSteps, uint64_t kTagLower, uint64_t kTagUpper>
 class DecoderAddon {
  public:
-  // With a pending exception if it fails.
+  // An exception is pending if it fails.
   static void Export(napi_env env, napi_value exports) {
-    const auto add = [&](const char* name, napi_callback callback) {
-      napi_value function = nullptr;
-      if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function) != napi_ok ||
-          napi_set_named_property(env, exports, name, function) != napi_ok) {
-        napi_throw_error(env, nullptr, "decoder: no memory for its functions");
-      }
-    };
-    add("decoderModel", Callback<MakeModel>);
-    add("decoderSession", Callback<MakeSession>);
-    add("decoderSetModel", Callback<SetModel>);
-    add("decoderAppend", Callback<Append>);
-    if constexpr (D::kSteps) add("decoderStep", Callback<Step>);
-    add("decoderTruncate", Callback<Truncate>);
-    add("decoderCounts", Callback<Counts>);
-    add("decoderResetCounts", Callback<ResetCounts>);
-    add("decoderRelease", Callback<Release>);
+    ExportFunctions(env, exports,
+                    {{"decoderModel", Callback<MakeModel>},
+                     {"decoderSession", Callback<MakeSession>},
+                     {"decoderSetModel", Callback<SetModel>},
+                     {"decoderAppend", Callback<Append>},
+                     {"decoderTruncate", Callback<Truncate>},
+                     {"decoderCounts", Callback<Counts>},
+                     {"decoderResetCounts", Callback<ResetCounts>},
+                     {"decoderRelease", Callback<Release>}});
+    if constexpr (kSteps) ExportFunctions(env, exports, {{"decoderStep", Callback<Step>}});
   }
 
  private:
-  using Model = typename D::Model;
-  using Session = typename D::Session;
-  using Output = typename D::Output;
+  static constexpr napi_type_tag kTag = {kTagLower, kTagUpper};
 
   // What an opaque object holds: a model, or a session. Empty once released.
   struct Held {
@@ -204,7 +216,7 @@ class DecoderAddon {
   static Held& HeldOf(napi_env env, napi_value object) {
     bool ours = false;
     void* held = nullptr;
-    Require(napi_check_object_type_tag(env, object, &D::kTag, &ours) == napi_ok && ours &&
+    Require(napi_check_object_type_tag(env, object, &kTag, &ours) == napi_ok && ours &&
                 napi_unwrap(env, object, &held) == napi_ok,
             "this is no model or session");
     return *static_cast<Held*>(held);
@@ -222,7 +234,7 @@ class DecoderAddon {
   static napi_value Hold(napi_env env, Held held) {
     napi_value object = nullptr;
     Check(napi_create_object(env, &object));
-    Check(napi_type_tag_object(env, object, &D::kTag));
+    Check(napi_type_tag_object(env, object, &kTag));
     auto owned = std::make_unique<Held>(std::move(held));
     const auto free = [](napi_env, void* data, void*) { delete static_cast<Held*>(data); };
     Check(napi_wrap(env, object, owned.get(), free, nullptr, nullptr));
@@ -231,7 +243,7 @@ class DecoderAddon {
   }
 
   static napi_value MakeModel(const Call& call) {
-    auto model = D::Take(static_cast<uint32_t>(NumberOf(call, 0)));
+    auto model = PreparedModels<Model>::All().Take(static_cast<uint32_t>(NumberOf(call, 0)));
     Require(model != nullptr, "there is no model of that id");
     return Hold(call.env, {std::move(model), nullptr});
   }
@@ -259,7 +271,7 @@ class DecoderAddon {
     std::vector<int32_t> tokens, targets;
     std::vector<Result> results;    // one for an append
     std::vector<float> thresholds;  // empty: dense
-    Output output{};
+    DecoderOutput output{};
     napi_async_work work = nullptr;
     napi_deferred deferred = nullptr;
     std::string problem;
@@ -269,7 +281,7 @@ class DecoderAddon {
     auto& work = *static_cast<Work*>(data);
     const float* const thresholds = work.thresholds.empty() ? nullptr : work.thresholds.data();
     try {
-      if constexpr (D::kSteps) {
+      if constexpr (kSteps) {
         if (work.is_step) {
           std::vector<Session*> sessions;
           for (const auto& session : work.sessions) sessions.push_back(session.get());
@@ -316,7 +328,7 @@ class DecoderAddon {
   static void ReadThresholds(const Call& call, size_t index, const Model& model, Work& work) {
     if (IsUndefined(call, index)) return;
     work.thresholds = CopyOf<float>(call, index, napi_float32_array);
-    Require(work.thresholds.size() == model.dense_count, "give a threshold for each Dense");
+    Require(work.thresholds.size() == model.dense_count(), "give a threshold for each Dense");
   }
 
   // Starts it, and gives the promise.
@@ -342,14 +354,14 @@ class DecoderAddon {
     const size_t vocabulary = model.numbers.vocabulary;
     const auto output = static_cast<uint32_t>(NumberOf(call, 2));
     Require(output <= 2, "output is 0, 1 or 2");
-    work->output = static_cast<Output>(output);
+    work->output = static_cast<DecoderOutput>(output);
     work->tokens = CopyOf<int32_t>(call, 1, napi_int32_array);
     Require(!work->tokens.empty(), "give at least one token");
     RequireIds(work->tokens, vocabulary);
-    const size_t rows = work->output == Output::kLast ? 1 : work->tokens.size();
-    const size_t columns = work->output == Output::kScores ? 1 : vocabulary;
+    const size_t rows = work->output == DecoderOutput::kLast ? 1 : work->tokens.size();
+    const size_t columns = work->output == DecoderOutput::kScores ? 1 : vocabulary;
     work->results.emplace_back(call.env, call.arguments[3], rows * columns);
-    if (work->output == Output::kScores) {
+    if (work->output == DecoderOutput::kScores) {
       work->targets = CopyOf<int32_t>(call, 4, napi_int32_array);
       Require(work->targets.size() == work->tokens.size(), "give a target for each token");
       RequireIds(work->targets, vocabulary);
@@ -383,13 +395,13 @@ class DecoderAddon {
   }
 
   static napi_value Counts(const Call& call) {
-    const auto counts = SessionOf(call).Counts();
+    const std::vector<MaskedInputs> counts = SessionOf(call).counts().Get();
     void* data = nullptr;
     napi_value buffer = nullptr, array = nullptr;
     Check(napi_create_arraybuffer(call.env, counts.size() * 2 * sizeof(double), &data, &buffer));
     Check(napi_create_typedarray(call.env, napi_float64_array, counts.size() * 2, buffer, 0, &array));
     auto* next = static_cast<double*>(data);
-    for (const auto& count : counts) {
+    for (const MaskedInputs& count : counts) {
       *next++ = static_cast<double>(count.masked);
       *next++ = static_cast<double>(count.total);
     }
@@ -397,7 +409,7 @@ class DecoderAddon {
   }
 
   static napi_value ResetCounts(const Call& call) {
-    SessionOf(call).ResetCounts();
+    SessionOf(call).counts().Reset();
     return nullptr;
   }
 
@@ -409,4 +421,4 @@ class DecoderAddon {
 
 }  // namespace sparsify
 
-#endif  // SPARSIFY_DECODER_ADDON_INL_H_
+#endif  // SPARSIFY_NODE_DECODER_ADDON_H_

@@ -1,6 +1,6 @@
-// What the ops are written with: TensorFlow's tensors and statuses as C++ objects, and registering.
-#ifndef SPARSIFY_OP_KERNEL_H_
-#define SPARSIFY_OP_KERNEL_H_
+// What the ops are written with: TensorFlow's tensors, statuses and attributes as C++ objects.
+#ifndef SPARSIFY_TENSORFLOW_OP_KERNEL_H_
+#define SPARSIFY_TENSORFLOW_OP_KERNEL_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "activation.h"
+#include "../shared/shape-text.h"
 #include "tensorflow-api.h"
 
 namespace sparsify {
@@ -65,11 +65,7 @@ class Tensor {
     for (const int64_t dim : shape_) size *= static_cast<size_t>(dim);
     return size;
   }
-  std::string ShapeText() const {
-    std::string text = "[";
-    for (size_t i = 0; i < shape_.size(); i++) text += (i ? "," : "") + std::to_string(shape_[i]);
-    return text + "]";
-  }
+  std::string ShapeText() const { return sparsify::ShapeText(shape_); }
 
  private:
   TF_Tensor* tensor_;
@@ -140,44 +136,6 @@ inline int64_t IntAttribute(TF_OpKernelConstruction* construction, const char* n
   return value;
 }
 
-// Throws InvalidArgument with the names that there are.
-inline Activation ActivationNamed(const std::string& name) {
-  Activation activation;
-  if (ParseActivation(name.data(), name.size(), &activation)) return activation;
-  std::string known;
-  for (const char* other : kActivationNames) known += std::string(known.empty() ? "" : ", ") + other;
-  throw InvalidArgument("there is no activation \"" + name + "\"; there are " + known);
-}
-
-struct OpDefinition {
-  const char* name;
-  std::vector<const char*> inputs;
-  const char* output;
-  std::vector<const char*> attributes;
-  void* (*create)(TF_OpKernelConstruction*);
-  void (*compute)(void*, TF_OpKernelContext*);
-  void (*destroy)(void*);
-  const char* device = "CPU";
-};
-
-inline void Register(const OpDefinition& op) {
-  TF_OpDefinitionBuilder* const builder = tensorflow.TF_NewOpDefinitionBuilder(op.name);
-  for (const char* attribute : op.attributes) tensorflow.TF_OpDefinitionBuilderAddAttr(builder, attribute);
-  for (const char* input : op.inputs) tensorflow.TF_OpDefinitionBuilderAddInput(builder, input);
-  tensorflow.TF_OpDefinitionBuilderAddOutput(builder, op.output);
-  tensorflow.TF_OpDefinitionBuilderSetShapeInferenceFunction(
-      builder, [](TF_ShapeInferenceContext* context, TF_Status* status) {
-        tensorflow.TF_ShapeInferenceContextSetUnknownShape(context, status);
-      });
-  Status status;
-  tensorflow.TF_RegisterOpDefinition(builder, status);  // takes the builder
-  status.Check();
-  TF_KernelBuilder* const kernel =
-      tensorflow.TF_NewKernelBuilder(op.name, op.device, op.create, op.compute, op.destroy);
-  tensorflow.TF_RegisterKernelBuilder(op.name, kernel, status);  // takes the builder
-  status.Check();
-}
-
 }  // namespace sparsify
 
-#endif  // SPARSIFY_OP_KERNEL_H_
+#endif  // SPARSIFY_TENSORFLOW_OP_KERNEL_H_

@@ -3,8 +3,8 @@
 //
 // Not linked, and its headers not included: so the addon can't pull in a second copy of TensorFlow, one binary works
 // with every version since 2.4, and building it takes a C++ compiler and nothing else.
-#ifndef SPARSIFY_TENSORFLOW_API_H_
-#define SPARSIFY_TENSORFLOW_API_H_
+#ifndef SPARSIFY_TENSORFLOW_TENSORFLOW_API_H_
+#define SPARSIFY_TENSORFLOW_TENSORFLOW_API_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -85,4 +85,4 @@ std::string LoadTensorFlow();
 
 }  // namespace sparsify
 
-#endif  // SPARSIFY_TENSORFLOW_API_H_
+#endif  // SPARSIFY_TENSORFLOW_TENSORFLOW_API_H_

@@ -1,6 +1,6 @@
-// The numbers of a Llama-family model, as the decoders for the CPU and for CUDA get them.
-#ifndef SPARSIFY_DECODER_NUMBERS_H_
-#define SPARSIFY_DECODER_NUMBERS_H_
+// The numbers of a Llama-family model, as the decoder of every target is given them.
+#ifndef SPARSIFY_SHARED_DECODER_NUMBERS_H_
+#define SPARSIFY_SHARED_DECODER_NUMBERS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,8 @@
 #include <tuple>
 #include <vector>
 
-#include "decoder-loops.h"
+#include "activation.h"
+#include "shape-text.h"
 
 namespace sparsify {
 
@@ -29,9 +30,16 @@ struct DecoderNumbers {
   size_t experts_per_token;
   bool narrow;      // keep the Dense kernels that are given in float in bfloat16
   static constexpr size_t kCount = 17;
+
+  // No vector that a Dense layer reads is longer: every number up to here is exact in float.
+  static constexpr size_t kMostInputs = 1 << 24;
+
+  // How many numbers a token's queries are, and how many its keys are. Its values are as many as its keys.
+  size_t queries() const { return heads * head_size; }
+  size_t keys() const { return key_heads * head_size; }
 };
 
-// Whether one model can go on with the keys and values of the other: all is the same but the type of the weights.
+// Whether a model can go on with the keys and values that another has cached: only the types of their weights may differ.
 inline bool GoOnAsOne(const DecoderNumbers& one, const DecoderNumbers& other) {
   const auto numbers = [](const DecoderNumbers& n) {
     return std::make_tuple(n.hidden, n.layers, n.heads, n.key_heads, n.head_size, n.vocabulary, n.intermediate, n.window,
@@ -39,12 +47,6 @@ inline bool GoOnAsOne(const DecoderNumbers& one, const DecoderNumbers& other) {
                            n.experts_per_token);
   };
   return numbers(one) == numbers(other);
-}
-
-inline std::string ShapeText(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); i++) text += (i ? "," : "") + std::to_string(shape[i]);
-  return text + "]";
 }
 
 // Throws DecoderProblem for numbers that no model has. `values` has the shape `shape`.
@@ -58,13 +60,14 @@ inline DecoderNumbers ReadDecoderNumbers(const float* values, const std::vector<
     if (!(value >= low && value <= high)) throw DecoderProblem(std::string(name) + " is " + std::to_string(value));
     return static_cast<size_t>(value);
   };
-  constexpr float kMost = 1 << 24;  // whole numbers up to here are exact
+  constexpr float kMost = DecoderNumbers::kMostInputs, kMostHeads = 4096;
+  static_assert(kMostHeads * kMostHeads <= kMost);  // queries are read by a Dense layer too
   DecoderNumbers n{};
   n.hidden = count("hidden size", 1, kMost);
   n.layers = count("number of layers", 1, 4096);
-  n.heads = count("number of heads", 1, 4096);
+  n.heads = count("number of heads", 1, kMostHeads);
   n.key_heads = count("number of key heads", 1, static_cast<float>(n.heads));
-  n.head_size = count("head size", 2, 4096);
+  n.head_size = count("head size", 2, kMostHeads);
   n.vocabulary = count("vocabulary", 1, kMost);
   n.intermediate = count("intermediate size", 1, kMost);
   n.window = count("window", 0, kMost);
@@ -88,4 +91,4 @@ inline DecoderNumbers ReadDecoderNumbers(const float* values, const std::vector<
 
 }  // namespace sparsify
 
-#endif  // SPARSIFY_DECODER_NUMBERS_H_
+#endif  // SPARSIFY_SHARED_DECODER_NUMBERS_H_
