@@ -32,6 +32,7 @@ import {predictionSpeed} from './eval/prediction-speed.js';
 import {timePerSparsity} from './eval/time-per-sparsity.js';
 import type {Labels} from './io/data/labels.js';
 import {SPARSIFIABLE_TYPES, checkModel, denseLayers, graphOf} from './model/dense-layers.js';
+import type {ModelLayers} from './model/walk.js';
 import {
   CALLBACK,
   CHECKED_LATER,
@@ -154,13 +155,13 @@ export async function allocateSparsity(
   const target = parseTarget(options.target);
   checkMethod(method);
   checkWeighting(weighting);
-  checkModel(model);
+  const walked = checkModel(model);
   const batches = dataset === null ? null : toBatches(dataset);
   const measured =
     target.sparsity === undefined
       ? await measuredData(model, dataOf(batches, 'a loss or a speed'), target, options)
       : null;
-  const layers = await sharingLayers(model, batches, options);
+  const layers = await sharingLayers(model, walked, batches, options);
   const seen = measured?.calibration ?? batches;
   const {probes, spread} = await methodOf(method, model, layers, seen, options);
   const plan = new AllocationPlan(layers, spread, {method, weighting, target, probes});
@@ -203,12 +204,13 @@ function warnOfMean(
 /** The layers that the scopes select, with their bounds and sizes. */
 async function sharingLayers(
   model: tf.LayersModel,
+  walked: ModelLayers,
   batches: Batches | null,
   options: AllocateOptions,
 ): Promise<SharingLayer[]> {
   const {ignoredScope, weighting, signal} = options;
   const scopes = options.scopes ?? (batches === null ? savedScopes(model) : undefined);
-  const bounds = selectBounds(graphOf(model), scopes, ignoredScope, SPARSIFIABLE_TYPES);
+  const bounds = selectBounds(graphOf(walked), scopes, ignoredScope, SPARSIFIABLE_TYPES);
   const times =
     weighting === 'time'
       ? await timePerSparsity(model, dataOf(batches, 'weighting by time'), {
@@ -216,7 +218,7 @@ async function sharingLayers(
           signal,
         })
       : null;
-  return denseLayers(model).flatMap(({path, layer}) => {
+  return denseLayers(walked).flatMap(({path, layer}) => {
     const own = bounds.get(path);
     if (own === undefined) return [];
     const [inputs, units] = layer.kernel!.shape as [number, number];

@@ -16,6 +16,7 @@ import {
   type WeightReport,
 } from './model/compressible.js';
 import {checkUsable, graphOf} from './model/dense-layers.js';
+import type {ModelLayers} from './model/walk.js';
 import {dequantizeLayers, quantizeWeight, replaceByInt8} from './model/replace-by-int8.js';
 import {forgetVariables} from './model/training-state.js';
 import {CALLBACK, FLAG, SIGNAL, checkOptions, type OptionRules} from './option-rules.js';
@@ -142,15 +143,18 @@ export function weightPaths(
   model: tf.LayersModel,
   ignoredScope: IgnoredScope | TargetScope | null,
 ): ReadonlySet<string> {
-  checkUsable(model);
-  const ignored = ignoredPaths(model, ignoredScope);
+  const ignored = ignoredPaths(model, checkUsable(model), ignoredScope);
   checkAnyLeft(model, ignored);
   return new Set(compressibleWeights(model).flatMap(({path}) => (ignored.has(path) ? [] : [path])));
 }
 
-function ignoredPaths(model: tf.LayersModel, scope: IgnoredScope | TargetScope | null): ReadonlySet<string> {
+function ignoredPaths(
+  model: tf.LayersModel,
+  walked: ModelLayers,
+  scope: IgnoredScope | TargetScope | null,
+): ReadonlySet<string> {
   if (scope === null) return new Set();
-  const graph = graphOf(model);
+  const graph = graphOf(walked);
   const hinted = [...new Set(compressibleWeights(model).map(({path}) => path))];
   return new Set(matchScope(graph, scope, hinted).map((node) => graph.nodes[node].name));
 }

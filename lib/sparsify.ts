@@ -21,11 +21,13 @@ import {
   makeSparsifying,
   sparsifyingForms,
 } from './model/dense-layers.js';
-import {inspect, type DenseReport} from './model/inspect.js';
+import {reportWalked, type DenseReport} from './model/inspect.js';
+import {walkModel, type ModelLayers} from './model/walk.js';
 import {CALLBACK, FLAG, SIGNAL, checkOptions, required, type OptionRules} from './option-rules.js';
 import {selectTargets} from './scope/select-targets.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
 import type {TargetSparsityByScope} from './scope/parse-targets.js';
+import {asContainer} from './tfjs.js';
 import type {WarningOptions} from './warnings.js';
 
 /** Which layers to sparsify and how much. */
@@ -99,9 +101,9 @@ export async function sparsifyActivations(
 ): Promise<tf.LayersModel> {
   checkOptions('sparsifyActivations', options, RULES);
   const {calibration = 'pooled', inPlace = false, saveStatistics = false, onProgress, signal} = options;
-  checkModel(model);
+  const given = checkModel(model);
   const targets = selectTargets(
-    graphOf(model),
+    graphOf(given),
     targetsIn(options.targetSparsityByScope),
     options.ignoredScope,
     SPARSIFIABLE_TYPES,
@@ -110,10 +112,11 @@ export async function sparsifyActivations(
   const calibrationOptions = typeof calibration === 'string' ? {method: calibration} : calibration;
 
   const sparse = inPlace ? model : cloneModel(model);
-  const before = snapshot(sparse);
-  const undo = makeSparsifying(sparse, new Set(targets.keys()));
+  const walked = inPlace ? given : walkModel(asContainer(sparse));
+  const before = snapshot(walked);
+  const undo = makeSparsifying(walked, new Set(targets.keys()));
   try {
-    const layers = sparsifyingForms(sparse);
+    const layers = sparsifyingForms(walked);
     for (const [path, target] of targets) layers.get(path)!.targetSparsity = target;
     const calibrated = new Map([...layers].filter(([, {targetSparsity}]) => targetSparsity !== null));
     const {layers: histograms, thresholds} = await calibrate(sparse, calibrated, batches, {
@@ -121,14 +124,14 @@ export async function sparsifyActivations(
       onProgress,
       signal,
     });
-    const {targetSparsityByScope: given} = options;
-    const statistics = new CalibrationStatistics(histograms, isAllocation(given) ? given : null, thresholds);
+    const {targetSparsityByScope: asked} = options;
+    const statistics = new CalibrationStatistics(histograms, isAllocation(asked) ? asked : null, thresholds);
     attachStatistics(sparse, statistics, saveStatistics);
-    warnOfTargets(inspect(sparse), statistics, options);
+    warnOfTargets(reportWalked(sparse, walked), statistics, options);
     return sparse;
   } catch (error) {
     undo();
-    if (inPlace) restore(sparse, before);
+    if (inPlace) restore(walked, before);
     else sparse.dispose();
     throw error;
   }
@@ -155,11 +158,11 @@ export function retarget(
   const asked = isScopes(scopes) ? scopes : {targetSparsityByScope: scopes};
   checkOptions<SparsifyScopes>('retarget', asked, SCOPE_RULES);
   checkOptions<WarningOptions>('retarget', options, {onWarning: CALLBACK});
-  checkModel(model);
+  const walked = checkModel(model);
   const {targetSparsityByScope: given, ignoredScope} = asked;
-  const targets = selectTargets(graphOf(model), targetsIn(given), ignoredScope, SPARSIFIABLE_TYPES);
+  const targets = selectTargets(graphOf(walked), targetsIn(given), ignoredScope, SPARSIFIABLE_TYPES);
   const statistics = statisticsOf(model);
-  const layers = sparsifyingForms(model);
+  const layers = sparsifyingForms(walked);
   const missing = [...targets.keys()].filter((path) => !layers.has(path) || !statistics.layers.has(path));
   if (missing.length > 0) {
     throw new ModelError(
@@ -175,7 +178,7 @@ export function retarget(
     setReached(layer, statistics.layers.get(path)!, statistics.thresholdFor(path, target));
   }
   if (isAllocation(given)) attachAllocation(model, given);
-  const report = inspect(model);
+  const report = reportWalked(model, walked);
   warnOfTargets(
     report.filter(({path}) => targets.has(path)),
     statistics,
@@ -197,7 +200,7 @@ type Snapshot = ReadonlyMap<
   {readonly target: number | null; readonly reached: number | null; readonly threshold: number}
 >;
 
-function snapshot(model: tf.LayersModel): Snapshot {
+function snapshot(model: ModelLayers): Snapshot {
   return new Map(
     [...sparsifyingForms(model)].map(([path, layer]) => [
       path,
@@ -210,7 +213,7 @@ function snapshot(model: tf.LayersModel): Snapshot {
   );
 }
 
-function restore(model: tf.LayersModel, before: Snapshot): void {
+function restore(model: ModelLayers, before: Snapshot): void {
   for (const [path, layer] of sparsifyingForms(model)) {
     const {target, reached, threshold} = before.get(path)!;
     layer.targetSparsity = target;

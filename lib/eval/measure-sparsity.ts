@@ -30,8 +30,7 @@ export async function measureSparsity(
   options: RunOptions = {},
 ): Promise<LayerSparsity[]> {
   checkRunOptions('measureSparsity', options);
-  checkModel(model);
-  const layers = sparsifyingLayers(model);
+  const layers = sparsifyingLayers(checkModel(model));
   if (layers.size === 0) {
     throw new ModelError(
       'not-sparsified',

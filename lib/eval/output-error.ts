@@ -42,8 +42,7 @@ export async function measureOutputErrors(
 ): Promise<LayerOutputError[]> {
   checkOptions('measureOutputErrors', options, RULES);
   const {maxRows = 1024, ...running} = options;
-  checkModel(model);
-  const layers = sparsifyingLayers(model);
+  const layers = sparsifyingLayers(checkModel(model));
   if (layers.size === 0) {
     throw new ModelError('not-sparsified', 'the model has no sparsified layer, so no output has an error');
   }

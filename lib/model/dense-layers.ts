@@ -14,7 +14,7 @@ import {
 import type {ModelGraph} from '../scope/model-graph.js';
 import {asContainer, isContainer, rawValue, type DenseLayer, type Layer} from '../tfjs.js';
 import {stockTypeOf} from './compressible.js';
-import {walkModel, type PlacedLayer} from './walk.js';
+import {walkModel, type ModelLayers, type PlacedLayer} from './walk.js';
 
 /** Class names of the layers that can be sparsified, as a scope's `types` names them. */
 export const SPARSIFIABLE_TYPES: ReadonlySet<string> = new Set(['Dense']);
@@ -24,21 +24,28 @@ export interface PlacedDense extends PlacedLayer {
   readonly layer: DenseLayer;
 }
 
+/** A model, or the walk of one that was made before: who asks for several things walks the model once. */
+export type Walkable = tf.LayersModel | ModelLayers;
+
+function walked(model: Walkable): ModelLayers {
+  return 'edges' in model ? model : walkModel(asContainer(model));
+}
+
 /** All Dense layers of a model, sparsifying or not, in the order of the graph. */
-export function denseLayers(model: tf.LayersModel): PlacedDense[] {
-  return walkModel(asContainer(model)).layers.filter(isPlacedDense);
+export function denseLayers(model: Walkable): PlacedDense[] {
+  return walked(model).layers.filter(isPlacedDense);
 }
 
 /**
  * The layers of a model that mask their inputs or were made to, by path, in the order of the graph: not those whose
  * weights are compressed and no more.
  */
-export function sparsifyingLayers(model: tf.LayersModel): Map<string, SparsifyingDense> {
+export function sparsifyingLayers(model: Walkable): Map<string, SparsifyingDense> {
   return new Map([...sparsifyingForms(model)].filter(([, layer]) => isSparsified(layer)));
 }
 
 /** All `SparsifyingDense` layers of a model, by path, in the order of the graph: those with INT8 kernels are too. */
-export function sparsifyingForms(model: tf.LayersModel): Map<string, SparsifyingDense> {
+export function sparsifyingForms(model: Walkable): Map<string, SparsifyingDense> {
   const found = new Map<string, SparsifyingDense>();
   for (const {path, layer} of denseLayers(model)) if (isSparsifying(layer)) found.set(path, layer);
   return found;
@@ -55,8 +62,8 @@ export function isSparsified(layer: DenseLayer): layer is SparsifyingDense {
 }
 
 /** The model as scopes see it: one node a layer, named by its path; a sparsified Dense is still a `Dense`. */
-export function graphOf(model: tf.LayersModel): ModelGraph {
-  const {layers, edges} = walkModel(asContainer(model));
+export function graphOf(model: Walkable): ModelGraph {
+  const {layers, edges} = walked(model);
   const nodes = layers.map(({path, layer}) => ({name: path, type: stockTypeOf(layer)}));
   return {nodes, edges};
 }
@@ -66,7 +73,7 @@ export function graphOf(model: tf.LayersModel): ModelGraph {
  *
  * @returns A function that undoes it.
  */
-export function makeSparsifying(model: tf.LayersModel, paths: ReadonlySet<string>): () => void {
+export function makeSparsifying(model: Walkable, paths: ReadonlySet<string>): () => void {
   const adopted: SparsifyingDense[] = [];
   for (const {path, layer} of denseLayers(model)) {
     if (paths.has(path) && !isSparsifying(layer)) adopted.push(adopt(layer));
@@ -77,11 +84,12 @@ export function makeSparsifying(model: tf.LayersModel, paths: ReadonlySet<string
 /**
  * Checks that a model can be worked on, and has something to work on.
  *
+ * @returns The walk of the model.
  * @throws {ModelError} `no-dense-layers`, and the codes of `checkUsable`.
  */
-export function checkModel(model: tf.LayersModel): void {
-  checkUsable(model);
-  const {layers} = walkModel(asContainer(model));
+export function checkModel(model: tf.LayersModel): ModelLayers {
+  const found = checkUsable(model);
+  const {layers} = found;
   if (!layers.some(isPlacedDense)) {
     const types = [...new Set(layers.map(({type}) => type))];
     throw new ModelError(
@@ -90,14 +98,16 @@ export function checkModel(model: tf.LayersModel): void {
       {types},
     );
   }
+  return found;
 }
 
 /**
  * Checks that a model can be run, and builds it if it is a Sequential that was not used yet.
  *
+ * @returns The walk of the model.
  * @throws {ModelError} `not-a-layers-model`, `disposed`, or `not-built`.
  */
-export function checkUsable(model: tf.LayersModel): void {
+export function checkUsable(model: tf.LayersModel): ModelLayers {
   if (typeof model !== 'object' || !isContainer(model)) {
     throw new ModelError(
       'not-a-layers-model',
@@ -106,7 +116,8 @@ export function checkUsable(model: tf.LayersModel): void {
     );
   }
   ensureBuilt(model);
-  for (const {path, layer} of walkModel(asContainer(model)).layers) {
+  const found = walkModel(asContainer(model));
+  for (const {path, layer} of found.layers) {
     if (layer.weights.some((weight) => rawValue(weight).isDisposed)) {
       throw new ModelError(
         'disposed',
@@ -117,6 +128,7 @@ export function checkUsable(model: tf.LayersModel): void {
       );
     }
   }
+  return found;
 }
 
 /**

@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs';
 import {asInt8} from '../layers/int8-weight.js';
 import {bytesOf, compressibleWeights, formatOf, sizeOf, type WeightFormat} from './compressible.js';
 import {checkModel, checkUsable, denseLayers, isSparsified} from './dense-layers.js';
+import type {ModelLayers} from './walk.js';
 
 /** One Dense layer of a model. */
 export interface DenseReport {
@@ -37,15 +38,18 @@ export interface DenseReport {
  * console.table(inspect(model));
  */
 export function inspect(model: tf.LayersModel): DenseReport[] {
-  checkModel(model);
-  return reportDense(model);
+  return reportWalked(model, checkModel(model));
 }
 
 /** As `inspect`; nothing for a model without Dense layers, which can be compressed all the same. */
 export function reportDense(model: tf.LayersModel): DenseReport[] {
-  checkUsable(model);
+  return reportWalked(model, checkUsable(model));
+}
+
+/** As `reportDense`, for a model that was checked and walked. */
+export function reportWalked(model: tf.LayersModel, walked: ModelLayers): DenseReport[] {
   const total = countWeights(model);
-  return denseLayers(model).map(({path, layer}) => {
+  return denseLayers(walked).map(({path, layer}) => {
     const [inputSize, units] = layer.kernel!.shape as [number, number];
     const sparsified = isSparsified(layer);
     return {

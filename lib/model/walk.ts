@@ -33,7 +33,7 @@ export interface ModelLayers {
   readonly edges: readonly (readonly [number, number])[];
 }
 
-/** Places all layers of `model`. */
+/** Places all layers of `model`. What was found stays true while layers of the model only change their class. */
 export function walkModel(model: Container): ModelLayers {
   const layers: PlacedLayer[] = [];
   const indexOf = new Map<Layer, number>();
