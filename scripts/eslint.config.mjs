@@ -18,6 +18,8 @@ const ROOMS = [
   'percent',
   'plain-object',
   'warnings',
+  'io/files',
+  'provision',
   'tfjs',
   'tensor-values',
   'stats',
@@ -30,7 +32,6 @@ const ROOMS = [
   'metadata',
   'calibration',
   'allocation',
-  'io/files',
   'io/data',
   'io/model',
   'backend',
@@ -55,6 +56,7 @@ const ROOMS = [
 
 /** Where Node's modules may be used; everything else also runs in browsers. */
 const NODE_ONLY = [
+  'lib/provision/**',
   'lib/backend/**',
   'lib/io/**',
   'lib/language/import/**',
@@ -66,13 +68,13 @@ const NODE_ONLY = [
 ];
 
 const noNodeModules = {
-  group: ['node:*', '#provision'],
+  group: ['node:*', '**/provision/**'],
   message: `it does not exist in browsers: only ${NODE_ONLY.join(', ')} may import it`,
 };
 
 export default defineConfig(
   {basePath: ROOT},
-  globalIgnores(['dist/', 'dist-*/', 'coverage/', 'docs/', 'mutants/', 'node_modules/', 'spec/fixtures/']),
+  globalIgnores(['dist/', 'dist-*/', 'coverage/', 'docs/', 'mutants/', 'node_modules*/', 'spec/fixtures/']),
   {
     files: ['**/*.ts'],
     extends: [js.configs.recommended, tseslint.configs.strictTypeChecked],

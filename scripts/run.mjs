@@ -1,16 +1,14 @@
 #!/usr/bin/env node
 /**
  * @file Behind every npm script: makes sure that what the task needs is there, says what it does meanwhile, and
- * runs the task. Plain Node without dependencies, since on a fresh clone nothing is installed.
+ * runs the task. Plain Node without dependencies, since on a fresh clone nothing is installed; what comes after the
+ * packages is TypeScript, which tsx, one of them, loads into this process.
  *
  * Usage: node scripts/run.mjs TASK [arguments for the task]
  */
 import {ensureBuilt} from './set-up/build.mjs';
 import {ensurePackages} from './set-up/packages.mjs';
-import {ensureBackend, ensureGpu} from './set-up/backend.mjs';
-import {ensureSmollm2} from './set-up/smollm2.mjs';
-import {mutants} from './mutants/index.mjs';
-import {build, check, coverage, docs, runScript, test, testNodes} from './set-up/tasks.mjs';
+import {build, check, coverage, docs, runScript, test} from './set-up/tasks.mjs';
 
 /**
  * @typedef {object} Task
@@ -53,7 +51,7 @@ const TASKS = {
   'test-nodes': {
     summary: 'the specs on Node 22 and 24',
     needs: ['packages', 'backend', 'dist', 'smollm2'],
-    run: testNodes,
+    run: async (args) => (await import('./set-up/test-nodes.ts')).testNodes(args),
     usage: 'npm run test:nodes [-- OPTIONS OF MOCHA]',
   },
   'test-load': {
@@ -88,17 +86,20 @@ const TASKS = {
   mutants: {
     summary: 'which small changes of the sources no spec notices',
     needs: ['packages', 'backend', 'smollm2'],
-    run: mutants,
+    run: async (args) => (await import('./mutants/index.ts')).mutants(args),
   },
   docs: {summary: 'API documentation in docs/', needs: ['packages'], run: docs, usage: 'npm run docs'},
 };
 
 const ENSURE = {
-  packages: ensurePackages,
-  backend: ensureBackend,
-  gpu: ensureGpu,
+  packages: async () => {
+    await ensurePackages();
+    (await import('tsx/esm/api')).register();
+  },
+  backend: async () => (await import('./set-up/backend.ts')).ensureBackend(),
+  gpu: async () => (await import('./set-up/backend.ts')).ensureGpu(),
   dist: ensureBuilt,
-  smollm2: ensureSmollm2,
+  smollm2: async () => (await import('./set-up/smollm2.ts')).ensureSmollm2(),
 };
 
 /** Node 20.19 is the first 20 that loads ES modules from `require`, which tools here rely on. */

@@ -8,8 +8,8 @@ import {spawnSync} from 'node:child_process';
 import {existsSync, mkdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {cacheFolder} from './provision/cache.mjs';
 import {fetchModel} from '../lib/language/index.js';
+import {cacheFolder} from '../lib/provision/cache.js';
 import {ServerProcess} from './load/server-process.js';
 
 const FROM_PYPI = ['tritonclient[http]==2.73.0', 'kserve==0.21.0', 'openai==3.57.0'];

@@ -1,8 +1,9 @@
 /** @file Whether a backend is installed and loads on this machine, without loading it into this process. */
 import {readFileSync} from 'node:fs';
-import {dirname, join} from 'node:path';
-import {fileURLToPath} from 'node:url';
-import {checkLoad, checkNodePackage, explainNoGpu, packageFolderOf} from '#provision';
+import {join} from 'node:path';
+import {checkLoad, checkNodePackage} from '../provision/node-package/load-check.js';
+import {packageFolderOf} from '../provision/node-package/package-folder.js';
+import {explainNoGpu} from '../provision/nvidia/explain-no-gpu.js';
 import {PACKAGES, type BackendName} from './names.js';
 
 /** What is known about a backend on this machine. */
@@ -29,8 +30,7 @@ export interface InstalledPackage {
 
 /** Finds the package of a backend as this package would import it, else as the working folder's code would. */
 export function findPackage(name: BackendName): InstalledPackage | undefined {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const folder = packageFolderOf(PACKAGES[name].package, [here, process.cwd()]);
+  const folder = packageFolderOf(PACKAGES[name].package);
   if (folder === undefined) return undefined;
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
     main: string;

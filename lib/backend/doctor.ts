@@ -1,11 +1,12 @@
 /** @file What this machine can run, which backend is used and why, and what would be faster. */
-import {cacheFolder, findGpuNative, findNative, recentFailure} from '#provision';
 import {BackendError} from '../errors.js';
+import {cacheFolder} from '../provision/cache.js';
+import {recentFailure} from '../provision/failures.js';
 import {checkBackend, findPackage, type BackendCheck} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Choice, type Faster} from './choose.js';
 import {diagnoseGpu, type GpuDiagnosis} from './gpu.js';
 import {BACKENDS, requestedBackend, type BackendName} from './names.js';
-import {inProgram} from './native.js';
+import {findKernels, inProgram} from './native.js';
 import {describeProcessor, type Processor} from './processor.js';
 
 /** The findings, in the shape that `doctor --json` prints; fields are only ever added. */
@@ -92,10 +93,7 @@ function kernelsOf(name: BackendName): Faster {
 async function checkNative(name: BackendName): Promise<Diagnosis['native']> {
   if (name !== 'node' && name !== 'node-gpu') return null;
   const {folder} = findPackage(name)!;
-  const native =
-    name === 'node'
-      ? await findNative({tfjsNodeDir: folder, fresh: true})
-      : await findGpuNative({packageFolder: folder, fresh: true});
+  const native = await findKernels(name, {packageFolder: folder, fresh: true});
   if ('reason' in native) return {loads: false, reason: native.reason};
   return {loads: true, reason: recentFailure(cacheFolder(), inProgram(native.path))?.reason ?? ''};
 }

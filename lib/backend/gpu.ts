@@ -2,12 +2,12 @@
 import {
   CUDA_LIBRARIES,
   DRIVER_LIBRARY,
-  explainNoGpu,
   findLibraries,
-  findNvidia,
   packagedFolders,
-  type GpuDevice,
-} from '#provision';
+  type FoundLibrary,
+} from '../provision/nvidia/cuda-libraries.js';
+import {explainNoGpu} from '../provision/nvidia/explain-no-gpu.js';
+import {findNvidia, type GpuDevice} from '../provision/nvidia/nvidia.js';
 import {findPackage, type BackendCheck} from './check.js';
 
 /** The findings; fields are only ever added. */
@@ -17,7 +17,7 @@ export interface GpuDiagnosis {
   /** As nvidia-smi lists them; empty without it. */
   readonly devices: readonly GpuDevice[];
   /** What TensorFlow opens by name, and where the dynamic linker will find it; null if it is missed. */
-  readonly libraries: readonly {readonly name: string; readonly path: string | null}[];
+  readonly libraries: readonly FoundLibrary[];
   /** Whether a result of tfjs-node-gpu was seen in the GPU's memory. */
   readonly works: boolean;
   /** Why it does not work; empty if it does. */

@@ -4,21 +4,17 @@
  */
 import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import {
-  cacheFolder,
-  findGpuNative,
-  findNative,
-  rememberFailure,
-  restoreNodeUtil,
-  setLogLevel,
-  type Native,
-} from '#provision';
 import {BackendError} from '../errors.js';
 import {CHECKED_LATER, checkOptions} from '../option-rules.js';
+import {setLogLevel} from '../provision/addons/log-level.js';
+import type {Native} from '../provision/addons/provide-addon.js';
+import {cacheFolder} from '../provision/cache.js';
+import {rememberFailure} from '../provision/failures.js';
+import {restoreNodeUtil} from '../provision/node-package/node-util.js';
 import {checkBackend, findPackage} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
 import {nodePackageOf} from './in-use.js';
-import {inProgram, loadGpuKernels, loadNativeKernels} from './native.js';
+import {findKernels, inProgram, loadGpuKernels, loadNativeKernels} from './native.js';
 import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
 
 /** A backend that is ready to compute. */
@@ -108,26 +104,26 @@ function checkMaxTarget(): void {
 async function activateNative(
   name: BackendName,
 ): Promise<Pick<LoadedBackend, 'native' | 'faster' | 'notice'>> {
-  if (name === 'node-gpu') {
-    const native = await findGpuNative({packageFolder: findPackage('node-gpu')!.folder});
-    return 'path' in native ? loadAddon(native.path, loadGpuKernels) : {native, faster: CUDA_KERNELS};
-  }
-  if (name !== 'node') return {};
-  const native = await findNative({tfjsNodeDir: findPackage('node')!.folder});
-  return 'path' in native ? loadAddon(native.path, loadNativeKernels) : {native, faster: NATIVE_KERNELS};
+  if (name !== 'node-gpu' && name !== 'node') return {};
+  const native = await findKernels(name, {packageFolder: findPackage(name)!.folder});
+  if ('path' in native) return loadAddon(native.path, name === 'node' ? loadNativeKernels : loadGpuKernels);
+  return {native, faster: name === 'node' ? NATIVE_KERNELS : CUDA_KERNELS};
 }
 
 /**
  * What loads in a process of its own may not load here: another copy has registered the ops, the file is another than
  * that which was tried. Results are the same without, so that is no failure; `doctor` reads what is left here.
  */
-function loadAddon(path: string, load: (path: string) => unknown): Pick<LoadedBackend, 'native' | 'notice'> {
+async function loadAddon(
+  path: string,
+  load: (path: string) => unknown,
+): Promise<Pick<LoadedBackend, 'native' | 'notice'>> {
   try {
     load(path);
     return {native: {path}};
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    rememberFailure(cacheFolder(), inProgram(path), reason, '');
+    await rememberFailure(cacheFolder(), inProgram(path), {reason, help: ''});
     return {native: {reason}, notice: `going on without the native sparse kernels: ${reason}`};
   }
 }

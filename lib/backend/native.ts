@@ -3,14 +3,22 @@ import {createRequire} from 'node:module';
 import {BackendError} from '../errors.js';
 import {registerTensorflowGpuKernels, type GpuKernels} from '../kernels/tensorflow-gpu.js';
 import {registerTensorflowKernels, type NativeKernels} from '../kernels/tensorflow.js';
+import {cpuAddon} from '../provision/addons/cpu-addon.js';
+import {gpuAddon} from '../provision/addons/gpu-addon.js';
+import {findAddon, type FindAddonOptions, type Native} from '../provision/addons/provide-addon.js';
 
 let loaded: NativeKernels | undefined;
 let loadedGpu: GpuKernels | undefined;
 
+/** The addon for a node package, tried in a child process; or why there is none. */
+export function findKernels(name: 'node' | 'node-gpu', options: FindAddonOptions): Promise<Native> {
+  return findAddon(name === 'node' ? cpuAddon : gpuAddon, options);
+}
+
 /**
  * Loads the addon and registers its kernels for backend `tensorflow`. A second call changes nothing. Have the addon
- * tried in a child process first (`findNative` of scripts/provision/native.mjs does): one that does not fit the
- * machine ends the process. The ops run on the CPU.
+ * tried in a child process first ({@link findKernels} does): one that does not fit the machine
+ * ends the process. The ops run on the CPU.
  *
  * @param addonPath Absolute path of `sparsify.node`.
  * @returns The addon.
@@ -22,7 +30,7 @@ export function loadNativeKernels(addonPath: string): NativeKernels {
 
 /**
  * Loads the addon with the CUDA kernels and registers them for backend `tensorflow`. A second call changes nothing. Have
- * the addon tried in a child process first (`findGpuNative` of scripts/provision/native-gpu.mjs does).
+ * the addon tried in a child process first ({@link findKernels} does).
  *
  * @param addonPath Absolute path of `sparsify-gpu.node`.
  * @returns The addon.

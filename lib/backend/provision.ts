@@ -1,14 +1,9 @@
-/** @file Makes tfjs-node usable where its own installation fails; the steps are in scripts/provision. */
-import {
-  provisionGpu as provisionGpuPackage,
-  provision as provisionPackage,
-  type ProvisionOptions,
-  type Provisioned,
-} from '#provision';
+/** @file The public functions that set up tfjs-node and tfjs-node-gpu; the steps are in lib/provision. */
 import {BackendError} from '../errors.js';
 import {CALLBACK, FLAG, TEXT, checkOptions, type OptionRules} from '../option-rules.js';
-
-export type {ProvisionOptions, Provisioned} from '#provision';
+import type {ProvisionOptions, Provisioned} from '../provision/provisioned.js';
+import {provision as provisionPackage} from '../provision/tfjs-node.js';
+import {provisionGpu as provisionGpuPackage} from '../provision/tfjs-node-gpu.js';
 
 const RULES: OptionRules<ProvisionOptions> = {packageFolder: TEXT, cache: TEXT, log: CALLBACK, force: FLAG};
 

@@ -1,6 +1,9 @@
 /** @file What the tasks for GPUs need, and what is missing of it. */
-import {findGpuNative, findNvcc, findNvidia, explainNoGpu} from '#provision';
 import {checkBackend, findPackage} from '../../lib/backend/check.js';
+import {findKernels} from '../../lib/backend/native.js';
+import {findNvcc} from '../../lib/provision/addons/gpu-addon.js';
+import {explainNoGpu} from '../../lib/provision/nvidia/explain-no-gpu.js';
+import {findNvidia} from '../../lib/provision/nvidia/nvidia.js';
 
 /** A GPU on which tfjs-node-gpu works with the CUDA kernels. */
 export interface UsableGpu {
@@ -32,7 +35,7 @@ export async function requireGpu(): Promise<UsableGpu | undefined> {
       const {reason, help} = await explainNoGpu(folder);
       missing.push(`${reason}: ${help}`);
     } else {
-      const native = await findGpuNative({packageFolder: folder});
+      const native = await findKernels('node-gpu', {packageFolder: folder});
       if ('reason' in native) missing.push(native.reason);
     }
   }

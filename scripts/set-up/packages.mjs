@@ -1,32 +1,34 @@
 /** @file Installed npm packages against package-lock.json; `npm ci` when they differ. */
-import {createHash} from 'node:crypto';
-import {readFileSync} from 'node:fs';
+import {cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
-import {cacheFolder} from '../provision/cache.mjs';
-import {withLock} from '../provision/lock.mjs';
-import {ROOT, inRoot, runHere, say} from './repository.mjs';
+import {inRoot, runHere, say} from './repository.mjs';
 
-/** Installs the packages unless node_modules/ already has what package-lock.json says. */
+/** What npm reads beside the registry. */
+const NPM_FILES = ['package.json', 'package-lock.json', '.npmrc'];
+
+/**
+ * Installs the packages unless node_modules/ already has what package-lock.json says: beside their place, and moved there
+ * when all are there, so that a kill half-way or two tasks at a time leave no half of them.
+ */
 export async function ensurePackages() {
-  if (difference() === undefined) return;
-  const id = createHash('sha256').update(ROOT).digest('hex').slice(0, 24);
-  const lock = join(cacheFolder(), 'locks', `packages-${id}.lock`);
-  await withLock(lock, install, {what: 'another installation', log: say});
-}
-
-async function install() {
   const reason = difference();
   if (reason === undefined) return;
   say(`installing npm packages (${reason})`);
-  // Without install scripts: the only one that matters is tfjs-node's, which provisioning does better.
-  const code = await runHere('npm', [
-    'ci',
-    '--ignore-scripts',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=error',
-  ]);
-  if (code !== 0) throw new Error(`npm ci ended with code ${code}; its messages are above`);
+  const beside = inRoot(`node_modules-${process.pid}`);
+  rmSync(beside, {recursive: true, force: true});
+  mkdirSync(beside);
+  try {
+    for (const name of NPM_FILES) cpSync(inRoot(name), join(beside, name));
+    // Without install scripts: the only one that matters is tfjs-node's, which provisioning does better.
+    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+    const code = await runHere('npm', ['ci', ...options], {cwd: beside});
+    if (code !== 0) throw new Error(`npm ci ended with code ${code}; its messages are above`);
+    if (difference() === undefined) return; // another task was faster
+    if (existsSync(inRoot('node_modules'))) renameSync(inRoot('node_modules'), join(beside, 'old'));
+    renameSync(join(beside, 'node_modules'), inRoot('node_modules'));
+  } finally {
+    rmSync(beside, {recursive: true, force: true});
+  }
 }
 
 /**

@@ -17,16 +17,16 @@ export function inRoot(...parts) {
 }
 
 /**
- * Runs a program in the checkout with this terminal.
+ * Runs a program with this terminal, in the checkout unless another folder is named.
  *
  * @param {string} file
  * @param {readonly string[]} args
- * @param {{env?: NodeJS.ProcessEnv}} [options]
+ * @param {{env?: NodeJS.ProcessEnv, cwd?: string}} [options]
  * @returns {Promise<number>} Its exit code; 1 if a signal ended it.
  */
-export function runHere(file, args, {env = process.env} = {}) {
+export function runHere(file, args, {env = process.env, cwd = ROOT} = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, {cwd: ROOT, env, stdio: 'inherit', shell: file === 'npm' && onWindows()});
+    const child = spawn(file, args, {cwd, env, stdio: 'inherit', shell: file === 'npm' && onWindows()});
     // Ctrl-C reaches the child too, which ends by itself; leaving first would orphan it.
     const ignore = () => {};
     process.on('SIGINT', ignore);

@@ -5,8 +5,6 @@ import {buildDist} from './build.mjs';
 import {checkPackage} from './check-package.mjs';
 import {inRoot, runNode, say} from './repository.mjs';
 
-export {testNodes} from './test-nodes.mjs';
-
 const bin = {
   mocha: inRoot('node_modules', 'mocha', 'bin', 'mocha.js'),
   tsc: inRoot('node_modules', 'typescript', 'bin', 'tsc'),

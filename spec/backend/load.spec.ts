@@ -15,8 +15,9 @@ import {
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {fileURLToPath, pathToFileURL} from 'node:url';
-import {findNative, nativeAddonPath, provisionNative} from '../../scripts/provision/native.mjs';
-import {runModule, urlOf, type Finished} from '../support/child.js';
+import {cpuAddon} from '../../lib/provision/addons/cpu-addon.js';
+import {addonPath, findAddon, provideAddon} from '../../lib/provision/addons/provide-addon.js';
+import {moduleArgs, runModule, urlOf, type Finished} from '../support/child.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NATIVE = existsSync(join(ROOT, 'node_modules/@tensorflow/tfjs-node/lib'));
@@ -157,15 +158,19 @@ describe('where the native kernels pass their trial but do not load in the progr
   beforeEach(async function () {
     if (!NATIVE) this.skip();
     this.timeout(300_000); // built here if it is not yet
-    const built = await provisionNative({tfjsNodeDir});
+    const built = await provideAddon(cpuAddon, {packageFolder: tfjsNodeDir});
     if ('reason' in built) return this.skip();
     cache = mkdtempSync(join(tmpdir(), 'backend-spec-'));
     env = {XDG_CACHE_HOME: cache};
-    addon = nativeAddonPath(join(cache, 'tfjs-sparsify'));
+    const recipe = cpuAddon({packageFolder: tfjsNodeDir});
+    if ('reason' in recipe) return this.skip();
+    addon = addonPath(recipe, join(cache, 'tfjs-sparsify'));
     mkdirSync(dirname(addon), {recursive: true});
     cpSync(built.path, addon);
     utimesSync(addon, MADE_S, MADE_S);
-    const found = await findNative({tfjsNodeDir, cacheDir: join(cache, 'tfjs-sparsify')});
+    const found = await findAddon(cpuAddon, {
+      ...{packageFolder: tfjsNodeDir, cache: join(cache, 'tfjs-sparsify')},
+    });
     expect(found).to.deep.equal({path: addon});
   });
   afterEach(() => {
@@ -220,11 +225,11 @@ describe('where the native kernels pass their trial but do not load in the progr
     try {
       const lines: string[] = [];
       const options = {
-        ...{tfjsNodeDir, cacheDir: join(cache, 'tfjs-sparsify'), force: true},
+        ...{packageFolder: tfjsNodeDir, cache: join(cache, 'tfjs-sparsify'), force: true},
         log: (line: string) => void lines.push(line),
       };
-      expect(await provisionNative(options)).to.deep.equal({path: addon});
-      expect(lines[0]).to.contain('building the kernels again').and.contain(doctor.reason);
+      expect(await provideAddon(cpuAddon, options)).to.deep.equal({path: addon});
+      expect(lines[0]).to.contain('building the native kernels again').and.contain(doctor.reason);
       expect(readFileSync(addon)).to.deep.equal(whole);
     } finally {
       if (CXX === undefined) delete process.env.CXX;
@@ -280,9 +285,9 @@ describe('where tfjs-node has no native part', () => {
   });
 
   it('set-up says so in one line, with what would help', () => {
-    const module = pathToFileURL(join(copy, 'scripts/set-up/backend.mjs')).href;
+    const module = pathToFileURL(join(copy, 'scripts/set-up/backend.ts')).href;
     const code = `import {ensureBackend} from ${JSON.stringify(module)}; await ensureBackend();`;
-    const {stdout, stderr, status} = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+    const {stdout, stderr, status} = spawnSync(process.execPath, moduleArgs(code), {
       env: {...process.env, TFJS_SPARSIFY_PROVISION: 'off'},
       encoding: 'utf8',
     });

@@ -9,8 +9,9 @@ import {SPARSIFIED_MATMUL} from '../../lib/kernels/sparsified-matmul-kernel.js';
 import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
 import {multipliesItself, type NativeKernels} from '../../lib/kernels/tensorflow.js';
 import {runKernel} from '../../lib/tfjs.js';
-import {packageFolderOf} from '../../scripts/provision/index.mjs';
-import {provisionNative} from '../../scripts/provision/native.mjs';
+import {cpuAddon} from '../../lib/provision/addons/cpu-addon.js';
+import {provideAddon} from '../../lib/provision/addons/provide-addon.js';
+import {packageFolderOf} from '../../lib/provision/node-package/package-folder.js';
 import {BACKENDS, checkForLeaks} from '../support/backends.js';
 import {normals} from '../support/normals.js';
 
@@ -126,7 +127,7 @@ describe('the native kernels', function () {
     this.timeout(300_000);
     if (!BACKENDS.includes('tensorflow')) this.skip();
     tfjsNodeDir = packageFolderOf('@tensorflow/tfjs-node', [import.meta.dirname]) as string;
-    const built = await provisionNative({tfjsNodeDir});
+    const built = await provideAddon(cpuAddon, {packageFolder: tfjsNodeDir});
     if ('reason' in built) {
       if (built.reason.includes('no C++ compiler') || process.env.SPARSIFY_NATIVE === 'off') this.skip();
       throw new Error(built.reason);

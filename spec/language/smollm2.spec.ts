@@ -1,6 +1,6 @@
 /** @file The real model against what NNCF and transformers computed: thresholds, perplexities, sparsity. */
 import {readFileSync} from 'node:fs';
-import {findSmollm2} from '#provision';
+import {findSmollm2} from '../../lib/provision/wheels/smollm2.js';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {compressWeights, inspect, sparsifyActivations, TargetScope} from '../../lib/index.js';

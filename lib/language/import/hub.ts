@@ -9,11 +9,12 @@ import {basename, join} from 'node:path';
 
 import type * as HubModule from '@huggingface/hub';
 
-import {cacheFolder, withLock} from '#provision';
 import {FileError} from '../../errors.js';
 import {publishFile, writeTextFile} from '../../io/files/atomic-file.js';
 import {fileChunks} from '../../io/files/byte-reader.js';
 import {hashFile} from '../../io/files/file-hash.js';
+import {cacheFolder} from '../../provision/cache.js';
+import {withLock} from '../../provision/processes/lock.js';
 import {downloadFile} from './download.js';
 import type {FetchOptions} from './fetch-options.js';
 import {readOptionalJsonFile} from './json-file.js';

