@@ -26,6 +26,8 @@ const ENTRY = fileURLToPath(
 const PING_INTERVAL_MS = 1000;
 /** Starting and loading read gigabytes and compile: what does not react for so long hangs there too. */
 const LOAD_HANG_MS = 600_000;
+/** A worker that is to end and has not by then, in the middle of a computation say, is killed. */
+const END_MS = 5000;
 
 /** The worker's process ended before it answered. */
 export class WorkerGone extends ServeError {
@@ -68,6 +70,7 @@ export class WorkerProcess {
   private isStarted = false;
   private lastId = 0;
   private endReason: string | null = null;
+  private readonly ended: Promise<void>;
 
   constructor(
     settings: WorkerSettings,
@@ -83,6 +86,7 @@ export class WorkerProcess {
     this.channel.on('error', (error) => this.kill(error.message));
     this.child.on('error', (error) => this.end(error.message));
     this.child.on('exit', (code, signal) => this.end(this.endReason ?? signal ?? `exit code ${code}`));
+    this.ended = new Promise((resolve) => this.child.once('error', resolve).once('exit', resolve));
     this.pings = setInterval(() => this.checkHealth(), PING_INTERVAL_MS);
   }
 
@@ -137,6 +141,20 @@ export class WorkerProcess {
   async unload(key: string): Promise<void> {
     if (!this.loaded.delete(key)) return;
     await this.ask('unload', {key}).catch(() => null); // a process that ended has freed it
+  }
+
+  /**
+   * Ends the process: it exits by itself once its channel closes, as a process must to leave what it writes at its exit, and
+   * is killed if it does not.
+   *
+   * @returns Once it has ended.
+   */
+  async close(): Promise<void> {
+    this.endReason ??= 'closed';
+    this.channel.end();
+    const late = setTimeout(() => this.kill(), END_MS);
+    await this.ended;
+    clearTimeout(late);
   }
 
   /** Ends the process, now. */
