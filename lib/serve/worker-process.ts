@@ -72,12 +72,19 @@ export class WorkerProcess {
   private endReason: string | null = null;
   private readonly ended: Promise<void>;
 
+  /**
+   * Starts the process.
+   *
+   * @param hangMs A worker that has loaded its models and says nothing for so long is killed.
+   * @param entry The module that the process runs.
+   */
   constructor(
     settings: WorkerSettings,
     private readonly hangMs: number,
     private readonly events: WorkerEvents,
+    entry = ENTRY,
   ) {
-    this.child = spawn(process.execPath, [...process.execArgv, ENTRY, JSON.stringify(settings)], {
+    this.child = spawn(process.execPath, [...process.execArgv, entry, JSON.stringify(settings)], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });
     this.channel = this.child.stdio[CHANNEL_FD] as Socket;
