@@ -148,7 +148,7 @@ describe('commands, run in this process', function () {
       expect(layers[0].threshold).to.be.within(2, 2.9999);
       expect(layers[1].threshold).to.equal(0); // half of what comes from the first is masked already
       const card = readFileSync(at('sparse/README.md'), 'utf8');
-      expect(card).to.include('tfjs-sparsify sparsify dense -d x.npy -t .*=0.5');
+      expect(card).to.include("tfjs-sparsify sparsify dense -d x.npy -t '.*=0.5' -o sparse");
     });
 
     it('says what it did', async () => {
