@@ -152,12 +152,13 @@ export class WorkerProcess {
 
   /**
    * Ends the process: it exits by itself once its channel closes, as a process must to leave what it writes at its exit, and
-   * is killed if it does not.
+   * is killed if it does not, or has not even started.
    *
    * @returns Once it has ended.
    */
   async close(): Promise<void> {
     this.endReason ??= 'closed';
+    if (!this.isStarted) this.kill();
     this.channel.end();
     const late = setTimeout(() => this.kill(), END_MS);
     await this.ended;

@@ -193,6 +193,14 @@ describe('a worker process', () => {
     expect(log()).to.deep.equal(['exit']);
   });
 
+  it('is killed when it is closed before it has started', async () => {
+    void start(HANG_MS, 'silent');
+    while (log().length === 0) await settled(); // it listens by then, and would exit by itself
+    await worker.close();
+    expect(told).to.deep.equal(['closed']);
+    expect(log()).to.deep.equal(['here']);
+  });
+
   it('is killed when it is closed and does not exit within five seconds', async () => {
     await start();
     void codeOf(worker.ask('generate', asking('hang')));
