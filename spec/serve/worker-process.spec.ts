@@ -202,10 +202,10 @@ describe('a worker process', () => {
   });
 
   it('is killed when it is closed and does not exit within five seconds', async () => {
+    clock = stopClock();
     await start();
     void codeOf(worker.ask('generate', asking('hang')));
     await until(() => log().length === 1);
-    clock = stopClock();
     const closed = worker.close();
     await clock.pass(4900);
     await settled();
