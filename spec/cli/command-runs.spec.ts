@@ -1,10 +1,10 @@
-import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import type {Command} from 'commander';
-import {benchCommand} from '../../lib/cli/commands/bench.js';
+import {benchCommand, describeBreakEvens} from '../../lib/cli/commands/bench.js';
 import {compressCommand} from '../../lib/cli/commands/compress.js';
 import {evaluateCommand} from '../../lib/cli/commands/evaluate.js';
 import {importCommand} from '../../lib/cli/commands/import.js';
@@ -12,6 +12,7 @@ import {inspectCommand} from '../../lib/cli/commands/inspect.js';
 import {reportCommand} from '../../lib/cli/commands/report.js';
 import {retargetCommand} from '../../lib/cli/commands/retarget.js';
 import {sparsifyCommand} from '../../lib/cli/commands/sparsify.js';
+import type {LayerTimes} from '../../lib/eval/layer-times.js';
 import {saveLayersModel} from '../../lib/io/model-files.js';
 import {encodeNpy} from '../../lib/io/npy.js';
 import '../backends.js';
@@ -263,7 +264,7 @@ describe('commands, run in this process', function () {
       expect(cells(stdout).at(1)!.slice(0, 8)).to.deep.equal([
         ...['copy', '4', '4', '72.7 %', 'float32', '64 B', '25.0 %', '25.0 %'],
       ]);
-      expect(stdout).to.match(new RegExp(`\\n\\nsaved to ${at(name)}\\n$`));
+      expect(stdout).to.match(new RegExp(`\\d\\n\\nsaved to ${at(name)}\\n$`));
       const card = readFileSync(at(`${name}/README.md`), 'utf8');
       expect(card).to.include('tfjs-sparsify sparsify').and.include('tfjs-sparsify retarget'); // both steps
     });
@@ -375,6 +376,12 @@ describe('commands, run in this process', function () {
         .to.include('dense (thresholds off)')
         .and.include('x.npy, 4 items')
         .and.include('relative squared error');
+      await well(evaluateCommand(), 'sparse', [...args, '--baseline', at('dense'), '-l', at('y.npy')]);
+      const page = readFileSync(at(`${name}.html`), 'utf8');
+      expect(page)
+        .to.match(/<td>dense<\/td>|>dense</)
+        .and.include('>sparse<')
+        .and.not.include(`>${folder}`);
     });
 
     it('refuses what it cannot hold against anything, and what does not concern items or text', async () => {
@@ -535,6 +542,20 @@ describe('commands, run in this process', function () {
   });
 
   describe('bench', () => {
+    it('says once what is to be said of several layers', () => {
+      const layer = (path: string, breakEven: number | null) => ({path, breakEven}) as LayerTimes;
+      const many = Array.from({length: 9}, (_, i) => layer(`b${i}`, 0));
+      const layers = [layer('a', null), layer('c', 0.375), layer('d', null), ...many];
+      expect(describeBreakEvens(layers)).to.deep.equal([
+        'a, d: faster dense at every sparsity',
+        'c: faster dense below 38 %',
+        '9 layers: faster sparsified, even with nothing masked',
+      ]);
+      expect(describeBreakEvens(many.slice(1))).to.deep.equal([
+        'b1, b2, b3, b4, b5, b6, b7, b8: faster sparsified, even with nothing masked',
+      ]);
+    });
+
     it('times each layer and the model', async () => {
       type Bench = {
         model: string;
@@ -576,6 +597,32 @@ describe('commands, run in this process', function () {
       expect(stderr).to.match(/timing: \d+\/\d+ rounds/);
       expect(readFileSync(at(`${name}.html`), 'utf8')).to.include('copy');
     });
+  });
+
+  describe('an interruption', () => {
+    for (const [what, command, args] of [
+      ['sparsify', sparsifyCommand, ['-t', '.*=0.5', '-o']],
+      ['evaluate', evaluateCommand, ['--report']],
+      ['report', reportCommand, ['-o']],
+    ] as const) {
+      it(`stops ${what} between two batches, and nothing is written`, async () => {
+        // A signal comes with the third batch; there are a hundred.
+        writeFileSync(
+          at('data.mjs'),
+          'let count = 0;\nexport let taken = () => count;\n' +
+            `export default function* () { for (let i = 1; i <= 100; i++) {\n` +
+            `if (++count === 3) process.emit('SIGINT', 'SIGINT');\nyield [[i, 2, 3, 4]]; } }\n`,
+        );
+        const module = `${name}.mjs`;
+        renameSync(at('data.mjs'), at(module));
+        const {error, stdout} = await run(command(), 'sparse', ['-d', at(module), ...args, at(name)]);
+        expect(error).to.include({name: 'AbortError', exitCode: 130});
+        expect(stdout).to.equal('');
+        expect(existsSync(at(name))).to.equal(false);
+        const {taken} = (await import(at(module))) as {taken: () => number};
+        expect(taken()).to.be.within(3, 4);
+      });
+    }
   });
 
   describe('import', () => {
