@@ -1,15 +1,15 @@
 import {expect} from 'chai';
 import {Command, CommanderError} from 'commander';
-import type {Allocation} from '../../lib/allocation/contract.js';
+import type {Allocation} from '../../lib/metadata/allocation.js';
 import {
   addAllocationOptions,
   allocateForCommand,
   describeAllocation,
   requestedTarget,
   type AllocationOptions,
-} from '../../lib/cli/allocation.js';
+} from '../../lib/cli/automatic-targets.js';
 import {SparsifyError} from '../../lib/errors.js';
-import {contents} from '../report/contents.js';
+import {contents} from '../support/report-contents.js';
 
 const parse = (...args: string[]): AllocationOptions =>
   addAllocationOptions(new Command().exitOverride().configureOutput({writeErr: () => undefined}))

@@ -13,10 +13,10 @@ import {reportCommand} from '../../lib/cli/commands/report.js';
 import {retargetCommand} from '../../lib/cli/commands/retarget.js';
 import {sparsifyCommand} from '../../lib/cli/commands/sparsify.js';
 import type {LayerTimes} from '../../lib/eval/layer-times.js';
-import {saveLayersModel} from '../../lib/io/model-files.js';
-import {encodeNpy} from '../../lib/io/npy.js';
-import '../backends.js';
-import {runCommand, type Run} from './run-command.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
+import {encodeNpy} from '../../lib/io/data/npy.js';
+import '../support/backends.js';
+import {runCommand, type Run} from '../support/run-command.js';
 
 /** Cells of a table's lines, by two spaces or more. */
 const cells = (text: string) =>

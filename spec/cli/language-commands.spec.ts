@@ -12,9 +12,9 @@ import {importCommand} from '../../lib/cli/commands/import.js';
 import {perplexityCommand} from '../../lib/cli/commands/perplexity.js';
 import {reportCommand} from '../../lib/cli/commands/report.js';
 import {sparsifyCommand} from '../../lib/cli/commands/sparsify.js';
-import {loadLanguageModel, type Generation, type LanguageModel} from '../../models/llama/index.js';
-import '../backends.js';
-import {runCommand, type Run} from './run-command.js';
+import {loadLanguageModel, type Generation, type LanguageModel} from '../../lib/language/index.js';
+import '../support/backends.js';
+import {runCommand, type Run} from '../support/run-command.js';
 
 /** Random weights and a byte-level vocabulary. */
 const TINY = fileURLToPath(new URL('../fixtures/tiny/llama3-gqa-rope/model-f32.gguf', import.meta.url));

@@ -6,7 +6,7 @@ import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {describeMachine, thisStep} from '../../lib/cli/origin.js';
-import '../backends.js';
+import '../support/backends.js';
 
 const {argv} = process;
 

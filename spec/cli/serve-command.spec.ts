@@ -4,9 +4,9 @@ import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {serveCommand} from '../../lib/cli/commands/serve.js';
-import '../backends.js';
-import {saveSumModel} from '../serve/serving.js';
-import {runCommand} from './run-command.js';
+import '../support/backends.js';
+import {saveSumModel} from '../support/serving.js';
+import {runCommand} from '../support/run-command.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
@@ -14,7 +14,7 @@ describe('serve, run in this process', function () {
   this.timeout(120_000);
   let folder = '';
   let backend = '';
-  let listeners: ReturnType<typeof process.listeners>[];
+  let listeners: NodeJS.SignalsListener[][];
   const at = (name: string) => join(folder, name);
   before(async () => {
     backend = tf.getBackend();

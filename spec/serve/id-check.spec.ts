@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {SparsifyError} from '../../lib/errors.js';
 import {checkIds} from '../../lib/serve/worker/id-check.js';
-import '../backends.js';
+import '../support/backends.js';
 
 describe('a model whose ids are checked', () => {
   before(() => tf.setBackend('cpu'));

@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import type {FastifyRequest} from 'fastify';
 import {checkReach, keyCheck} from '../../lib/serve/access.js';
-import type {ServeError} from '../../lib/serve/errors.js';
+import type {ServeError} from '../../lib/serve/http-errors.js';
 import {SparsifyError} from '../../lib/errors.js';
 
 describe('the key of a request', () => {

@@ -2,12 +2,12 @@ import {expect} from 'chai';
 import Fastify, {type FastifyInstance} from 'fastify';
 import {readBodies} from '../../lib/serve/bodies.js';
 import type {Dispatcher} from '../../lib/serve/dispatcher.js';
-import {ServeError} from '../../lib/serve/errors.js';
+import {ServeError} from '../../lib/serve/http-errors.js';
 import type {GenerationRequest} from '../../lib/serve/messages.js';
 import {Metrics} from '../../lib/serve/metrics.js';
 import {openAi} from '../../lib/serve/protocols/openai.js';
 import type {ModelVersion, Repository} from '../../lib/serve/repository.js';
-import type {Generation} from '../../models/llama/generate.js';
+import type {Generation} from '../../lib/language/decoding/generate.js';
 
 /** What a generation is to do: give pieces of text and end, or fail after them. */
 interface Script {

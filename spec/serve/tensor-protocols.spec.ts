@@ -2,7 +2,7 @@ import {expect} from 'chai';
 import Fastify, {type FastifyInstance} from 'fastify';
 import {readBodies} from '../../lib/serve/bodies.js';
 import type {Dispatcher} from '../../lib/serve/dispatcher.js';
-import {ServeError} from '../../lib/serve/errors.js';
+import {ServeError} from '../../lib/serve/http-errors.js';
 import {Metrics} from '../../lib/serve/metrics.js';
 import {openInference} from '../../lib/serve/protocols/open-inference.js';
 import {tensorFlowServing} from '../../lib/serve/protocols/tensorflow-serving.js';

@@ -2,15 +2,15 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {saveLayersModel} from '../../lib/io/model-files.js';
+import {saveLayersModel} from '../../lib/io/model/model-files.js';
 import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
 import {checkIds} from '../../lib/serve/worker/id-check.js';
 import {WorkerModel} from '../../lib/serve/worker/worker-model.js';
 import {onlyTensor} from '../../lib/tfjs.js';
-import {loadLanguageModel} from '../../models/llama/load-language-model.js';
-import {checkForLeaks} from '../backends.js';
-import {stopClock} from '../clock.js';
-import {modelFolder} from './serving.js';
+import {loadLanguageModel} from '../../lib/language/load-language-model.js';
+import {checkForLeaks} from '../support/backends.js';
+import {stopClock} from '../support/clock.js';
+import {modelFolder} from '../support/serving.js';
 
 const TIED = fileURLToPath(new URL('../fixtures/tiny/smollm-tied-bf16', import.meta.url));
 /** One with a tokenizer. */

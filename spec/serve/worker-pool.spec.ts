@@ -1,10 +1,10 @@
 import {expect} from 'chai';
 import Fastify, {type FastifyBaseLogger} from 'fastify';
-import {ServeError} from '../../lib/serve/errors.js';
+import {ServeError} from '../../lib/serve/http-errors.js';
 import type {LoadedInfo} from '../../lib/serve/messages.js';
 import {WorkerPool} from '../../lib/serve/worker-pool.js';
 import {WorkerGone, type WorkerEvents, type WorkerProcess} from '../../lib/serve/worker-process.js';
-import {stopClock, type Clock} from '../clock.js';
+import {stopClock, type Clock} from '../support/clock.js';
 
 const HEALTHY_MS = 10_000;
 

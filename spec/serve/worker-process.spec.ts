@@ -4,9 +4,9 @@ import {fileURLToPath} from 'node:url';
 import {expect} from 'chai';
 import type {GenerationRequest} from '../../lib/serve/messages.js';
 import {WorkerGone, WorkerProcess} from '../../lib/serve/worker-process.js';
-import {urlOf} from '../child.js';
-import {stopClock, type Clock} from '../clock.js';
-import {modelFolder} from './serving.js';
+import {urlOf} from '../support/child.js';
+import {stopClock, type Clock} from '../support/clock.js';
+import {modelFolder} from '../support/serving.js';
 
 const ENTRY = fileURLToPath(urlOf('spec/fixtures/scripted-worker.mjs'));
 const HANG_MS = 10_000;
