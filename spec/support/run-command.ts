@@ -12,7 +12,9 @@ export interface Run {
 export async function runCommand(command: Command, args: readonly string[]): Promise<Run> {
   const texts = {stdout: '', stderr: ''};
   const {log, error: say} = console;
-  const writes = (['stdout', 'stderr'] as const).map((name) => [name, process[name].write] as const);
+  const writes = (['stdout', 'stderr'] as const).map(
+    (name) => [name, process[name].write.bind(process[name])] as const,
+  );
   console.log = (text: string) => (texts.stdout += `${text}\n`);
   console.error = (text: string) => (texts.stderr += `${text}\n`);
   for (const [name] of writes) process[name].write = (text) => ((texts[name] += String(text)), true);
