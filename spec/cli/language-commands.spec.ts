@@ -18,6 +18,7 @@ import {runCommand, type Run} from '../support/run-command.js';
 
 /** Random weights and a byte-level vocabulary. */
 const TINY = fileURLToPath(new URL('../fixtures/tiny/llama3-gqa-rope/model-f32.gguf', import.meta.url));
+const TIED = fileURLToPath(new URL('../fixtures/tiny/smollm-tied-bf16', import.meta.url));
 const TEXT = 'The quick brown fox jumps over the lazy dog, again and again and again. '.repeat(12);
 const WINDOWS = ['--windows', '1', '--context-length', '32', '--protocol', 'token'];
 
@@ -80,6 +81,20 @@ describe('commands of language models, run in this process', function () {
       expect(dense).to.equal(lm.config.layers * 7 + 1); // q, k, v, o, gate, up, down of each block, and the head
       expect(stderr).to.match(/reading .*: 1\/1 million weights/);
       expect(readFileSync(at('again/README.md'), 'utf8')).to.include('tfjs-sparsify import');
+    });
+  });
+
+  describe('a model without tokenizer', () => {
+    it('is imported, and generates ids from ids', async () => {
+      const {stdout} = await well(importCommand(), [TIED, '-o', at('tied')]);
+      expect(stdout).to.include(', without tokenizer: prompts are token ids, ');
+      const ids = ['--ids', '1,2', '-n', '3'];
+      const tied = await loadLanguageModel(TIED);
+      const {tokens} = await tied.generate([1, 2], {maxTokens: 3});
+      tied.dispose();
+      expect((await well(generateCommand(), [at('tied'), ...ids])).stdout).to.equal(
+        tokens.map((id) => `${id} `).join(''),
+      );
     });
   });
 
@@ -195,6 +210,11 @@ describe('commands of language models, run in this process', function () {
       expect(lines[2]).to.deep.equal(of(sparse, `${(100 * sparse.sparsity!.mean).toFixed(1)} %`));
       expect(lines[4]).to.deep.equal([`${sparse.tokens} tokens, ${Math.round(sparse.words)} words`]);
       expect(lines.at(-1)![0]).to.equal('mean');
+      const widths = table.stdout
+        .split('\n')
+        .slice(0, 3)
+        .map((line) => line.length);
+      expect(new Set(widths).size).to.equal(1); // numbers are set to the right
       expect(table.stderr).to.include(`scoring ${at('sparse')}: 1/1 windows`);
       expect(readFileSync(at('perplexity.html'), 'utf8'))
         .to.include('token perplexity')
@@ -221,7 +241,11 @@ describe('commands of language models, run in this process', function () {
           .map(([mode]) => mode),
       ).to.deep.equal(['fp32', 'sparse_activation']);
       expect(beside.stderr).to.include(`evaluating ${at('sparse')}: `);
-      expect(readFileSync(at('evaluate.html'), 'utf8')).to.include('KL divergence');
+      const page = readFileSync(at('evaluate.html'), 'utf8');
+      expect(page).to.include('KL divergence');
+      await well(evaluateCommand(), [...args, '--report', at('alone.html')]);
+      const models = (text: string) => text.split('>model.json<').length + text.split('model.json,').length;
+      expect(models(page)).to.be.above(models(readFileSync(at('alone.html'), 'utf8'))); // the baseline went in too
     });
   });
 
