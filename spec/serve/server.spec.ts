@@ -77,7 +77,8 @@ describe('a server', function () {
       await post(url);
     await ask('/v1/models');
     await ask('/healthz');
-    await ask('/v1/completions/x');
+    for (const url of ['/v1/completions/x', '/x/v1/completions', '/x/v1/models', '/x/v2/models/'])
+      await ask(url);
     expect((await metric('sparsify_requests_total')).sort()).to.deep.equal(
       [
         'sparsify_requests_total{model="",protocol="openai",status="400"} 2',
