@@ -36,6 +36,7 @@ import {Repository} from './repository.js';
 import {errorHandler, plainError, type Protocol, type Services} from './request.js';
 import {statusPage} from './status-page/routes.js';
 import {WorkerPool} from './worker-pool.js';
+import {WorkerProcess} from './worker-process.js';
 
 /** A request that comes slower than this, body and all, ends the connection. */
 const REQUEST_TIMEOUT_MS = 60_000;
@@ -88,8 +89,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   });
   const pool: WorkerPool = new WorkerPool(
     workers,
-    {...settings, backend},
-    hangMs,
+    (events) => new WorkerProcess({...settings, backend}, hangMs, events),
     {
       onFree: () => dispatcher.pump(),
       onSparsity: (key, measured) => {
@@ -143,14 +143,14 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     const closed = fastify.close().finally(() => (isClosed = true)); // no new connections, 503 on old ones
     while (running > 0) await pause(DRAIN_POLL_MS);
     await repository.close();
-    pool.close();
+    const ended = pool.close();
     while (!isClosed) {
       // All is answered. Connections are kept alive for more than a minute otherwise, and one that never had a request, as
       // a client opens it after going away from another, does not count as idle.
       fastify.server.closeAllConnections();
       await pause(DRAIN_POLL_MS);
     }
-    await closed;
+    await Promise.all([closed, ended]);
   };
   return {
     fastify,

@@ -4,8 +4,8 @@
  */
 import type {FastifyBaseLogger} from 'fastify';
 import {ServeError} from './http-errors.js';
-import type {ActualSparsity, LoadedInfo, WorkerSettings} from './messages.js';
-import {WorkerGone, WorkerProcess} from './worker-process.js';
+import type {ActualSparsity, LoadedInfo} from './messages.js';
+import {WorkerGone, type WorkerEvents, type WorkerProcess} from './worker-process.js';
 
 const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 30_000;
@@ -38,10 +38,10 @@ export class WorkerPool {
   private readonly started = new WeakSet<WorkerProcess>();
   private isClosed = false;
 
+  /** @param startProcess Starts one worker, which tells of itself by these events. */
   constructor(
     count: number,
-    private readonly settings: WorkerSettings,
-    private readonly hangMs: number,
+    private readonly startProcess: (events: WorkerEvents) => WorkerProcess,
     private readonly events: PoolEvents,
     private readonly log: FastifyBaseLogger,
   ) {
@@ -102,16 +102,16 @@ export class WorkerPool {
     return best;
   }
 
-  /** Ends all processes; nothing may be running. */
-  close(): void {
+  /** Ends all processes, and returns once they have ended; nothing may be running. */
+  async close(): Promise<void> {
     this.isClosed = true;
     for (const timer of this.timers) clearTimeout(timer);
-    for (const worker of this.workers) worker.kill('closed');
+    await Promise.all([...this.workers].map((worker) => worker.close()));
   }
 
   private start(): void {
     const startedAt = performance.now();
-    const worker: WorkerProcess = new WorkerProcess(this.settings, this.hangMs, {
+    const worker: WorkerProcess = this.startProcess({
       onStarted: () => {
         this.started.add(worker);
         void this.loadAll(worker);

@@ -26,6 +26,8 @@ const ENTRY = fileURLToPath(
 const PING_INTERVAL_MS = 1000;
 /** Starting and loading read gigabytes and compile: what does not react for so long hangs there too. */
 const LOAD_HANG_MS = 600_000;
+/** A worker that is to end and has not by then, in the middle of a computation say, is killed. */
+const END_MS = 5000;
 
 /** The worker's process ended before it answered. */
 export class WorkerGone extends ServeError {
@@ -68,13 +70,21 @@ export class WorkerProcess {
   private isStarted = false;
   private lastId = 0;
   private endReason: string | null = null;
+  private readonly ended: Promise<void>;
 
+  /**
+   * Starts the process.
+   *
+   * @param hangMs A worker that has loaded its models and says nothing for so long is killed.
+   * @param entry The module that the process runs.
+   */
   constructor(
     settings: WorkerSettings,
     private readonly hangMs: number,
     private readonly events: WorkerEvents,
+    entry = ENTRY,
   ) {
-    this.child = spawn(process.execPath, [...process.execArgv, ENTRY, JSON.stringify(settings)], {
+    this.child = spawn(process.execPath, [...process.execArgv, entry, JSON.stringify(settings)], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });
     this.channel = this.child.stdio[CHANNEL_FD] as Socket;
@@ -83,6 +93,7 @@ export class WorkerProcess {
     this.channel.on('error', (error) => this.kill(error.message));
     this.child.on('error', (error) => this.end(error.message));
     this.child.on('exit', (code, signal) => this.end(this.endReason ?? signal ?? `exit code ${code}`));
+    this.ended = new Promise((resolve) => this.child.once('error', resolve).once('exit', resolve));
     this.pings = setInterval(() => this.checkHealth(), PING_INTERVAL_MS);
   }
 
@@ -137,6 +148,21 @@ export class WorkerProcess {
   async unload(key: string): Promise<void> {
     if (!this.loaded.delete(key)) return;
     await this.ask('unload', {key}).catch(() => null); // a process that ended has freed it
+  }
+
+  /**
+   * Ends the process: it exits by itself once its channel closes, as a process must to leave what it writes at its exit, and
+   * is killed if it does not, or has not even started.
+   *
+   * @returns Once it has ended.
+   */
+  async close(): Promise<void> {
+    this.endReason ??= 'closed';
+    if (!this.isStarted) this.kill();
+    this.channel.end();
+    const late = setTimeout(() => this.kill(), END_MS);
+    await this.ended;
+    clearTimeout(late);
   }
 
   /** Ends the process, now. */

@@ -45,7 +45,7 @@ describe('allocateForCommand', () => {
     it('refuses a speed that cannot be had, and says which can', async () => {
       const error = await rejection(() => allocate({speedup: 1000}), 'target-not-met');
       expect(error.message).to.match(
-        /fastest within the bounds is [\d.]+x, [\d.]+ ms, at a mean sparsity of 95/,
+        /fastest within the bounds is [\d.]+x, [\d.]+ ms, at a mean sparsity of (95\.0 %); ask for less, or for that with --sparsity \1; nothing was saved$/,
       );
     });
 

@@ -16,6 +16,7 @@ import {
 import {encodeNpy} from '../../lib/io/data/npy.js';
 import {checkForLeaks} from '../support/backends.js';
 import {failure} from '../support/io/files.js';
+import {addWindowOptions} from '../../lib/cli/windows.js';
 
 describe('--data', () => {
   let folder = '';
@@ -168,7 +169,8 @@ describe('--data', () => {
     it('says that there are too few items, or none', async () => {
       const few = await failure(openBenchInputs(model, {data: at('bytes.npy'), scale: 1, rows: 3}));
       expect(few.code).to.equal('too-few-items');
-      expect(few.message).to.include('--rows is 3').and.include('has 2 items');
+      expect(few.message).to.include('--rows is 3').and.include('has 2 items: ask for at most as many');
+      expect(few.data).to.deep.equal({rows: 3, items: 2});
       expect((await failure(openBenchInputs(model, {data: at('empty.npy'), rows: 1}))).code).to.equal(
         'empty',
       );
@@ -198,6 +200,21 @@ describe('an interruption', () => {
     const failed = interruptible(() => Promise.reject(new Error('own')));
     expect(await failed.catch((error: Error) => error.message)).to.equal('own');
     expect(counts()).to.deep.equal(before);
+  });
+});
+
+describe('options of windows', () => {
+  const parse = (...args: string[]) =>
+    addWindowOptions(new Command().exitOverride().configureOutput({writeErr: () => undefined}))
+      .parse(args, {from: 'user'})
+      .opts();
+
+  it('are counts, and one of two protocols', () => {
+    expect(parse('-w', '4', '--protocol', 'word', '--context-length', '32')).to.deep.equal({
+      ...{windows: 4, protocol: 'word', contextLength: 32},
+    });
+    expect(parse('--protocol', 'token')).to.deep.equal({protocol: 'token'});
+    expect(() => parse('--protocol', '')).to.throw(CommanderError);
   });
 });
 
@@ -238,7 +255,10 @@ describe('options of generation', () => {
 
   for (const text of ['-1', '1.5', 'some', ''])
     it(`refuse the policy "${text}"`, () => {
-      expect(() => parse(`--prefill=${text}`)).to.throw(CommanderError);
+      expect(() => parse(`--prefill=${text}`))
+        .to.throw(CommanderError)
+        .with.property('message')
+        .that.includes('It must be sparse, dense, or how many leading tokens are dense.');
     });
 
   it('are told in one line', () => {

@@ -132,6 +132,55 @@ describe('tables of the command line', () => {
     ]);
   });
 
+  it('set numbers to the right', () => {
+    const layer = {
+      path: 'a',
+      inputSize: 4,
+      units: 8,
+      weightShare: 0.25,
+      format: 'float32',
+      bytes: 128,
+    } as const;
+    const dense = {...layer, sparsified: false, target: null, reached: null, threshold: null};
+    const sparse = {...layer, sparsified: true, target: 0.5, reached: 0.475, threshold: 0.123456};
+    expect(describeLayers([dense, sparse]).split('\n')).to.deep.equal([
+      'layer  inputs  units  weights  format    size  target  reached  threshold',
+      'a           4      8   25.0 %  float32  128 B       -        -          -',
+      'a           4      8   25.0 %  float32  128 B  50.0 %   47.5 %    0.12346',
+    ]);
+    const weight = {
+      path: 'a',
+      type: 'Dense',
+      weight: 'kernel',
+      shape: [1, 2],
+      format: 'float32' as const,
+      bytes: 8,
+    };
+    expect(
+      describeWeights([weight, {...weight, shape: [10, 200], bytes: 8000}])
+        .split('\n')
+        .slice(0, 3),
+    ).to.deep.equal([
+      'layer  type   weight     shape  format     size',
+      'a      Dense  kernel     1 x 2  float32     8 B',
+      'a      Dense  kernel  10 x 200  float32  8.0 KB',
+    ]);
+    expect(describeSparsity(SPARSITY.layers).split('\n')).to.deep.equal([
+      'layer  target  actual',
+      'a      50.0 %  45.0 %',
+      'b           -  35.0 %',
+    ]);
+    expect(describeGroups(SPARSITY).split('\n').slice(0, 2)).to.deep.equal([
+      'layers    count  actual sparsity',
+      'mlp.down      3           50.0 %',
+    ]);
+    expect(describeComparison(COMPARISON).split('\n').slice(0, 3)).to.deep.equal([
+      'mode                           avg. activation sparsity  word perplexity  token perplexity  KL divergence  same likeliest token',
+      'fp32                                                  -           20.123            10.988           0.00               100.0 %',
+      'int8_asym + sparse_activation                    40.0 %           22.000            12.000         0.0123                87.5 %',
+    ]);
+  });
+
   it('put language models beside each other', () => {
     const lines = cells(describeComparison(COMPARISON));
     expect(lines.slice(0, 3)).to.deep.equal([
@@ -248,6 +297,9 @@ describe("tables of a command's report", () => {
     ['https://me:secret@host/m/digits/model.json?key=1', 'digits'],
     ['https://me:secret@host/model.json', 'host'],
     ['https://host/m/other.json?sig=a/b', 'other'],
+    ['/m/a.json.old', 'a.json.old'],
+    ['/m/a.GGUF', 'a'],
+    ['/m/a.bin', 'a.bin'],
   ] as const) {
     it(`name the model at ${path} "${name}"`, () => {
       expect(modelName(path)).to.equal(name);

@@ -51,7 +51,9 @@ describe('--target', () => {
 
   for (const text of ['up', '=0.5', 'up=', 'up=half', 'up=%']) {
     it(`refuses "${text}"`, () => {
-      expect(refusal(targetOption(), '--target', text)).to.include('PATTERN=TARGET');
+      expect(refusal(targetOption(), '--target', text)).to.include(
+        "Write PATTERN=TARGET, as in '.*up_proj=0.5'.",
+      );
     });
   }
 

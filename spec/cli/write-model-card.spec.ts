@@ -1,4 +1,13 @@
-import {appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {expect} from 'chai';
@@ -41,6 +50,57 @@ describe('the card beside a model', () => {
     expect(error).to.be.an('error').with.property('message').that.includes('does not exist');
     expect(existsSync(join(folder, 'no'))).to.be.false;
   });
+
+  it('is not known of a model in what is no folder', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    expect(await said(() => stepsBeside(join(folder, 'file', 'model.json')))).to.deep.equal([[], []]);
+    expect(await said(() => stepsBeside(join(folder, 'none', 'model.json')))).to.deep.equal([[], []]);
+    expect(await said(() => stepsBeside(folder))).to.deep.equal([[], []]);
+  });
+
+  it('is left alone, with a word, where it cannot be read', async () => {
+    mkdirSync(card());
+    const [steps, [line, ...more]] = await said(() => stepsBeside(folder));
+    expect(steps).to.deep.equal([]);
+    expect(line).to.include(card()).and.include(': what made the model is not known');
+    expect(more).to.deep.equal([]);
+    const [isWritten, [why]] = await said(() => write('first'));
+    expect(isWritten).to.be.false;
+    expect(why).to.include(card()).and.include(': it stays as it is, without a card for this model');
+    expect(statSync(card()).isDirectory()).to.be.true;
+  });
+
+  it('says that it is left alone where it is not ours', async () => {
+    writeFileSync(card(), '# My model\n');
+    expect((await said(() => write('first')))[1]).to.deep.equal([
+      `${card()} is not ours or was edited: it stays as it is`,
+    ]);
+    expect((await said(() => stepsBeside(folder)))[0]).to.deep.equal([]);
+  });
+
+  it('lies beside a model.json, in the folder of a file URL too', async () => {
+    const {steps} = known;
+    expect(await writeModelCard(join(folder, 'model.json'), known, {isLanguageModel: true})).to.be.true;
+    expect(readFileSync(card(), 'utf8')).to.match(
+      /<!-- sha256 of the above: [0-9a-f]{64}; edited, this file is left as it is -->\n$/,
+    );
+    expect(await stepsBeside(`file://${folder}`)).to.deep.equal(steps);
+    expect(await stepsBeside(`file://${folder}/MODEL.JSON`)).to.deep.equal(steps);
+    writeFileSync(join(folder, 'm.gguf'), '');
+    expect(await stepsBeside(join(folder, 'm.gguf'))).to.deep.equal(steps);
+  });
+
+  /** What is given back, and the lines on stderr. */
+  async function said<T>(work: () => Promise<T>): Promise<[T, string[]]> {
+    const lines: string[] = [];
+    const {error} = console;
+    console.error = (line: string) => lines.push(line);
+    try {
+      return [await work(), lines];
+    } finally {
+      console.error = error;
+    }
+  }
 
   function rewrite(change: (text: string) => string): void {
     writeFileSync(card(), change(readFileSync(card(), 'utf8')));

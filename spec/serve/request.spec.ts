@@ -1,4 +1,6 @@
 import {EventEmitter} from 'node:events';
+import {request} from 'node:http';
+import {connect, type AddressInfo} from 'node:net';
 import {expect} from 'chai';
 import Fastify, {type FastifyReply} from 'fastify';
 import {Type} from 'typebox';
@@ -131,6 +133,25 @@ describe('bodies', () => {
     return {status: statusCode, json: JSON.parse(text) as {length: number; sum: number; offset: number}};
   };
 
+  /** Sends a body in pieces over a connection, in chunks unless its length is told. */
+  const sendPieces = (
+    fastify: ReturnType<typeof telling>['fastify'],
+    pieces: readonly Buffer[],
+    length?: number,
+  ): Promise<{status: number | undefined; text: string}> =>
+    new Promise((resolve, reject) => {
+      const {port} = fastify.server.address() as AddressInfo;
+      const headers = length === undefined ? {} : {'content-length': length};
+      const sending = request({port, method: 'POST', headers}, (response) => {
+        let text = '';
+        response.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        response.on('end', () => resolve({status: response.statusCode, text}));
+      });
+      sending.on('error', reject);
+      for (const piece of pieces) sending.write(piece);
+      sending.end();
+    });
+
   for (const length of [1, 4096, 4097, 300_000, 512 * 1024, 512 * 1024 + 1, LIMIT]) {
     it(`of ${length} bytes are read whole, one after the other in the same memory if they fit in it`, async () => {
       const {fastify, memories} = telling();
@@ -142,9 +163,88 @@ describe('bodies', () => {
     });
   }
 
+  it('that come in pieces are put together, with and without a length', async () => {
+    const {fastify} = telling();
+    await fastify.listen({port: 0});
+    for (const length of [undefined, 300_000]) {
+      const pieces = [1, 2, 3].map((byte) => Buffer.alloc(100_000, byte));
+      const {status, text} = await sendPieces(fastify, pieces, length);
+      expect(status).to.equal(200);
+      expect(JSON.parse(text)).to.include({length: 300_000, sum: 600_000});
+    }
+    await fastify.close();
+  });
+
+  for (const length of [9000, 3000]) {
+    it(`that break off after ${length / 2} of ${length} bytes are an error, and nobody computes with them`, async () => {
+      const {fastify} = telling();
+      const refused = new Promise<unknown>((resolve) => {
+        fastify.setErrorHandler((error, _request, reply) => {
+          resolve(error);
+          return reply.code(400).send();
+        });
+      });
+      await fastify.listen({port: 0});
+      const {port} = fastify.server.address() as AddressInfo;
+      const socket = connect(port, '127.0.0.1');
+      const head = `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
+      socket.write(head + 'x'.repeat(length / 2));
+      setTimeout(() => socket.destroy(), 100);
+      const error = await refused;
+      expect(error).to.include({status: 400, code: 'body-broken-off'});
+      expect(error).to.have.property('message').that.contains('the body broke off: ');
+      await fastify.close();
+    });
+  }
+
+  it('of a type that is not read are refused by what the header says', async () => {
+    const {fastify} = telling();
+    const refused = new Promise<unknown>((resolve) => {
+      fastify.setErrorHandler((error, _request, reply) => {
+        resolve(error);
+        return reply.code(415).send();
+      });
+    });
+    await fastify.inject({
+      method: 'POST',
+      url: '/',
+      payload: 'x',
+      headers: {'content-type': 'text/plain; x=y'},
+    });
+    const error = await refused;
+    expect(error).to.include({status: 415, code: 'content-type'});
+    expect(error).to.have.property('message').that.contains('text/plain are not read: send application/json');
+  });
+
   it('of more bytes than the limit are refused', async () => {
     const {fastify} = telling();
-    expect((await post(fastify, Buffer.alloc(LIMIT + 1))).status).to.equal(413);
+    const {status, json} = await post(fastify, Buffer.alloc(LIMIT + 1));
+    expect(status).to.equal(413);
+    expect(json).to.deep.equal({error: `the body is too large; at most ${LIMIT} bytes are read`});
+    await fastify.listen({port: 0});
+    const whole = [1, 2, 3, 4].map((byte) => Buffer.alloc(LIMIT / 4, byte));
+    expect((await sendPieces(fastify, whole)).status).to.equal(200);
+    expect((await sendPieces(fastify, [...whole, Buffer.alloc(1)])).status).to.equal(413);
+    await fastify.close();
+  });
+
+  for (const text of ['0', '-5', '1.5', 'x', '16']) {
+    it(`lie at a multiple of 8 where ${text} bytes of JSON are announced`, async () => {
+      const {fastify} = telling();
+      const {json} = await post(fastify, Buffer.alloc(5000), {'inference-header-content-length': text});
+      expect(json.offset).to.equal(0);
+    });
+  }
+
+  it('of many requests at a time lie apart, and in the memory of sixteen afterwards', async () => {
+    const {fastify, memories} = telling();
+    const rush = () =>
+      Promise.all(Array.from({length: 20}, (_, i) => post(fastify, Buffer.alloc(5000, i + 1))));
+    for (const [i, {json}] of (await rush()).entries()) expect(json.sum).to.equal(5000 * (i + 1));
+    const first = memories.size;
+    memories.clear();
+    await rush();
+    expect(memories.size).to.be.at.most(first);
   });
 
   for (const jsonBytes of [5, 8, 13]) {

@@ -3,12 +3,7 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {saveLayersModel} from '../../lib/io/model/model-files.js';
-import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
-import {checkIds} from '../../lib/serve/worker/id-check.js';
-import {WorkerModel} from '../../lib/serve/worker/worker-model.js';
-import {onlyTensor} from '../../lib/tfjs.js';
-import {loadLanguageModel} from '../../lib/language/load-language-model.js';
-import {BACKENDS, checkForLeaks} from '../support/backends.js';
+import {BACKENDS} from '../support/backends.js';
 import {modelFolder, serving, type Answer, type Serving} from '../support/serving.js';
 
 /** A language model whose embeddings are its head's columns. */
@@ -122,75 +117,3 @@ for (const backend of BACKENDS) {
     });
   });
 }
-
-describe('a model in a worker', () => {
-  const folder = modelFolder();
-  checkForLeaks();
-  before(async () => {
-    await tf.setBackend('cpu');
-    await save([tf.layers.dense({units: 1, inputShape: [2], ...ones})], join(folder.path, 'sum'));
-  });
-  const load = () =>
-    WorkerModel.load(join(folder.path, 'sum'), {backend: 'cpu', cacheBytes: 1, maxSequences: 1});
-  const tensor = (values: number[], shape: number[]) => ({
-    ...{dtype: 'float32' as const, shape, values: Float32Array.from(values)},
-  });
-
-  it('says that inputs are wrong while it computes others, and nothing of them once it is broken', async () => {
-    const model = await load();
-    const wrong = [tensor([1, 2, 3], [1, 3])];
-    const code = async (inputs: ReturnType<typeof tensor>[]) =>
-      model.predict(inputs).catch((error: {code?: string}) => error.code ?? 'none');
-    expect(await code(wrong)).to.equal('cannot-compute');
-    expect(await code([tensor([1, 2], [1, 2])])).to.deep.equal([tensor([3], [1, 1])]);
-    model.dispose();
-    expect(await code(wrong)).to.equal('none');
-  });
-
-  it('tells how sparse its inputs are, not more often than every ten seconds, and leaves no tensor', async () => {
-    const path = join(folder.path, 'sparse');
-    const dense = tf.sequential({
-      layers: [tf.layers.dense({units: 1, inputShape: [4], name: 'sum', ...ones})],
-    });
-    makeSparsifying(dense, new Set(['sum']));
-    for (const layer of sparsifyingLayers(dense).values()) layer.setThreshold(0.5);
-    await saveLayersModel(dense, path);
-    dense.dispose();
-    const model = await WorkerModel.load(path, {backend: 'cpu', cacheBytes: 1, maxSequences: 1});
-    const before = tf.memory().numTensors;
-    const batch = [tensor([0.25, 0.5, -0.5, 2], [1, 4])];
-    const measured = await model.sparsity(batch);
-    expect(measured!.mean).to.equal(0.75);
-    expect(measured!.layers.map(({path, actual}) => [path, actual])).to.deep.equal([['sum', 0.75]]);
-    expect(await model.sparsity(batch)).to.equal(null);
-    expect(tf.memory().numTensors).to.equal(before);
-    model.dispose();
-  });
-
-  it('is freed with its cache where the first text cannot be generated', async () => {
-    const lm = await loadLanguageModel(TIED);
-    const path = join(folder.path, 'damaged');
-    const head = lm.model.getLayer('lm_head');
-    tf.tidy(() => head.setWeights([tf.fill(head.getWeights()[0].shape, NaN)]));
-    await lm.save(path);
-    lm.dispose();
-    const before = tf.memory().numTensors;
-    const error = await WorkerModel.load(path, {backend: 'cpu', cacheBytes: 2 ** 30, maxSequences: 1}).catch(
-      (error: unknown) => error,
-    );
-    expect(error).to.have.property('code', 'nan-logits');
-    expect(tf.memory().numTensors).to.equal(before);
-  });
-
-  it('truncates a fraction as the layer does, and looks no further than its embeddings', () => {
-    const model = tf.sequential({layers: [embedding({inputLength: 1})]});
-    checkIds(model);
-    const look = (id: number) => tf.tidy(() => onlyTensor(model.predict(tf.tensor2d([[id]]))).dataSync()[0]);
-    for (const id of [0, -0.5, 49, 49.9]) expect(look(id)).to.equal(1);
-    for (const id of [-1, 50])
-      expect(() => look(id))
-        .to.throw('no id')
-        .with.property('code', 'bad-id');
-    model.dispose();
-  });
-});
