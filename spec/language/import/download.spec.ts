@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {createHash} from 'node:crypto';
 import {existsSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
-import {createServer, type IncomingHttpHeaders, type Server} from 'node:http';
+import {createServer, type IncomingHttpHeaders, type Server, type ServerResponse} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import {downloadFile, type DownloadOptions} from '../../../lib/language/import/download.js';
 import {temporaryFolder} from '../../support/io/files.js';
@@ -20,8 +20,14 @@ describe('downloadFile', () => {
   let ranges = true;
   let status = 200;
   let sent = BYTES;
-  /** Ends the connection after so many bytes. */
+  /** Sends no more than so many bytes. */
   let cutAfter = Infinity;
+  /** The response that got no more. */
+  let cut: ServerResponse | null = null;
+  /** Ends the connection once those bytes have come: what lies between would be lost with it. */
+  const cutOff = (bytes: number): void => {
+    if (bytes >= cutAfter) cut?.destroy();
+  };
 
   before(async () => {
     server = createServer((request, response) => {
@@ -30,7 +36,8 @@ describe('downloadFile', () => {
       const start = ranges ? Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0) : 0;
       response.writeHead(start > 0 ? 206 : 200);
       if (sent.length - start <= cutAfter) return void response.end(sent.subarray(start));
-      response.write(sent.subarray(start, start + cutAfter), () => setTimeout(() => response.destroy(), 30));
+      cut = response;
+      response.write(sent.subarray(start, start + cutAfter));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/m.gguf`;
@@ -137,7 +144,7 @@ describe('downloadFile', () => {
 
   it('keeps what came where the connection breaks, and says why', async () => {
     cutAfter = 2000;
-    const error = await rejection(() => download(), 'download-failed');
+    const error = await rejection(() => download({onBytes: cutOff}), 'download-failed');
     expect(error.message).to.match(
       /^http:.*m\.gguf cannot be downloaded: .*(closed|terminated|reset).*; check the network and try again, it goes on from there$/,
     );

@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {createHash} from 'node:crypto';
 import {mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
-import {createServer, type Server} from 'node:http';
+import {createServer, type Server, type ServerResponse} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
@@ -47,8 +47,16 @@ describe('fetchModel', () => {
     let requests: string[] = [];
     /** Paths of all requests, for lists too. */
     let asked: string[] = [];
-    /** Ends the connection after so many bytes of a file, once. */
+    /** Sends so many bytes of a file, once. */
     let cutAfter: number | null = null;
+    /** The response that got no more than so many bytes. */
+    let cut: {readonly response: ServerResponse; readonly bytes: number} | null = null;
+    let arrived = 0;
+    /** Ends the connection once those bytes have come: what lies between would be lost with it. */
+    const cutOff = ({receivedBytes}: FetchProgress): void => {
+      if (cut === null) arrived = receivedBytes;
+      else if (receivedBytes - arrived >= cut.bytes) cut.response.destroy();
+    };
     /** Where the server sends those who want a file. */
     let elsewhere: string | null = null;
     /** Repositories that are refused, and with what. */
@@ -106,9 +114,9 @@ describe('fetchModel', () => {
           },
         });
         if (cutAfter !== null && end - start > cutAfter) {
-          const piece = bytes.subarray(start, start + cutAfter);
+          cut = {response, bytes: cutAfter};
           cutAfter = null;
-          return response.write(piece, () => setTimeout(() => response.destroy(), 50));
+          return response.write(bytes.subarray(start, start + cut.bytes));
         }
         return response.end(bytes.subarray(start, end));
       });
@@ -126,6 +134,8 @@ describe('fetchModel', () => {
       asked = [];
       authorizations = [];
       cutAfter = null;
+      cut = null;
+      arrived = 0;
     });
 
     it('fetches what importing needs and nothing else, tells how far it is, and needs no network again', async () => {
@@ -186,7 +196,10 @@ describe('fetchModel', () => {
         small('config.json', '{"a": 2}');
         small('model.safetensors', `weights ${'3'.repeat(50_000)}`);
         cutAfter = 20_000;
-        await rejection(() => fetchModel('hf:tiny/moving', cached('cut')), 'download-failed');
+        await rejection(
+          () => fetchModel('hf:tiny/moving', {...cached('cut'), onProgress: cutOff}),
+          'download-failed',
+        );
         expect(readFileSync(join(path, 'config.json'), 'utf8')).to.equal('{"a": 1}');
         expect(readFileSync(join(path, 'model.safetensors'), 'utf8')).to.equal('weights 1');
         requests = [];
@@ -418,7 +431,7 @@ describe('fetchModel', () => {
     it('goes on with a file whose download was cut off', async () => {
       const cache = join(folder.path, 'resumed');
       cutAfter = 50_000;
-      await rejection(() => fetchModel('hf:tiny/sharded', {cache}), 'download-failed');
+      await rejection(() => fetchModel('hf:tiny/sharded', {cache, onProgress: cutOff}), 'download-failed');
       const cut = requests.at(-1)!.replace(' from 0', '');
       requests = [];
       const path = await fetchModel('hf:tiny/sharded', {cache});
@@ -429,7 +442,7 @@ describe('fetchModel', () => {
     it('starts anew with a part that is not what the hub has', async () => {
       const cache = join(folder.path, 'damaged');
       cutAfter = 50_000;
-      await rejection(() => fetchModel('hf:tiny/sharded', {cache}), 'download-failed');
+      await rejection(() => fetchModel('hf:tiny/sharded', {cache, onProgress: cutOff}), 'download-failed');
       const dir = join(cache, 'models', 'hf', 'tiny--sharded@main');
       const partial = readdirSync(dir).find((name) => name.endsWith('.partial'))!;
       writeFileSync(join(dir, partial), new Uint8Array(50_000));
