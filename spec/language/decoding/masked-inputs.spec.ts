@@ -100,6 +100,7 @@ describe('MaskedInputs', () => {
       const rows = [[1, -2, 3, -4]];
       expect(run(rows, {dense: true})).to.deep.equal([rows[0], rows[0]]);
       expect(counts()).to.deep.include({a: {masked: 0, total: 4}, c: {masked: 0, total: 4}});
+      run(rows, {dense: true}); // with the same tensor
       expect(run(rows, {counting: false})[0], 'and back').to.deep.equal([0, 0, 3, -4]);
     });
 
