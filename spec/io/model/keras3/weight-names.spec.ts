@@ -1,0 +1,212 @@
+import * as tf from '@tensorflow/tfjs';
+import {expect} from 'chai';
+import {KERAS3_REMEDY} from '../../../../lib/io/model/keras3/layer-config.js';
+import {matchWeights} from '../../../../lib/io/model/keras3/weight-names.js';
+import {asContainer} from '../../../../lib/tfjs.js';
+import {disposeModels, withoutLeaks} from '../../../support/backends.js';
+import {rejection} from '../../../support/rejection.js';
+
+const {layers} = tf;
+
+/** A layer of a topology. */
+const layer = (className: string, name: string, config: object = {}) => ({
+  class_name: className,
+  config: {name, ...config},
+});
+
+describe('weights of Keras 3', () => {
+  withoutLeaks(() => {
+    const models: tf.LayersModel[] = [];
+    afterEach(() => disposeModels(...models.splice(0)));
+
+    /** A model of layers whose names are given, and its topology. */
+    function modelOf(parts: readonly (readonly [className: string, layer: tf.layers.Layer])[]) {
+      const model = tf.sequential({name: 'm', layers: parts.map(([, each]) => each)});
+      models.push(model);
+      const topology = {
+        model_config: {
+          class_name: 'Sequential',
+          config: {
+            name: 'm',
+            layers: [
+              layer('InputLayer', 'in'),
+              ...parts.map(([className, {name}]) => layer(className, name)),
+            ],
+          },
+        },
+      };
+      /** Which weight of the model each name is, or why none. */
+      const match = (names: readonly string[]): Record<string, string> => {
+        const specs = names.map((name) => ({name, shape: [], dtype: 'float32' as const}));
+        const found = matchWeights(specs, topology, asContainer(model), 'm.json');
+        return Object.fromEntries([...found].map(([name, {originalName}]) => [name, originalName]));
+      };
+      return {model, match};
+    }
+
+    const dense = (name: string, units = 2, more: object = {}) => layers.dense({name, units, ...more});
+    const first = (name: string) => dense(name, 2, {inputShape: [3]});
+    const two = () =>
+      modelOf([
+        ['Dense', first('a')],
+        ['Dense', dense('b')],
+      ]);
+
+    it('are found by their place, layers counted by class', () => {
+      expect(
+        two().match([
+          'layers/dense/vars/0',
+          'layers/dense/vars/1',
+          'layers/dense_1/vars/0',
+          'layers/dense_1/vars/1',
+        ]),
+      ).to.deep.equal({
+        'layers/dense/vars/0': 'a/kernel',
+        'layers/dense/vars/1': 'a/bias',
+        'layers/dense_1/vars/0': 'b/kernel',
+        'layers/dense_1/vars/1': 'b/bias',
+      });
+    });
+
+    it('are found by their path, with the model around or without, in any order', () => {
+      const names = {
+        'm/b/bias': 'b/bias',
+        'a/kernel': 'a/kernel',
+        'm/a/bias': 'a/bias',
+        'b/kernel': 'b/kernel',
+      };
+      expect(two().match(Object.keys(names))).to.deep.equal(names);
+    });
+
+    for (const [className, make, folder] of [
+      [
+        'Conv2DTranspose',
+        () =>
+          layers.conv2dTranspose({
+            name: 'x',
+            filters: 1,
+            kernelSize: 1,
+            inputShape: [2, 2, 1],
+            useBias: false,
+          }),
+        'conv2d_transpose',
+      ],
+      [
+        'BatchNormalization',
+        () => layers.batchNormalization({name: 'x', inputShape: [2], scale: false, trainable: true}),
+        'batch_normalization',
+      ],
+      ['PReLU', () => layers.prelu({name: 'x', inputShape: [2]}), 'p_re_lu'],
+      ['SimpleRNN', () => layers.simpleRNN({name: 'x', units: 1, inputShape: [2, 1]}), 'simple_rnn'],
+      ['Conv1D', () => layers.conv1d({name: 'x', filters: 1, kernelSize: 1, inputShape: [2, 1]}), 'conv1d'],
+    ] as const) {
+      it(`lie in the folder ${folder} for ${className}`, () => {
+        const {model, match} = modelOf([[className, make()]]);
+        const wanted = Object.fromEntries(
+          model.weights.map(({originalName}, i) => [`layers/${folder}/vars/${i}`, originalName]),
+        );
+        expect(match(Object.keys(wanted))).to.deep.equal(wanted);
+      });
+    }
+
+    it('may lie in the cell of a layer, by place and by path', () => {
+      const lstm = () => modelOf([['LSTM', layers.lstm({name: 'l', units: 1, inputShape: [2, 1]})]]);
+      const parts = ['kernel', 'recurrent_kernel', 'bias'];
+      const byPlace = lstm().match(parts.map((_, i) => `layers/lstm/cell/vars/${i}`));
+      const byPath = lstm().match(parts.map((part) => `m/l/lstm_cell/${part}`));
+      for (const found of [byPlace, byPath])
+        expect(Object.values(found)).to.deep.equal(parts.map((part) => `l/${part}`));
+    });
+
+    it('are told from the state of an optimizer, of seeds and of counts', () => {
+      const places = [0, 1].flatMap((i) => ['dense', 'dense_1'].map((name) => `layers/${name}/vars/${i}`));
+      const state = ['optimizer/vars/0', 'layers/dropout/seed_generator/vars/0', 'seed_generator/vars/0'];
+      expect(Object.keys(two().match([...state, ...places]))).to.have.members(places);
+      const paths = ['a/kernel', 'a/bias', 'b/kernel', 'b/bias'];
+      const named = [
+        'm/dropout/seed_generator_state',
+        'seed_generator_state',
+        'm/normalization/count',
+        'count',
+      ];
+      expect(Object.keys(two().match([...named, ...paths]))).to.have.members(paths);
+    });
+
+    it('may be a depthwise kernel under the name of a kernel', () => {
+      const {match} = modelOf([
+        [
+          'DepthwiseConv2D',
+          layers.depthwiseConv2d({name: 'x', kernelSize: 1, inputShape: [2, 2, 1], useBias: false}),
+        ],
+      ]);
+      expect(match(['m/x/kernel'])).to.deep.equal({'m/x/kernel': 'x/depthwise_kernel'});
+    });
+
+    async function expectMismatch(match: () => unknown, said: string, data: object): Promise<void> {
+      const error = await rejection(match, 'weights-mismatch');
+      expect(error.message).to.equal(`m.json is a Keras 3 file that has ${said}: ${KERAS3_REMEDY}`);
+      expect(error.data).to.deep.equal({source: 'm.json', ...data});
+    }
+
+    it('are refused where one is missing', async () => {
+      const {match} = two();
+      await expectMismatch(() => match(['a/kernel', 'a/bias', 'b/kernel']), 'no weights for b/bias', {
+        weights: [],
+        unset: ['b/bias'],
+      });
+    });
+
+    it('are refused where one is no layer’s', async () => {
+      const {match} = two();
+      const whole = ['a/kernel', 'a/bias', 'b/kernel', 'b/bias'];
+      for (const name of ['c/kernel', 'a/gamma', 'x/a/b/kernel', 'a/b/c/kernel', 'a/kernel/more/kernel'])
+        await expectMismatch(() => match([...whole, name]), `no layer for the weights ${name}`, {
+          weights: [name],
+          unset: [],
+        });
+    });
+
+    it('are refused where two are one', async () => {
+      const {match} = two();
+      await expectMismatch(
+        () => match(['a/kernel', 'm/a/kernel', 'a/bias', 'b/kernel', 'b/bias']),
+        'no layer for the weights m/a/kernel',
+        {weights: ['m/a/kernel'], unset: []},
+      );
+    });
+
+    it('are refused by place and count where there are too many, five of them by name', async () => {
+      const {match} = two();
+      const places = [0, 1].flatMap((i) => ['dense', 'dense_1'].map((name) => `layers/${name}/vars/${i}`));
+      const more = Array.from({length: 7}, (_, i) => `layers/dense_2/vars/${i}`);
+      await expectMismatch(
+        () => match([...places, ...more]),
+        `no layer for the weights ${more.slice(0, 5).join(', ')} and 2 more`,
+        {weights: more, unset: []},
+      );
+      await expectMismatch(
+        () => match([...places, ...more.slice(0, 5)]),
+        `no layer for the weights ${more.slice(0, 5).join(', ')}`,
+        {weights: more.slice(0, 5), unset: []},
+      );
+      await expectMismatch(
+        () => match([...places, 'layers/dense/vars/2']),
+        'no layer for the weights layers/dense/vars/2',
+        {weights: ['layers/dense/vars/2'], unset: []},
+      );
+    });
+
+    it('are refused where nothing fits, both ways', async () => {
+      const {match} = modelOf([['Dense', first('a')]]);
+      await expectMismatch(
+        () => match(['x/kernel']),
+        'no layer for the weights x/kernel and no weights for a/kernel, a/bias',
+        {weights: ['x/kernel'], unset: ['a/kernel', 'a/bias']},
+      );
+      await expectMismatch(() => match([]), 'no weights for a/kernel, a/bias', {
+        weights: [],
+        unset: ['a/kernel', 'a/bias'],
+      });
+    });
+  });
+});
