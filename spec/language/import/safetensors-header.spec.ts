@@ -134,11 +134,11 @@ describe('the header of a safetensors file', () => {
     ],
     [
       'bytes behind the last tensor',
-      {b: tensor(4, 8), a: tensor(0, 4)},
+      {c: tensor(6, 8), b: tensor(4, 6), a: tensor(0, 4)},
       11,
       'overlapping-tensors',
-      'f has 3 bytes behind its last tensor "b": download it again',
-      {path: 'f', size: 111, needed: 108, tensor: 'b'},
+      'f has 3 bytes behind its last tensor "c": download it again',
+      {path: 'f', size: 111, needed: 108, tensor: 'c'},
     ],
     [
       'bytes behind a header without tensors',
