@@ -272,6 +272,7 @@ describe('a Hugging Face folder', () => {
       const dir = copyOf('llama-sharded', change);
       const error = await rejection(() => openHuggingFaceFolder(dir), code);
       expect(error.message).to.equal(message.replace('D', dir));
+      expect(error.data['path']).to.be.a('string').that.includes(dir);
       for (const name of readdirSync(dir)) expect(await isClosed(join(dir, name))).to.not.equal(false);
     });
   }
@@ -307,6 +308,33 @@ describe('a Hugging Face folder', () => {
     const checkpoint = await openHuggingFaceFolder(dir);
     await checkpoint.close();
     for (const name of readdirSync(dir)) expect(await isClosed(join(dir, name))).to.not.equal(false);
+  });
+
+  it('takes a tokenizer without configuration and template', async () => {
+    for (const [config, expected] of [
+      [null, {}],
+      ['{"chat_template": "own"}', {chat_template: 'own'}],
+    ] as const) {
+      const dir = copyOf('llama2-mha', (path) => {
+        writeFileSync(join(path, 'tokenizer.json'), '{"model": {}}');
+        if (config !== null) writeFileSync(join(path, 'tokenizer_config.json'), config);
+      });
+      const checkpoint = await openHuggingFaceFolder(dir);
+      expect(checkpoint.tokenizer).to.deep.equal({tokenizer: {model: {}}, config: expected});
+      await checkpoint.close();
+    }
+  });
+
+  it('gives a failure of the system on', async () => {
+    const dir = copyOf('llama2-mha', (path) => {
+      writeFileSync(join(path, 'tokenizer.json'), '{"model": {}}');
+      mkdirSync(join(path, 'chat_template.jinja'));
+    });
+    await rejection(() => openHuggingFaceFolder(dir), 'not-a-file');
+    const quantized = copyOf('llama2-mha', (path) =>
+      editJson(join(path, 'config.json'), (json) => Object.assign(json, {quantization_config: null})),
+    );
+    await (await openHuggingFaceFolder(quantized)).close();
   });
 
   it('takes ids of tokens for what they are', async () => {

@@ -120,7 +120,7 @@ describe('loadWeights', () => {
       tensors.delete(name);
       const error = await failure(model, withTensors());
       expect(error.code).to.equal('missing-tensor');
-      expect(error.data['nearest'] as string[])
+      expect(error.data['nearest'])
         .to.have.length(3)
         .and.satisfy((near: string[]) =>
           near.every((each) => /^model\.layers\.\d\.self_attn\.[kqvo]_proj\.weight$/.test(each)),

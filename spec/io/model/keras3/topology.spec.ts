@@ -73,7 +73,7 @@ describe('a topology is of Keras 3', () => {
     ],
     ['not by a version that is none', {keras_version: 'x3.1', ...sequential([plain])}, false],
   ] as const) {
-    it(what, () => expect(isKeras3(topology as Json)).to.equal(expected));
+    it(what, () => expect(isKeras3(topology)).to.equal(expected));
   }
 });
 
