@@ -222,7 +222,7 @@ describe('sparsifying with one block in memory', () => {
     it('tells after each part how far it is, and reads part after part', async () => {
       const checkpoint = small('llama');
       const read: string[] = [];
-      const seen: [done: number, total: number, read: number][] = [];
+      const seen: [done: number, total: number | null, read: number][] = [];
       await sparsifyCheckpoint(
         {...checkpoint, read: (name) => (read.push(name), checkpoint.read(name))},
         join(folder.path, 'parts'),
