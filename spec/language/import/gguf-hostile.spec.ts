@@ -1,7 +1,8 @@
 import {expect} from 'chai';
-import {readFileSync} from 'node:fs';
+import {readFileSync, truncateSync} from 'node:fs';
 import {join} from 'node:path';
 import {openGguf} from '../../../lib/language/import/gguf.js';
+import {isClosed} from '../../support/io/files.js';
 import {EMBEDDING, counting, ggufFiles, metadataOf, using} from '../../support/language/gguf-files.js';
 import {GGML_TYPE, writeGguf, type GgufTensorSpec} from '../../support/language/gguf-writer.js';
 import {rejection} from '../../support/rejection.js';
@@ -207,6 +208,108 @@ describe('hostile gguf files', () => {
       });
     });
   }
+
+  it('says of a header that is cut off where it ends', async () => {
+    for (const length of [25, 60, 200]) {
+      const error = await rejection(() => open(good().slice(0, length)), 'malformed-gguf');
+      expect(error.message).to.match(
+        /hostile\.gguf is damaged: its header ends at byte \d+, behind the end of the file; download it again$/,
+      );
+      expect(error.data).to.deep.equal({path: join(folder.path, 'hostile.gguf')});
+    }
+  });
+
+  it('reads no header of more than 40 MB', async () => {
+    const tokens = Array<string>(1000).fill('x'.repeat(45_000));
+    const bytes = writeGguf(metadataOf('llama', {'tokenizer.ggml.tokens': tokens}), [EMBEDDING]);
+    const error = await rejection(() => open(bytes), 'malformed-gguf');
+    expect(error.message).to.include('its header is longer than 40000000 bytes');
+  });
+
+  it('reads version 2, which differs in nothing that is read here', async () => {
+    const bytes = good();
+    new DataView(bytes.buffer).setUint32(4, 2, true);
+    await using(folder.write('version2.gguf', bytes), async (checkpoint) => {
+      expect(await checkpoint.read('model.embed_tokens.weight')).to.have.length(96);
+    });
+  });
+
+  it('takes tensors in another order than their data, but none within another', async () => {
+    const norm = counting('output_norm.weight', [6]);
+    const swapped = [
+      {...EMBEDDING, offset: 32},
+      {...norm, offset: 0},
+    ];
+    const bytes = writeGguf(metadataOf('llama'), swapped);
+    const data = bytes.length - 384 - 32;
+    bytes.set(norm.data, data);
+    bytes.set(EMBEDDING.data, data + 32);
+    await using(folder.write('swapped.gguf', bytes), async (checkpoint) => {
+      expect([...(await checkpoint.read('model.norm.weight'))]).to.deep.equal([0, 1, 2, 3, 4, 5]);
+      expect((await checkpoint.read('model.embed_tokens.weight'))[95]).to.equal(95);
+    });
+    const within = writeGguf(metadataOf('llama'), [
+      {...norm, offset: 64},
+      {...EMBEDDING, offset: 0},
+    ]);
+    const error = await rejection(() => open(within), 'overlapping-tensors');
+    expect(error.message).to.include('tensors "token_embd.weight" and "output_norm.weight" of');
+    expect(error.data).to.include({tensor: 'output_norm.weight'});
+  });
+
+  it('says how large a file would have to be', async () => {
+    const error = await rejection(() => open(good().slice(0, -8)), 'truncated');
+    const path = join(folder.path, 'hostile.gguf');
+    expect(error.data).to.deep.equal({path, size: SIZE - 8, needed: SIZE, tensor: 'token_embd.weight'});
+  });
+
+  it('names a tensor in short', async () => {
+    const long = {...EMBEDDING, name: 't'.repeat(300)};
+    const rows = await rejection(
+      () => open(writeGguf(metadataOf('llama'), [{...long, shape: [0, 6]}])),
+      'malformed-gguf',
+    );
+    expect(rows.message).to.include(`tensor "${'t'.repeat(200)}" of`);
+    expect(rows.data).to.include({tensor: long.name});
+    const twice = await rejection(
+      () => open(writeGguf(metadataOf('llama'), [long, long])),
+      'duplicate-tensor',
+    );
+    expect(twice.message).to.include(`tensor "${'t'.repeat(200)}" twice`);
+    expect(twice.data).to.include({tensor: long.name});
+    const type = await rejection(
+      () => open(writeGguf(metadataOf('llama'), [{...long, type: 20}])),
+      'unsupported-dtype',
+    );
+    expect(type.message).to.include(`tensor "${'t'.repeat(200)}" of`);
+  });
+
+  it('lets go of the file when it is closed, and when it is malformed', async () => {
+    const path = write(metadataOf('llama'), [EMBEDDING]);
+    await using(path, () => undefined);
+    const hostile = folder.write('hostile.gguf', good().slice(0, -8));
+    await rejection(() => openGguf(hostile), 'truncated');
+    for (const each of [path, hostile]) expect(await isClosed(each)).to.not.equal(false);
+  });
+
+  it('rejects a tensor beyond a typed array before it takes memory', async () => {
+    // The data is a hole in the file, which takes no disk.
+    const shape = [2 ** 15, 32 * 1025];
+    const bytes = writeGguf(metadataOf('llama'), [
+      EMBEDDING,
+      {name: 'output.weight', shape, type: GGML_TYPE.Q4_0, data: new Uint8Array(0)},
+    ]);
+    const path = folder.write('large.gguf', bytes);
+    truncateSync(path, bytes.length + 2 ** 15 * 1025 * 18);
+    await using(path, async (checkpoint) => {
+      const error = await rejection(() => checkpoint.read('lm_head.weight'), 'too-large');
+      const values = 2 ** 20 * 1025;
+      expect(error.message).to.equal(
+        `tensor "lm_head.weight" of ${path} takes ${4 * values} bytes as float32; at most 4294967288 can be read`,
+      );
+      expect(error.data).to.deep.equal({path, tensor: 'lm_head.weight', values});
+    });
+  });
 
   it('finds the data at the next multiple of the alignment', async () => {
     const alignment = 256; // the writer lays the data at the next multiple of 32

@@ -206,6 +206,154 @@ describe('a topology of Keras 3', () => {
     }
   });
 
+  it('takes layers of these names that are no operations', () => {
+    for (const more of [{trainable: true}, {dtype: POLICY}]) {
+      const reshape = {...layer('Reshape', 'd', {}, [call([tensor('in')])]), config: {name: 'd', ...more}};
+      expect(callsOf(functional([input(), reshape]), 'd')).to.deep.equal([[['in', 0, 0, {}]]]);
+    }
+  });
+
+  it('takes a class by the name under which it is registered', () => {
+    const own = {...dense([call([tensor('in')])]), class_name: 'Mine', registered_name: 'Dense'};
+    expect(convert(functional([input(), own])).config.layers[1]['class_name']).to.equal('Dense');
+    const unknown = {...own, class_name: 'Dense', registered_name: 'Package>Dense'};
+    expect(convert(functional([input(), unknown])).config.layers[1]['class_name']).to.equal('Dense');
+  });
+
+  it('converts layers inside of layers', () => {
+    const wrapped = layer('TimeDistributed', 't', {layer: dense(undefined)});
+    const [converted] = convert(sequential([wrapped])).config.layers;
+    expect((converted['config'] as Json)['layer']).to.deep.equal({
+      class_name: 'Dense',
+      config: {name: 'd', trainable: true, dtype: 'float32', units: 2},
+    });
+  });
+
+  it('gives a call all tensors of its arguments', () => {
+    const model = functional([input(), dense([call([tensor('in'), tensor('in')])])]);
+    expect(callsOf(model, 'd')).to.deep.equal([
+      [
+        ['in', 0, 0, {}],
+        ['in', 0, 0, {}],
+      ],
+    ]);
+  });
+
+  describe('with a mask', () => {
+    const embedding = (more: Json = {mask_zero: true}) => layer('Embedding', 'e', {input_dim: 9, ...more});
+    const masking = () => layer('Masking', 'k', {mask_value: 0});
+    const lstm = (more: Json = {}) => layer('LSTM', 'l', {units: 2, ...more});
+    const pooling = () => layer('GlobalAveragePooling1D', 'f');
+    const refused = async (model: unknown, name: string, className: string): Promise<void> => {
+      const error = await rejection(() => convert(model), 'unsupported-layer');
+      expect(error.message).to.equal(
+        `m.json is a Keras 3 file, and its layer "${name}" (${className}) takes a mask (of mask_zero or Masking) as ` +
+          `Keras 3 treats it, which TensorFlow.js does not have: ${KERAS3_REMEDY}`,
+      );
+    };
+
+    it('is refused where a layer takes it otherwise', async () => {
+      await refused(sequential([embedding(), pooling()]), 'f', 'GlobalAveragePooling1D');
+      await refused(sequential([masking(), pooling()]), 'f', 'GlobalAveragePooling1D');
+      await refused(
+        sequential([masking(), lstm({return_sequences: true}), pooling()]),
+        'f',
+        'GlobalAveragePooling1D',
+      );
+    });
+
+    for (const className of [
+      ...[
+        'Dropout',
+        'SpatialDropout1D',
+        'GaussianNoise',
+        'GaussianDropout',
+        'AlphaDropout',
+        'Dense',
+        'Activation',
+      ],
+      ...['ReLU', 'LeakyReLU', 'ELU', 'PReLU', 'TimeDistributed', 'LayerNormalization', 'BatchNormalization'],
+    ]) {
+      it(`goes on behind ${className}`, () =>
+        refused(sequential([masking(), layer(className, 'x'), pooling()]), 'f', 'GlobalAveragePooling1D'));
+    }
+
+    for (const className of ['RNN', 'LSTM', 'GRU', 'SimpleRNN', 'Bidirectional']) {
+      it(`goes on behind ${className} with all steps, and else ends there`, async () => {
+        const config = (sequences: boolean) =>
+          className === 'Bidirectional'
+            ? {layer: layer('LSTM', 'forward_l', {return_sequences: sequences})}
+            : {return_sequences: sequences};
+        const model = (sequences: boolean) =>
+          sequential([masking(), layer(className, 'x', config(sequences)), pooling()]);
+        await refused(model(true), 'f', 'GlobalAveragePooling1D');
+        expect(convert(model(false)).config.layers).to.have.length(3);
+      });
+    }
+
+    it('ends at Flatten and at a nested model', () => {
+      for (const end of [layer('Flatten', 'x'), sequential([dense(undefined)])])
+        expect(convert(sequential([masking(), end, pooling()])).config.layers).to.have.length(3);
+    });
+
+    it('is taken where it ends before, or is none', () => {
+      for (const layers of [
+        [embedding(), lstm(), pooling()],
+        [pooling(), embedding()],
+        [embedding({mask_zero: false}), pooling()],
+        [embedding({}), pooling()],
+        [masking(), lstm(), dense(undefined), pooling()],
+      ])
+        expect(convert(sequential(layers)).config.layers).to.have.length(layers.length);
+    });
+
+    it('is followed through the calls of a functional model', async () => {
+      const called = (made: object, from: string) => ({...made, inbound_nodes: [call([tensor(from)])]});
+      const ends = [['in', 0, 0]];
+      const model = (from: string) =>
+        functional([input(), called(embedding(), 'in'), called(lstm(), 'e'), called(pooling(), from)], ends, [
+          'f',
+          0,
+          0,
+        ]);
+      await refused(model('e'), 'f', 'GlobalAveragePooling1D');
+      expect(callsOf(model('l'), 'f')).to.deep.equal([[['l', 0, 0, {}]]]);
+      expect(callsOf(model('in'), 'f')).to.deep.equal([[['in', 0, 0, {}]]]);
+    });
+
+    it('of a nested model counts for zeros in its outputs', async () => {
+      const zeros = () => lstm({zero_output_for_mask: true});
+      expect(convert(sequential([zeros()])).config.layers).to.have.length(1);
+      for (const maker of [embedding(), masking()]) {
+        const nested = sequential([sequential([maker, layer('GRU', 'g', {units: 1})]), zeros()]);
+        const error = await rejection(() => convert(nested), 'unsupported-layer');
+        expect(error.message).to.include('has zero_output_for_mask true');
+      }
+    });
+
+    for (const [what, change] of [
+      ['compares with another number', {args: [tensor('in'), 1]}],
+      ['compares other ids', {args: [tensor('b'), 0]}],
+      ['is called twice', {nodes: [call([tensor('in'), 0]), call([tensor('in'), 0])]}],
+      ['compares the ids of an embedding without mask', {mask_zero: false}],
+    ] as const) {
+      it(`knows no mask that ${what}`, async () => {
+        const more = change as {args?: unknown[]; nodes?: unknown[]; mask_zero?: boolean};
+        const model = functional(
+          [
+            ...[input(), input('b')],
+            {...embedding({mask_zero: more.mask_zero ?? true}), inbound_nodes: [call([tensor('in')])]},
+            operation('NotEqual', 'ne', more.nodes ?? [call(more.args ?? [tensor('in'), 0])]),
+            {...lstm(), name: 'd', inbound_nodes: [call([tensor('e')])]},
+          ],
+          [['in', 0, 0]],
+        );
+        const error = await rejection(() => convert(model), 'unknown-layer');
+        expect(error.message).to.include('"ne"');
+      });
+    }
+  });
+
   it('leaves out the mask of an embedding that the embedding makes too', () => {
     const embedding = layer('Embedding', 'e', {input_dim: 9, mask_zero: true}, [call([tensor('in')])]);
     const mask = operation('NotEqual', 'ne', [call([tensor('in'), 0])]);
@@ -310,6 +458,24 @@ describe('a topology of Keras 3', () => {
       functional([input(), dense([call([tensor('in', 0, 0.5)])])]),
       'malformed-topology',
       gone(['in', 0, 0.5]),
+    ],
+    [
+      'a call of a layer without a name',
+      functional([
+        input(),
+        dense([call([{class_name: '__keras_tensor__', config: {keras_history: [3, 0, 0]}}])]),
+      ]),
+      'malformed-topology',
+      gone([3, 0, 0]),
+    ],
+    [
+      'a nested model with two arguments',
+      functional([
+        input(),
+        {...sequential([dense(undefined)]), name: 'd', inbound_nodes: [call([tensor('in'), tensor('in')])]},
+      ]),
+      'unsupported-layer',
+      `${place('d', 'Sequential')} is called with 2 arguments, ${lacks}`,
     ],
     [
       'a tensor without a history',
