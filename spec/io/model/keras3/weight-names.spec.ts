@@ -142,6 +142,117 @@ describe('weights of Keras 3', () => {
       expect(match(['m/x/kernel'])).to.deep.equal({'m/x/kernel': 'x/depthwise_kernel'});
     });
 
+    describe('in models inside of models', () => {
+      /** A model m of the models n1 and n2, each with a Dense layer d, and a Dense layer d of its own. */
+      function nested(shapes: Readonly<Record<string, readonly number[]>> = {}) {
+        const inner = (name: string, inputs: number) =>
+          tf.sequential({name, layers: [dense('d', 2, {inputShape: [inputs]})]});
+        const model = tf.sequential({name: 'm', layers: [inner('n1', 3), inner('n2', 2), dense('d', 5)]});
+        models.push(model);
+        const topology = (name: string, inside: readonly object[]) => ({
+          class_name: 'Sequential',
+          config: {name, layers: inside},
+        });
+        const d = layer('Dense', 'd');
+        const whole = topology('m', [topology('n1', [layer('InputLayer', 'in'), d]), topology('n2', [d]), d]);
+        /** The layer's path and shape of the weight that each name is. */
+        return (names: readonly string[]) => {
+          const specs = names.map((name) => ({
+            ...{name, shape: [...(shapes[name] ?? [])], dtype: 'float32' as const},
+          }));
+          const found = matchWeights(specs, whole, asContainer(model), 'm.json');
+          return Object.fromEntries([...found].map(([name, {shape}]) => [name, shape]));
+        };
+      }
+
+      const PATHS = {
+        'm/n1/d/kernel': [3, 2],
+        'm/n1/d/bias': [2],
+        'n2/d/kernel': [2, 2],
+        'm/n2/d/bias': [2],
+        'm/d/kernel': [2, 5],
+        'd/bias': [5],
+      };
+
+      it('are found by the path, with as little of it missing as can be', () => {
+        expect(nested()(Object.keys(PATHS))).to.deep.equal(PATHS);
+        expect(nested()(Object.keys(PATHS).reverse())).to.deep.equal(PATHS);
+      });
+
+      it('are found by their place', () => {
+        const places = {
+          'layers/sequential/layers/dense/vars/0': [3, 2],
+          'layers/sequential/layers/dense/vars/1': [2],
+          'layers/sequential_1/layers/dense/vars/0': [2, 2],
+          'layers/sequential_1/layers/dense/vars/1': [2],
+          'layers/dense/vars/0': [2, 5],
+          'layers/dense/vars/1': [5],
+        };
+        expect(nested()(Object.keys(places))).to.deep.equal(places);
+      });
+
+      it('are found where a layer was numbered anew, by their shape too', async () => {
+        const renumbered = (shape: readonly number[]) => {
+          const {'m/d/kernel': _, ...others} = PATHS;
+          return nested({'m_3/d_12/kernel': shape})([...Object.keys(others), 'm_3/d_12/kernel']);
+        };
+        expect(renumbered([2, 5])['m_3/d_12/kernel']).to.deep.equal([2, 5]);
+        for (const shape of [[5, 2], []]) await rejection(() => renumbered(shape), 'weights-mismatch');
+      });
+
+      it('are refused where two layers could be meant', async () => {
+        const model = tf.sequential({
+          name: 'm',
+          layers: ['n1', 'n2'].map((name) =>
+            tf.sequential({name, layers: [dense('d', 2, {inputShape: [2], useBias: false})]}),
+          ),
+        });
+        models.push(model);
+        const inner = (name: string) => ({
+          class_name: 'Sequential',
+          config: {name, layers: [layer('Dense', 'd')]},
+        });
+        const topology = {class_name: 'Sequential', config: {name: 'm', layers: [inner('n1'), inner('n2')]}};
+        const match = (names: readonly string[]) =>
+          matchWeights(
+            names.map((name) => ({name, shape: [2, 2], dtype: 'float32' as const})),
+            topology,
+            asContainer(model),
+            'm.json',
+          );
+        expect([...match(['n1/d/kernel', 'n2/d/kernel']).keys()]).to.have.length(2);
+        const error = await rejection(() => match(['d/kernel', 'n2/d/kernel']), 'weights-mismatch');
+        expect(error.data).to.deep.include({weights: ['d/kernel'], unset: ['d/kernel']});
+        await rejection(() => match(['n2/n1/d/kernel', 'n2/d/kernel']), 'weights-mismatch');
+      });
+    });
+
+    it('may lie in wrappers: both ways of Bidirectional, each step of TimeDistributed', () => {
+      const both = () =>
+        layers.bidirectional({
+          name: 'b',
+          layer: layers.gru({name: 'g', units: 1, returnSequences: true}),
+          mergeMode: 'concat',
+          inputShape: [2, 1],
+        } as Parameters<typeof layers.bidirectional>[0]);
+      const parts = ['kernel', 'recurrent_kernel', 'bias'];
+      const ways = modelOf([['Bidirectional', both()]]);
+      const places = ['forward_layer', 'backward_layer'].flatMap((way) =>
+        parts.map((_, i) => `layers/bidirectional/${way}/cell/vars/${i}`),
+      );
+      expect(Object.values(ways.match(places))).to.deep.equal(
+        ['b/forward_g', 'b/backward_g'].flatMap((way) => parts.map((part) => `${way}/${part}`)),
+      );
+      const steps = modelOf([
+        ['TimeDistributed', layers.timeDistributed({name: 't', layer: dense('d'), inputShape: [2, 1]})],
+      ]);
+      expect(
+        Object.values(
+          steps.match(['layers/time_distributed/layer/vars/0', 'layers/time_distributed/layer/vars/1']),
+        ),
+      ).to.deep.equal(['t/kernel', 't/bias']);
+    });
+
     async function expectMismatch(match: () => unknown, said: string, data: object): Promise<void> {
       const error = await rejection(match, 'weights-mismatch');
       expect(error.message).to.equal(`m.json is a Keras 3 file that has ${said}: ${KERAS3_REMEDY}`);
