@@ -1,6 +1,6 @@
 import type {io} from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {checkWeightsSize, isObject, parseModelJson, weightsSize} from '../../../lib/io/model/model-json.js';
+import {checkWeightsSize, parseModelJson, weightsSize} from '../../../lib/io/model/model-json.js';
 import {failure} from '../../support/io/files.js';
 
 const ENTRY = {name: 'w', shape: [2, 2], dtype: 'float32'};
@@ -210,11 +210,4 @@ describe('the size of weights', () => {
       }
     });
   }
-});
-
-describe('an object of JSON', () => {
-  it('is neither null nor an array', () => {
-    expect([{}, {a: 1}].every(isObject)).to.equal(true);
-    expect([null, [], 'a', 1, true, undefined].some(isObject)).to.equal(false);
-  });
 });
