@@ -234,7 +234,7 @@ describe('weights of Keras 3', () => {
           layer: layers.gru({name: 'g', units: 1, returnSequences: true}),
           mergeMode: 'concat',
           inputShape: [2, 1],
-        } as Parameters<typeof layers.bidirectional>[0]);
+        });
       const parts = ['kernel', 'recurrent_kernel', 'bias'];
       const ways = modelOf([['Bidirectional', both()]]);
       const places = ['forward_layer', 'backward_layer'].flatMap((way) =>
