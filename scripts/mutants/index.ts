@@ -152,7 +152,8 @@ function settingsOf({places, specs, packages, jobs, skipStatic}: MutantRun): obj
     timeoutMS: 20_000,
     // Below the packages, which the compiler finds from there.
     tempDirName: SANDBOX,
-    ignorePatterns: ['/dist', '/coverage', '/docs', `/${REPORT}`],
+    // A spec that is run meanwhile may build dist anew, beside its place.
+    ignorePatterns: ['/dist', '/dist-*', '/coverage', '/docs', `/${REPORT}`],
     reporters: ['clear-text', 'progress-append-only', 'html', 'json'],
     clearTextReporter: {logTests: false, reportTests: false, allowEmojis: false},
     htmlReporter: {fileName: join(REPORT, 'index.html')},

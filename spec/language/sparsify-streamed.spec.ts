@@ -24,6 +24,7 @@ import {
   randomWeights,
   smallConfigs,
 } from '../support/language/random-checkpoint.js';
+import {isClosed} from '../support/io/files.js';
 import {rejection} from '../support/rejection.js';
 import {temporaryFolder} from '../support/temporary-folder.js';
 import {TINY_CHECKPOINTS, expectedOf, tinyFolder} from '../support/language/tiny-checkpoints.js';
@@ -218,10 +219,98 @@ describe('sparsifying with one block in memory', () => {
       });
     }
 
+    it('tells after each part how far it is, and reads part after part', async () => {
+      const checkpoint = small('llama');
+      const read: string[] = [];
+      const seen: [done: number, total: number | null, read: number][] = [];
+      await sparsifyCheckpoint(
+        {...checkpoint, read: (name) => (read.push(name), checkpoint.read(name))},
+        join(folder.path, 'parts'),
+        {
+          ...{...TEXT, targetSparsityByScope: SCOPES, compress: 'int8_asym'},
+          onProgress: ({done, total}) => seen.push([done, total, read.length]),
+        },
+      );
+      const isVector = (name: string) => checkpoint.tensors.get(name)!.shape.length === 1;
+      const vectors = read.findIndex((name) => !isVector(name));
+      expect(vectors, 'norms of two blocks and the last').to.equal(5);
+      expect(new Set(read).size).to.equal(checkpoint.tensors.size);
+      // Behind the vectors: the embedding, 9 tensors of each block with its two norms again, the last norm and the head.
+      expect(seen.map(([done, total]) => [done, total])).to.deep.equal([1, 2, 3, 4].map((done) => [done, 4]));
+      const parts = seen.map(([, , count], i) => read.slice(i === 0 ? vectors : seen[i - 1][2], count));
+      expect(parts[0]).to.deep.equal(['model.embed_tokens.weight']);
+      for (const block of [0, 1])
+        expect(parts[block + 1].every((name) => name.startsWith(`model.layers.${block}.`))).to.equal(true);
+      expect(parts[3]).to.have.members(['model.norm.weight', 'lm_head.weight']);
+    });
+
+    it('takes data that a function makes for the model', async () => {
+      const [ids, made] = ['ids', 'made'].map((name) => join(folder.path, name));
+      const checkpoint = small('llama');
+      await sparsifyCheckpoint(checkpoint, ids, {...TEXT, targetSparsityByScope: SCOPES});
+      let layers = 0;
+      const data = (model: tf.LayersModel) => {
+        layers = model.layers.length;
+        return textDataset(TEXT.data, {sequenceLength: 16, batchSize: 2});
+      };
+      await sparsifyCheckpoint(checkpoint, made, {data, targetSparsityByScope: SCOPES});
+      expect(layers).to.be.above(20);
+      expect(filesOf(made)).to.deep.equal(filesOf(ids));
+    });
+
+    it('leaves statistics out on request, and cuts shards', async () => {
+      const [whole, without] = ['whole', 'without'].map((name) => join(folder.path, `statistics-${name}`));
+      const checkpoint = small('llama');
+      const options = {...TEXT, targetSparsityByScope: SCOPES};
+      await sparsifyCheckpoint(checkpoint, whole, options);
+      await sparsifyCheckpoint(checkpoint, without, {...options, saveStatistics: false, maxShardBytes: 1000});
+      const json = (dir: string) => readFileSync(join(dir, 'model.json'), 'utf8');
+      expect(json(whole).length).to.be.above(json(without).length);
+      const shards = [...filesOf(without)].filter(([name]) => name.endsWith('.bin'));
+      expect(Math.max(...shards.map(([, bytes]) => Buffer.from(bytes, 'base64').length))).to.equal(1000);
+      const lm = await loadLanguageModel(without);
+      expect(() => retarget(lm.model, {[PROJECTIONS.down]: 0.5})).to.throw(/statistics/);
+      lm.dispose();
+    });
+
+    it('looks at the place to save to before it opens the checkpoint', async () => {
+      const file = folder.write('file', '');
+      await rejection(
+        () => sparsifyStreamed(join(folder.path, 'nowhere'), join(file, 'out')),
+        'not-a-folder',
+      );
+      await rejection(
+        () => sparsifyStreamed(join(folder.path, 'nowhere'), join(folder.path, 'out')),
+        'missing-file',
+      );
+    });
+
+    it('lets go of the checkpoint, done or not', async () => {
+      const weights = join(tinyFolder('llama2-mha'), 'model.safetensors');
+      await sparsifyStreamed(tinyFolder('llama2-mha'), join(folder.path, 'closed'));
+      expect(await isClosed(weights)).to.not.equal(false);
+      const unmatched = {data: [1, 2, 3], targetSparsityByScope: {'.*up_porj': 0.5}};
+      await rejection(
+        () => sparsifyStreamed(tinyFolder('llama2-mha'), join(folder.path, 'closed'), unmatched),
+        'unmatched-rule',
+      );
+      expect(await isClosed(weights)).to.not.equal(false);
+    });
+
+    it('knows its options', async () => {
+      const wrong = {target: 0.5} as object;
+      const error = await rejection(() => sparsifyStreamed('nowhere', 'out', wrong), 'unknown-option');
+      expect(error.message).to.include('sparsifyStreamed').and.include('target');
+    });
+
     it('needs data for targets', async () => {
       const out = join(folder.path, 'none');
       const options = {targetSparsityByScope: SCOPES};
-      await rejection(() => sparsifyStreamed(tinyFolder('llama2-mha'), out, options), 'missing-option');
+      const error = await rejection(
+        () => sparsifyStreamed(tinyFolder('llama2-mha'), out, options),
+        'missing-option',
+      );
+      expect(error.message).to.equal('sparsifyStreamed needs data to find thresholds: give a text');
     });
 
     it('names a scope that matches nothing before it reads weights', async () => {

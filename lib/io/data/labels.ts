@@ -53,7 +53,6 @@ export async function readLabels(path: string): Promise<Labels> {
 
 /** The class of every row, or undefined if a row is not all zeros and a single one. */
 function oneHotClasses(values: NumericArray['values'], rowSize: number): Int32Array | undefined {
-  if (rowSize < 2) return undefined;
   const classes = new Int32Array(values.length / rowSize);
   for (let i = 0; i < classes.length; i++) {
     const row = values.subarray(i * rowSize, (i + 1) * rowSize);

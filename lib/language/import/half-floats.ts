@@ -41,8 +41,13 @@ export function widenBfloat16(source: Uint16Array, target: Float32Array): void {
   for (let i = 0; i < source.length; i++) bits[i] = source[i] << 16;
 }
 
-/** The bits of one value, subnormals, infinities and NaNs with their payload included. */
-function float16ToFloat32Bits(half: number): number {
+/**
+ * The bits of one binary16 value as float32, subnormals, infinities and NaNs with their payload included.
+ *
+ * @param half Its 16 bits.
+ * @returns The 32 bits of the same value.
+ */
+export function float16ToFloat32Bits(half: number): number {
   const sign = (half & 0x8000) << 16;
   const exponent = (half >> 10) & 0x1f;
   const fraction = half & 0x3ff;

@@ -43,6 +43,31 @@ describe('readLabels', () => {
       encodeNpy(Int32Array.of(-1, 2), [2]),
       {kind: 'targets', values: [-1, 2], shape: [2]},
     ],
+    [
+      'a row of zeros, which is of no class, as targets',
+      encodeNpy(Float32Array.of(0, 1, 0, 0), [2, 2]),
+      {kind: 'targets', values: [0, 1, 0, 0], shape: [2, 2]},
+    ],
+    [
+      'rows of zeros and ones in three dimensions as targets',
+      encodeNpy(Float32Array.of(0, 1, 1, 0), [2, 1, 2]),
+      {kind: 'targets', values: [0, 1, 1, 0], shape: [2, 1, 2]},
+    ],
+    [
+      'whole numbers in three dimensions as targets',
+      encodeNpy(Int32Array.of(3, 0), [2, 1, 1]),
+      {kind: 'targets', values: [3, 0], shape: [2, 1, 1]},
+    ],
+    [
+      'whole numbers that no int32 holds as targets',
+      encodeNpy(Float32Array.of(1, 2 ** 31), [2]),
+      {kind: 'targets', values: [1, 2 ** 31], shape: [2]},
+    ],
+    [
+      'the largest int32 as a class',
+      encodeNpy(Int32Array.of(2 ** 31 - 1, 0), [2]),
+      {kind: 'classes', values: [2 ** 31 - 1, 0], shape: [2]},
+    ],
   ] as const) {
     it(`reads ${what}`, async () => {
       const labels = await readLabels(write(at('labels.npy'), bytes));
@@ -72,11 +97,20 @@ describe('readLabels', () => {
   it('asks which array of an archive is meant', async () => {
     const error = await failure(readLabels(numpyFile('stored.npz')));
     expect(error.code).to.equal('unknown-name');
-    expect(error.message).to.include('"labels"');
+    const known = error.data['known'] as string[];
+    expect(known).to.have.length.above(1);
+    expect(error.message).to.equal(
+      `${numpyFile('stored.npz')} has several arrays (${known.join(', ')}); the one with the labels must be called "labels"`,
+    );
+    expect(error.data['path']).to.equal(numpyFile('stored.npz'));
   });
 
   it('rejects a file without labels', async () => {
-    expect((await failure(readLabels(numpyFile('empty.npy')))).code).to.equal('empty-file');
-    expect((await failure(readLabels(write(at('a.jsonl'), '\n')))).code).to.equal('empty-file');
+    const noColumns = write(at('columns.npy'), encodeNpy(new Float32Array(0), [3, 0]));
+    for (const path of [numpyFile('empty.npy'), write(at('a.jsonl'), '\n'), noColumns]) {
+      const error = await failure(readLabels(path));
+      expect(error).to.include({code: 'empty-file', message: `${path} holds no labels`});
+      expect(error.data).to.deep.equal({path});
+    }
   });
 });

@@ -179,7 +179,106 @@ describe('saveLayersModel and loadLayersModel', () => {
   });
 
   it('refuse a URL scheme that they do not know', async () => {
-    expect((await failure(loadLayersModel('ftp://host/model.json'))).code).to.equal('unsupported-scheme');
+    for (const [what, url] of [
+      ['load', 'ftp://me:secret@host/model.json'],
+      ['save', 'FTP://me:secret@host/model.json'],
+    ] as const) {
+      const model = smallModel();
+      const error = await failure(what === 'load' ? loadLayersModel(url) : saveLayersModel(model, url));
+      const shown = url.replace('me:secret', '***');
+      expect(error.message.toLowerCase()).to.equal(
+        `${shown.toLowerCase()}: "ftp" is not supported; give a local path, a file:// url, or to load an http(s) url`,
+      );
+      expect(error).to.include({code: 'unsupported-scheme'});
+      expect(error.data).to.include({scheme: 'ftp'});
+      expect(JSON.stringify(error.data)).to.not.include('secret');
+      model.dispose();
+    }
+    const model = smallModel();
+    expect((await failure(saveLayersModel(model, 'http://host/m'))).data).to.include({scheme: 'http'});
+    model.dispose();
+  });
+
+  it('take a file URL with escapes and in capitals', async () => {
+    const model = smallModel();
+    await saveLayersModel(model, pathToFileURL(at('a b')).href.replace('file', 'FILE'));
+    expect(readdirSync(at())).to.deep.equal(['a b']);
+    (await loadLayersModel(pathToFileURL(at('a b')).href)).dispose();
+    model.dispose();
+  });
+
+  it('say which weights have one name, and which model is disposed', async () => {
+    const inner = () => tf.sequential({layers: [tf.layers.dense({name: 'twin', units: 2, inputShape: [2]})]});
+    const twins = tf.sequential({layers: [inner(), inner()]});
+    const twice = await failure(saveLayersModel(twins, at('out')));
+    expect(twice.message).to.equal(
+      'two weights of the model are called "twin/kernel", so it could not be loaded again: give its layers different names',
+    );
+    expect(twice.data).to.deep.equal({name: 'twin/kernel'});
+    tf.dispose(twins.getWeights());
+    const model = smallModel();
+    model.dispose();
+    const disposed = await failure(saveLayersModel(model, at('out')));
+    expect(disposed.message).to.equal('the model is disposed: its weight "first/kernel" is gone');
+    expect(disposed.data).to.deep.equal({name: 'first/kernel'});
+    expect(disposed.cause).to.be.instanceOf(Error);
+    expect(readdirSync(at())).to.deep.equal([]);
+  });
+
+  it('write who wrote it, in the format that TensorFlow.js writes', async () => {
+    const model = smallModel();
+    await saveLayersModel(model, at());
+    expect(JSON.parse(readFileSync(at('model.json'), 'utf8'))).to.deep.include({
+      format: 'layers-model',
+      generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
+      convertedBy: null,
+    });
+    model.dispose();
+  });
+
+  it('save into shards of the size that is asked for, and know their options', async () => {
+    const model = smallModel();
+    await saveLayersModel(model, at(), {maxShardBytes: 50});
+    const sizes = readdirSync(at())
+      .filter((name) => name.endsWith('.bin'))
+      .map((name) => readFileSync(at(name)).length);
+    expect(Math.max(...sizes)).to.equal(50);
+    expect(sizes.reduce((sum, size) => sum + size)).to.equal(4 * model.countParams());
+    const wrong = await failure(saveLayersModel(model, at(), {shards: 1} as object));
+    expect(wrong).to.include({code: 'unknown-option'});
+    expect(wrong.message).to.include('saveLayersModel').and.include('shards');
+    model.dispose();
+  });
+
+  it('stop on demand, before the first piece or between two, and leave an older model whole', async () => {
+    const model = smallModel();
+    await saveLayersModel(model, at());
+    const before = readdirSync(at());
+    const aborted = AbortSignal.abort(new Error('enough'));
+    expect(await saveLayersModel(model, at(), {signal: aborted}).catch(String)).to.equal('Error: enough');
+    let asked = 0;
+    const {signal} = new AbortController();
+    signal.throwIfAborted = () => {
+      if (++asked === 3) throw new Error('later');
+    };
+    expect(await saveLayersModel(model, at(), {signal}).catch(String)).to.equal('Error: later');
+    expect(asked, 'once before and once a weight').to.equal(3);
+    expect(readdirSync(at())).to.deep.equal(before);
+    model.dispose();
+  });
+
+  it('know beforehand where nothing can be written, and leave nothing of the check', async () => {
+    write(at('file'), '');
+    const error = await failure(checkSavePath(at('file/model.json')));
+    expect(error).to.include({code: 'not-a-folder'});
+    expect((await failure(checkSavePath(at('file/a/b')))).code).to.equal('not-a-folder');
+    write(at('package.json'), '{"name": "mine"}');
+    expect((await failure(checkSavePath(at('package.json')))).code).to.equal('not-a-model');
+    mkdirSync(at('there'));
+    await checkSavePath(at('there'));
+    await checkSavePath(at('there/new.json'));
+    expect(readdirSync(at('there'))).to.deep.equal([]);
+    expect(readdirSync(at()).sort()).to.deep.equal(['file', 'package.json', 'there']);
   });
 });
 

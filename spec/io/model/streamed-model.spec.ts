@@ -284,4 +284,53 @@ describe('loadLayersModel, weight by weight', () => {
       model.dispose();
     });
   }
+
+  it('says what a weight is and what its layer needs, before any is read', async () => {
+    const model = tf.sequential({layers: [layers.dense({name: 'd', units: 3, inputShape: [4]})]});
+    await saveLayersModel(model, at());
+    const text = readFileSync(at('model.json'), 'utf8').replace('"shape":[4,3]', '"shape":[2,6]');
+    writeFileSync(at('model.json'), text);
+    const error = await failure(loadLayersModel(at()));
+    expect(error.message).to.equal(
+      `the weight "d/kernel" in the manifest of ${at('model.json')} is float32 [2,6], its layer needs float32 [4,3]: ` +
+        'its weights belong to another model',
+    );
+    expect(error.data).to.deep.equal({
+      source: at('model.json'),
+      name: 'd/kernel',
+      found: [2, 6],
+      expected: [4, 3],
+    });
+    model.dispose();
+  });
+
+  it('passes over text among the weights of an optimizer that it has not', async () => {
+    const model = tf.sequential({layers: [layers.dense({name: 'd', units: 3, inputShape: [4]})]});
+    const weights = model.weights.map((weight) => ({
+      spec: {name: weight.originalName, shape: weight.shape as number[], dtype: 'float32' as const},
+      bytes: new Uint8Array(weight.read().dataSync().slice().buffer),
+    }));
+    const note = {name: 'note', shape: [1], dtype: 'string' as const, group: 'optimizer' as const};
+    await writeModel(
+      at('model.json'),
+      {modelTopology: model.toJSON(null, false), format: 'layers-model', userDefinedMetadata: {of: 'us'}},
+      {
+        specs: [...weights.map(({spec}) => spec), note],
+        pieces: [...weights.map(({bytes}) => bytes), Uint8Array.of(3, 0, 0, 0, 97, 98, 99)],
+      },
+    );
+    const loaded = await loadLayersModel(at());
+    expect(weightBytes(loaded)).to.deep.equal(weightBytes(model));
+    expect(loaded.getUserDefinedMetadata()).to.deep.equal({of: 'us'});
+    disposeModels(model, loaded);
+  });
+
+  it('keeps the metadata', async () => {
+    const model = tf.sequential({layers: [layers.dense({units: 3, inputShape: [4]})]});
+    model.setUserDefinedMetadata({recipe: [1, 'a']});
+    await saveLayersModel(model, at());
+    const loaded = await loadLayersModel(at());
+    expect(loaded.getUserDefinedMetadata()).to.deep.equal({recipe: [1, 'a']});
+    disposeModels(model, loaded);
+  });
 });

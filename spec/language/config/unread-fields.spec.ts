@@ -2,6 +2,7 @@ import {expect} from 'chai';
 import {ModelError} from '../../../lib/errors.js';
 import {parseConfig} from '../../../lib/language/config/parse-config.js';
 import {SMALL_CONFIGS} from '../../support/language/random-checkpoint.js';
+import {rejection} from '../../support/rejection.js';
 
 /** Fields of published files that change no logit, with the value that they have there. */
 const PUBLISHED = {
@@ -111,6 +112,86 @@ describe('fields of config.json that are not read', () => {
     expect(
       parseConfig({...SMALL_CONFIGS['gemma'], hidden_activation: 'gelu', hidden_act: 'silu'}).activation,
     ).to.equal('gelu');
+  });
+
+  /** Values at which a field changes nothing, of a llama with heads of size 8 and no window. */
+  const NEUTRAL: Readonly<Record<string, unknown>> = {
+    ...{qkv_bias: false, lm_head_bias: false, use_bias: false, add_bias_linear: false, add_qkv_bias: false},
+    ...{
+      bias: false,
+      rope_interleaved: false,
+      use_mrope: false,
+      rotary_pct: 1,
+      position_embedding_type: 'rope',
+    },
+    ...{full_attn_mod: 1, interpolate_factor: 1, no_rope_layer_interval: 0, residual_multiplier: 1},
+    ...{embedding_multiplier: 1, logits_scaling: 1, logit_scale: 1, scale_emb: 1, query_pre_attn_scalar: 8},
+    ...{attention_multiplier: 1 / Math.sqrt(8), qk_layernorm: false, use_qk_norm: false, qk_norm: false},
+    ...{is_causal: true, use_bidirectional_attention: false, alibi: false, use_alibi: false},
+    ...{parallel_attn: false, use_parallel_residual: false, parallel_residual: false},
+    ...{use_sliding_window: false, layer_types: 'full_attention', num_experts: 0, num_local_experts: 0},
+    ...{n_routed_experts: 0, norm_topk_prob: true, is_encoder_decoder: false, add_cross_attention: false},
+    ...{num_nextn_predict_layers: 0},
+  };
+
+  for (const [field, value] of Object.entries(NEUTRAL)) {
+    it(`pass at the value that changes nothing, and at no other: ${field}`, async () => {
+      const llama = SMALL_CONFIGS['llama'];
+      for (const one of [value, [value, value]])
+        expect(parseConfig({...llama, [field]: one})).to.deep.equal(parseConfig(llama));
+      for (const other of [typeof value === 'boolean' ? !value : 7, [value, 7]]) {
+        const error = await rejection(() => parseConfig({...llama, [field]: other}), 'unknown-field');
+        expect(error.message).to.equal(
+          `config.json: "${field}" is ${JSON.stringify(other)}, which can be ${JSON.stringify(value)} only in this ` +
+            'family: leaving it out could change the results. Use another checkpoint; or, if you know that the field ' +
+            'changes nothing, remove it from the file',
+        );
+        expect(error.data).to.deep.equal({field, value: other});
+      }
+    });
+  }
+
+  for (const field of [
+    'rotary_emb_base',
+    'no_rope_layers',
+    'moe_intermediate_size',
+    'toString',
+    'x_token_idx',
+    'y',
+  ]) {
+    it(`are refused at any value: ${field}`, async () => {
+      const json = {...SMALL_CONFIGS['llama'], [field]: 1};
+      const error = await rejection(() => parseConfig(json), 'unknown-field');
+      expect(error.message).to.include(`"${field}" is 1, which is not understood here: leaving it out`);
+    });
+  }
+
+  it('are named in short where they are long', async () => {
+    const json = {...SMALL_CONFIGS['llama'], ['f'.repeat(200)]: 'v'.repeat(200)};
+    const error = await rejection(() => parseConfig(json), 'unknown-field');
+    expect(error.message).to.include(`"${'f'.repeat(100)}" is "${'v'.repeat(99)}, which`);
+  });
+
+  /** What published files say of saving, training, generating and other tasks. */
+  const HARMLESS = [
+    'architectures auto_map dtype use_bfloat16 name_or_path base_model_name_or_path license transformers.js_config',
+    'is_llama_config tokenizer_class special_tokens_map_file language prefix use_cache pretraining_tp',
+    'gradient_checkpointing chunk_size_feed_forward base_model_tp_plan keys_to_ignore_at_inference',
+    'attn_implementation use_flash_attn use_flash_attention_2 torchscript router_jitter_noise init_std',
+    'max_sequence_length model_max_length is_decoder return_dict finetuning_task task_specific_params problem_type',
+    'num_labels id2label label2id tie_encoder_decoder cross_attention_hidden_size tf_legacy_loss',
+    'remove_invalid_values max_length min_length max_new_tokens do_sample early_stopping num_beams num_beam_groups',
+    'temperature top_k top_p min_p typical_p repetition_penalty length_penalty diversity_penalty',
+    'no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences return_dict_in_generate',
+    'exponential_decay_length_penalty _private pad_token_id pad_token image_token_ids attention_dropout',
+    'hidden_dropout_prob dropout dropout_rate embd_pdrop router_aux_loss_coef aux_loss transformers_version',
+    'unsloth_fixed transformers_x torch_dtype output_attentions initializer_range',
+  ].flatMap((line) => line.split(' '));
+
+  it('pass where they are of no computation', () => {
+    const llama = SMALL_CONFIGS['llama'];
+    for (const field of HARMLESS)
+      expect(parseConfig({...llama, [field]: 7}), field).to.deep.equal(parseConfig(llama));
   });
 
   const ropes: [string, object, string | null][] = [

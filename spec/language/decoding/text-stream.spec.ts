@@ -37,6 +37,35 @@ describe('a text stream', () => {
     expect(pieces(WORDS, [1, 2], [7, 8])).to.deep.equal([' w1', ' w2', '']);
   });
 
+  it('keeps the space before a word behind a token without text', () => {
+    const withControls: TokenDecoder = {decode: (ids) => WORDS.decode(ids.filter((id) => id !== 0))};
+    expect(pieces(withControls, [1, 0, 2, 0, 0, 3])).to.deep.equal(['w1', '', ' w2', '', '', ' w3', '']);
+  });
+
+  it('holds a token back whose text ends within a character, not one that begins with a stray byte', () => {
+    const tokens = [[0x61, 0xc3], [0xa9], [0x80, 0x62]];
+    const decoder: TokenDecoder = {decode: (ids) => BYTES.decode(ids.flatMap((id) => tokens[id]))};
+    expect(pieces(decoder, [0, 1, 2])).to.deep.equal(['', 'aé', '\ufffdb', '']);
+  });
+
+  it('gives up waiting for a character after 8 tokens', () => {
+    const stray = Array<number>(16).fill(0x80);
+    const given = pieces(BYTES, stray);
+    expect(given.map(({length}) => length)).to.deep.equal([
+      ...[0, 0, 0, 0, 0, 0, 0, 8],
+      ...[0, 0, 0, 0, 0, 0, 0, 8],
+      0,
+    ]);
+  });
+
+  it('decodes the last few tokens and not the whole text', () => {
+    const lengths: number[] = [];
+    const counting: TokenDecoder = {decode: (ids) => (lengths.push(ids.length), WORDS.decode(ids))};
+    const ids = Array.from({length: 50}, (_, i) => i);
+    expect(pieces(counting, ids, ids).join('')).to.equal(ids.map((id) => ` w${id}`).join(''));
+    expect(Math.max(...lengths)).to.equal(9);
+  });
+
   it('joins to the text of the whole', () => {
     const property = fc.property(fc.string({unit: 'grapheme', maxLength: 60}), (text) => {
       expect(pieces(BYTES, [...new TextEncoder().encode(text)]).join('')).to.equal(text);
@@ -58,6 +87,17 @@ describe('stop strings', () => {
   it('hold back what may become one', () => {
     expect(run(['STOP'], ['xS', 'T', 'x'])).to.deep.equal(['x', '', 'STx', '']);
     expect(run(['STOP'], ['xST'])).to.deep.equal(['x', 'ST']);
+  });
+
+  it('are given out once where they did not come', () => {
+    const stop = new StopStrings(['abc']);
+    expect([stop.push('xab'), stop.flush(), stop.flush(), stop.push('c')]).to.deep.equal([
+      'x',
+      'ab',
+      '',
+      'c',
+    ]);
+    expect(stop.stopped).to.equal(false);
   });
 
   it('end at the first that comes', () => {

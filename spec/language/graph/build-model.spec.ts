@@ -15,7 +15,7 @@ import {
 import {referenceForward} from '../../support/language/reference-forward.js';
 import {expectedOf, relativeError, TINY_CHECKPOINTS} from '../../support/language/tiny-checkpoints.js';
 
-/** Of the largest logit; the issue's bound for float32. Both sides round over these depths. */
+/** Of the largest logit: both sides round float32 over these depths. */
 const LOGITS_TOLERANCE = 2e-5;
 /** Of sums and norms over thousands of values (fixtures' README). */
 const SUMS_TOLERANCE = 1e-5;

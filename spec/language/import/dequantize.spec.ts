@@ -1,5 +1,6 @@
 import {expect} from 'chai';
 import {BLOCK_FORMATS, dequantize} from '../../../lib/language/import/dequantize.js';
+import {float16ToFloat32Bits} from '../../../lib/language/import/half-floats.js';
 import {seededRandom} from '../../../lib/stats/seeded-random.js';
 import {rejection} from '../../support/rejection.js';
 
@@ -119,13 +120,38 @@ describe('dequantize', () => {
     }
   });
 
+  it('finds the bits of float32 for those of every binary16 value', () => {
+    const bits = new DataView(new ArrayBuffer(4));
+    for (let i = 0; i < 65536; i++) {
+      bits.setUint32(0, float16ToFloat32Bits(i));
+      const wanted = half(new DataView(Uint16Array.of(i).buffer), 0);
+      if (!Object.is(bits.getFloat32(0), wanted))
+        expect(bits.getFloat32(0), `0x${i.toString(16)}`).to.equal(wanted);
+    }
+    expect([0x7c00, 0xfe01].map(float16ToFloat32Bits)).to.deep.equal([0x7f800000, 0xffc02000]);
+  });
+
   it('rejects a dtype that it does not know, naming those that it does', async () => {
     const error = await rejection(() => dequantize('IQ2_XS', new Uint8Array(74), 256), 'unsupported-dtype');
-    expect(error.message).to.contain('IQ2_XS').and.contain('Q4_K');
+    expect(error.message).to.equal(
+      'the data is IQ2_XS; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K can be read: take the model ' +
+        'in one of these, such as Q8_0 or Q4_K_M',
+    );
+    expect(error.data).to.deep.equal({dtype: 'IQ2_XS'});
   });
 
   it('rejects data of another length than the values take', async () => {
-    await rejection(() => dequantize('Q8_0', new Uint8Array(33), 32), 'truncated');
-    await rejection(() => dequantize('Q8_0', new Uint8Array(34), 16), 'truncated');
+    for (const [bytes, count] of [
+      [33, 32],
+      [34, 16],
+      [17, 16],
+      [35, 32],
+    ]) {
+      const error = await rejection(() => dequantize('Q8_0', new Uint8Array(bytes), count), 'truncated');
+      expect(error.message).to.equal(
+        `${count} values of Q8_0 take 34 bytes for every 32; there are ${bytes} bytes`,
+      );
+      expect(error.data).to.deep.equal({dtype: 'Q8_0', count, bytes});
+    }
   });
 });

@@ -1,4 +1,5 @@
 import {expect} from 'chai';
+import {ggufConfig} from '../../../lib/language/import/gguf-config.js';
 import {openGguf} from '../../../lib/language/import/gguf.js';
 import {EMBEDDING, counting, ggufFiles, metadataOf, using} from '../../support/language/gguf-files.js';
 import {float32Tensor, type GgufTensorSpec, type GgufValue} from '../../support/language/gguf-writer.js';
@@ -170,5 +171,344 @@ describe('the configuration of a gguf file', () => {
     await rejection(() => configOf(metadataOf('llama'), [EMBEDDING, factors]), 'malformed-config');
     const negative = float32Tensor('rope_freqs.weight', [2], [1, NaN]);
     await rejection(() => configOf(metadataOf('llama'), [EMBEDDING, negative]), 'malformed-config');
+  });
+
+  /** The configuration of metadata and shapes alone; keys that are undefined are left out. */
+  const parse = (
+    name: string,
+    more: Record<string, unknown> = {},
+    shapes: readonly (readonly [name: string, shape: readonly number[]])[] = [],
+    factors: readonly number[] | null = null,
+  ) => {
+    const own = Object.entries({...metadataOf(name), ...more}).filter(([, value]) => value !== undefined);
+    const entries = [['token_embd.weight', [16, 6]] as const, ...shapes].map(([tensor, shape]) => ({
+      ...{name: tensor, shape, dtype: 'F32', start: 0, bytes: 4},
+    }));
+    return ggufConfig(new Map(own), entries, factors === null ? null : Float32Array.from(factors), 'f');
+  };
+
+  const token = (key: string) => `tokenizer.ggml.${key}`;
+  const llama = (key: string) => `llama.${key}`;
+  const CONTROLS = {
+    [token('eos_token_id')]: 2,
+    [token('eot_token_id')]: 2,
+    [token('eom_token_id')]: 7,
+    [token('tokens')]: ['<s>', '<|im_end|>', '</s>', '<|end|>', '<end_of_turn>', '<|eot_id|>', 'a'],
+    [token('token_type')]: [3, 3, 3, 3, 1, 3, 3],
+  };
+
+  for (const [what, name, metadata, shapes, factors, expected] of [
+    [
+      'as many key heads as heads',
+      'llama',
+      {[llama('attention.head_count_kv')]: undefined},
+      [],
+      null,
+      {keyHeads: 2},
+    ],
+    [
+      'heads of the size that is rotated',
+      'llama',
+      {[llama('attention.key_length')]: undefined, [llama('rope.dimension_count')]: 8},
+      [],
+      null,
+      {headSize: 8},
+    ],
+    [
+      'heads that share the hidden size',
+      'llama',
+      {[llama('attention.key_length')]: undefined, [llama('embedding_length')]: 12},
+      [],
+      null,
+      {headSize: 6, hiddenSize: 12},
+    ],
+    [
+      'the usual base of the rotation',
+      'llama',
+      {[llama('rope.freq_base')]: undefined},
+      [],
+      null,
+      {ropeTheta: 10_000},
+    ],
+    [
+      'no experts where their count is 0',
+      'qwen2',
+      {'qwen2.expert_count': 0},
+      [],
+      null,
+      {experts: null, architecture: 'qwen2'},
+    ],
+    [
+      'experts of llama as those of mixtral',
+      'llama',
+      {[llama('expert_count')]: 4, [llama('expert_used_count')]: 2},
+      [],
+      null,
+      {architecture: 'mixtral', experts: {count: 4, perToken: 2}},
+    ],
+    [
+      'no window where it is 0',
+      'qwen2',
+      {'qwen2.attention.sliding_window': 0},
+      [],
+      null,
+      {slidingWindow: null},
+    ],
+    ['a head of its own', 'llama', {}, [['output.weight', [16, 6]]], null, {tiedEmbedding: false}],
+    [
+      'biases of queries',
+      'llama',
+      {},
+      [['blk.0.attn_q.bias', [8]]],
+      null,
+      {bias: {qkv: true, output: false, mlp: false}},
+    ],
+    [
+      'biases of queries, keys and values in one',
+      'phi3',
+      {},
+      [['blk.0.attn_qkv.bias', [16]]],
+      null,
+      {bias: {qkv: true, output: false, mlp: false}, fusedProjections: true},
+    ],
+    [
+      'biases of the output',
+      'llama',
+      {},
+      [['blk.0.attn_output.bias', [6]]],
+      null,
+      {bias: {qkv: false, output: true, mlp: false}},
+    ],
+    [
+      'biases up',
+      'llama',
+      {},
+      [['blk.0.ffn_up.bias', [10]]],
+      null,
+      {bias: {qkv: false, output: false, mlp: true}},
+    ],
+    [
+      'biases down',
+      'llama',
+      {},
+      [['blk.0.ffn_down.bias', [6]]],
+      null,
+      {bias: {qkv: false, output: false, mlp: true}},
+    ],
+    [
+      'ends of turns by key and by name, each once',
+      'llama',
+      CONTROLS,
+      [],
+      null,
+      {eosTokenIds: [2, 7, 1, 3, 5], bosTokenId: null},
+    ],
+    [
+      'no ends of turns without types of tokens',
+      'llama',
+      {...CONTROLS, [token('token_type')]: undefined},
+      [],
+      null,
+      {eosTokenIds: [2, 7]},
+    ],
+    [
+      'the whole context without short factors',
+      'llama',
+      {[llama('rope.scaling.original_context_length')]: 32},
+      [],
+      null,
+      {contextLength: 64},
+    ],
+    [
+      'the whole context where no other is said',
+      'phi3',
+      {},
+      [['rope_factors_short.weight', [2]]],
+      [1, 1],
+      {contextLength: 64},
+    ],
+    [
+      'no more than the whole context',
+      'phi3',
+      {'phi3.rope.scaling.original_context_length': 128},
+      [['rope_factors_short.weight', [2]]],
+      [1, 1],
+      {contextLength: 64},
+    ],
+    [
+      'a factor without a type as linear',
+      'llama',
+      {[llama('rope.scaling.factor')]: 4},
+      [],
+      null,
+      {ropeScaling: {kind: 'linear', factor: 4}},
+    ],
+    [
+      'the older name of the factor',
+      'llama',
+      {[llama('rope.scale_linear')]: 2},
+      [],
+      null,
+      {ropeScaling: {kind: 'linear', factor: 2}},
+    ],
+    [
+      'the newer name before the older',
+      'llama',
+      {[llama('rope.scaling.factor')]: 4, [llama('rope.scale_linear')]: 2},
+      [],
+      null,
+      {ropeScaling: {kind: 'linear', factor: 4}},
+    ],
+    [
+      'no scaling where the factor is 0',
+      'llama',
+      {[llama('rope.scaling.factor')]: 0},
+      [],
+      null,
+      {ropeScaling: {kind: 'none'}},
+    ],
+    [
+      'no scaling of the type none',
+      'llama',
+      {[llama('rope.scaling.type')]: 'none', [llama('rope.scaling.factor')]: 4},
+      [],
+      null,
+      {ropeScaling: {kind: 'none'}},
+    ],
+    [
+      'an attention factor of any type',
+      'llama',
+      {[llama('rope.scaling.attn_factor')]: 1.5, [llama('rope.scaling.factor')]: 2},
+      [],
+      null,
+      {ropeScaling: {kind: 'factors', factors: [2, 2], attentionFactor: 1.5}},
+    ],
+    [
+      'factors times the linear one',
+      'llama',
+      {[llama('rope.scaling.factor')]: 2},
+      [],
+      [1, 3],
+      {ropeScaling: {kind: 'factors', factors: [2, 6], attentionFactor: 1}},
+    ],
+    [
+      'factors of longrope',
+      'phi3',
+      {'phi3.rope.scaling.type': 'longrope'},
+      [],
+      [1, 3],
+      {ropeScaling: {kind: 'factors', factors: [1, 3], attentionFactor: 1}},
+    ],
+    ['norms of queries', 'qwen3', {}, [['blk.0.attn_q_norm.weight', [4]]], null, {queryKeyNorm: true}],
+  ] as const) {
+    it(`has ${what}`, () => {
+      expect(parse(name, metadata, shapes, factors)).to.deep.include(expected);
+    });
+  }
+
+  const architectures = 'llama, qwen2, qwen3, phi3, gemma can be read';
+  const rotated = (size: number) => `heads of one even size, all of it rotated (size ${size})`;
+  const scalings =
+    'none or linear, or longrope with its factors in rope_factors_short.weight: use another checkpoint';
+  for (const [name, metadata, factors, code, message] of [
+    [
+      'llama',
+      {'general.architecture': 'toString'},
+      null,
+      'unknown-architecture',
+      `f has architecture "toString"; ${architectures}`,
+    ],
+    [
+      'llama',
+      {'general.architecture': 3},
+      null,
+      'unknown-architecture',
+      `f has architecture none; ${architectures}`,
+    ],
+    [
+      'llama',
+      {[llama('rope.dimension_count')]: 2},
+      null,
+      'malformed-config',
+      `"llama.rope.dimension_count" of f is 2; it must be ${rotated(4)}`,
+    ],
+    [
+      'llama',
+      {[llama('attention.value_length')]: 6},
+      null,
+      'malformed-config',
+      `"llama.rope.dimension_count" of f is missing; it must be ${rotated(4)}`,
+    ],
+    [
+      'llama',
+      {[llama('attention.key_length')]: 3},
+      null,
+      'malformed-config',
+      `"llama.rope.dimension_count" of f is missing; it must be ${rotated(3)}`,
+    ],
+    [
+      'qwen2',
+      {'qwen2.expert_count': 4},
+      null,
+      'malformed-config',
+      '"qwen2.expert_count" of f is 4; it must be 0 or absent in this family',
+    ],
+    [
+      'llama',
+      {[llama('expert_count')]: 4},
+      null,
+      'malformed-config',
+      `"llama.expert_used_count" of f is missing; it must be a whole number from 1 to ${2 ** 31 - 1}`,
+    ],
+    [
+      'llama',
+      {[llama('rope.scaling.type')]: 'yarn'},
+      null,
+      'malformed-config',
+      `"llama.rope.scaling.type" of f is yarn; it must be ${scalings}`,
+    ],
+    [
+      'phi3',
+      {'phi3.rope.scaling.type': 'longrope'},
+      null,
+      'malformed-config',
+      `"phi3.rope.scaling.type" of f is longrope; it must be ${scalings}`,
+    ],
+    [
+      'phi3',
+      {'phi3.rope.scaling.type': 'longrope', 'phi3.rope.scaling.factor': 2},
+      [1, 1],
+      'malformed-config',
+      '"phi3.rope.scaling.factor" of f is 2; it must be 1 or absent beside the factors of longrope',
+    ],
+    [
+      'llama',
+      {},
+      [1],
+      'malformed-config',
+      '"llama.rope_freqs.weight" of f is missing; it must be 2 positive factors, one for each pair of a head',
+    ],
+    [
+      'llama',
+      {},
+      [1, 0],
+      'malformed-config',
+      '"llama.rope_freqs.weight" of f is missing; it must be 2 positive factors, one for each pair of a head',
+    ],
+  ] as const) {
+    it(`says: ${message.slice(0, 90)}`, async () => {
+      const error = await rejection(() => parse(name, metadata, [], factors), code);
+      expect(error.message).to.equal(message);
+      expect(error.data).to.include({path: 'f'});
+    });
+  }
+
+  it('says that the embedding is no matrix', async () => {
+    const error = await rejection(
+      () => ggufConfig(new Map(Object.entries(metadataOf('llama'))), [], null, 'f'),
+      'missing-tensor',
+    );
+    expect(error.message).to.equal('f has no matrix "token_embd.weight": download it again');
+    expect(error.data).to.deep.equal({path: 'f', tensor: 'token_embd.weight'});
   });
 });

@@ -1,9 +1,11 @@
 import {expect} from 'chai';
 import type {RopeScaling} from '../../../lib/language/config/llama-config.js';
+import {checkKeys} from '../../../lib/language/import/gguf-keys.js';
 import {openGguf} from '../../../lib/language/import/gguf.js';
 import {checkedPlan} from '../../../lib/language/weights/load-weights.js';
 import {EMBEDDING, counting, ggufFiles, metadataOf} from '../../support/language/gguf-files.js';
 import {float32Tensor, type GgufTensorSpec, type GgufValue} from '../../support/language/gguf-writer.js';
+import {smallConfigs} from '../../support/language/random-checkpoint.js';
 import {rejection} from '../../support/rejection.js';
 
 describe('metadata of a gguf file that changes the computation', () => {
@@ -207,4 +209,164 @@ describe('metadata of a gguf file that changes the computation', () => {
       expect(message).to.contain(name);
     });
   }
+});
+
+/** Keys of an architecture and the values at which they change nothing, for heads of size 8 and 56 inner units. */
+const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
+  ...{'attention.scale': [0, Math.fround(1 / Math.sqrt(8))], 'attention.output_scale': [0, 1]},
+  ...{
+    'attention.value_scale': [0, 1],
+    logit_scale: [0, 1],
+    residual_scale: [0, 1],
+    embedding_scale: [0, 1, 1],
+  },
+  ...{'attention.temperature_length': [0], 'attention.temperature_scale': [0], attn_logit_softcapping: [0]},
+  ...{final_logit_softcapping: [0], router_logit_softcapping: [0], 'attention.clamp_kqv': [0]},
+  ...{'attention.max_alibi_bias': [0], swiglu_clamp_exp: [0], swiglu_clamp_shexp: [0]},
+  ...{'attention.causal': [true], use_parallel_residual: [false], hidden_activation: ['silu', 'swish']},
+  ...{
+    leading_dense_block_count: [0],
+    nextn_predict_layers: [0],
+    n_deepstack_layers: [0],
+    decoder_block_count: [0],
+  },
+  ...{'attention.shared_kv_layers': [0], full_attention_interval: [0, 1], interleave_moe_layer_step: [0, 1]},
+  ...{moe_every_n_layers: [0, 1], 'attention.q_lora_rank': [0], 'attention.kv_lora_rank': [0]},
+  ...{'attention.key_length_swa': [8], 'attention.value_length_swa': [8], expert_used_count: [0]},
+  ...{expert_feed_forward_length: [0, 56], expert_shared_feed_forward_length: [0], expert_shared_count: [0]},
+  ...{expert_group_count: [0, 1], expert_group_used_count: [0, 1], expert_group_scale: [0, 1]},
+  ...{
+    expert_weights_scale: [0, 1],
+    expert_weights_norm: [true],
+    expert_gating_func: [0, 1],
+    experts_per_group: [0],
+  },
+  ...{'rope.freq_base_swa': [10_000], 'rope.dimension_count_swa': [8], 'rope.scaling.alpha': [0]},
+  ...{'rope.scaling.yarn_ext_factor': [0, -1], 'rope.scaling.yarn_attn_factor': [1, -1]},
+  ...{tensor_data_layout: ['reference', 'Meta AI original pth']},
+};
+const TOKENIZER_NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
+  ...{
+    'ggml.add_sep_token': [false],
+    'ggml.remove_extra_whitespaces': [false],
+    'ggml.escape_whitespaces': [true],
+  },
+  ...{'ggml.treat_whitespace_as_suffix': [false], 'ggml.normalizer.lowercase': [false]},
+  ...{'ggml.normalizer.strip_accents': [false]},
+};
+
+describe('checkKeys', () => {
+  const keys = (more: Record<string, unknown>, read: readonly string[] = [], change: object = {}) =>
+    checkKeys(
+      new Map(Object.entries({'general.architecture': 'llama', ...more})),
+      new Set(read),
+      {...smallConfigs().get('llama')!, ...change},
+      'f',
+    );
+  const refusal = (key: string, shown: string, what: string) =>
+    `"${key}" of f is ${shown}, which ${what}: leaving it out could change the results. Use the Hugging Face folder of ` +
+    'this model; or, if you know that the key changes nothing, take it out with `gguf-new-metadata --remove-metadata` ' +
+    '(Python package gguf)';
+
+  for (const [prefix, table] of [
+    ['llama.', NEUTRAL],
+    ['tokenizer.', TOKENIZER_NEUTRAL],
+  ] as const) {
+    for (const [own, values] of Object.entries(table)) {
+      it(`passes ${prefix}${own} where it changes nothing, and nowhere else`, async () => {
+        const key = prefix + own;
+        for (const value of values) {
+          keys({[key]: value});
+          keys({[key]: [value, value]});
+          if (Number.isInteger(value)) keys({[key]: BigInt(value as number)});
+        }
+        keys({[key]: []});
+        for (const other of [typeof values[0] === 'boolean' ? !values[0] : 7.5, [values[0], 'x']]) {
+          const error = await rejection(() => keys({[key]: other}), 'unknown-metadata');
+          const allowed = values.map((one) => JSON.stringify(one)).join(' or ');
+          expect(error.message).to.equal(refusal(key, JSON.stringify(other), `can be ${allowed} only`));
+          expect(error.data).to.deep.equal({path: 'f', key, value: other});
+        }
+      });
+    }
+  }
+
+  for (const key of [
+    ...[
+      'llama.next_year',
+      'llama.toString',
+      'tokenizer.ggml.next_year',
+      'tokenizer.toString',
+      'adapter.lora',
+    ],
+    ...['clip.vision', 'xielu.beta', 'controlvector.layer', 'tokenizer.ggml.suppress_tokens'],
+    ...['tokenizer.ggml.precompiled_charsmap', 'tokenizer.xggml.bos_token_id', 'tokenizer.chat_templatesx'],
+  ]) {
+    it(`does not understand ${key}`, async () => {
+      const error = await rejection(() => keys({[key]: 1}), 'unknown-metadata');
+      expect(error.message).to.equal(refusal(key, '1', 'is not understood here'));
+    });
+  }
+
+  it('shows whole numbers of 64 bits, and long keys and values in short', async () => {
+    const wide = await rejection(() => keys({'llama.x': [2n, 3n]}), 'unknown-metadata');
+    expect(wide.message).to.include('"llama.x" of f is [2,3], which');
+    const long = await rejection(
+      () => keys({[`llama.${'k'.repeat(300)}`]: 'v'.repeat(300)}),
+      'unknown-metadata',
+    );
+    expect(long.message).to.include(`"llama.${'k'.repeat(194)}" of f is "${'v'.repeat(79)}, which`);
+  });
+
+  it('passes what is read, what is of no computation, and what is of another architecture', () => {
+    keys({'llama.block_count': 7}, ['block_count']);
+    keys({
+      'qwen2.next_year': 7,
+      'general.next_year': 7,
+      'llamas.next_year': 7,
+      'xtokenizer.y': 7,
+      'x.clip.y': 7,
+    });
+    for (const own of [
+      ...['vocab_size', 'pooling_type', 'decoder_start_token_id', 'rope.scaling.finetuned'],
+      ...['rope.scaling.original_context_length', 'rope.scaling.yarn_log_multiplier'],
+      ...['rope.scaling.yarn_beta_fast', 'rope.scaling.yarn_beta_slow'],
+    ])
+      keys({[`llama.${own}`]: 7});
+    for (const own of [
+      ...['ggml.model', 'ggml.pre', 'ggml.tokens', 'ggml.token_type', 'ggml.scores', 'ggml.merges'],
+      ...['ggml.token_type_count', 'ggml.add_bos_token', 'ggml.add_eos_token', 'ggml.add_space_prefix'],
+      ...['huggingface.json', 'rwkv.world', 'ggml.bos_token_id', 'ggml.eog_token_ids', 'chat_template'],
+      ...['chat_templates', 'chat_template.rag'],
+    ])
+      keys({[`tokenizer.${own}`]: 7});
+  });
+
+  it('passes a pattern of windows where there is no window, or all layers have it', async () => {
+    const key = 'llama.attention.sliding_window_pattern';
+    keys({[key]: 6});
+    for (const pattern of [0, true, [true, true]]) keys({[key]: pattern}, [], {slidingWindow: 8});
+    await rejection(() => keys({[key]: 6}, [], {slidingWindow: 8}), 'unknown-metadata');
+  });
+
+  it('knows the names of activations', async () => {
+    const key = 'llama.hidden_activation';
+    for (const [activation, names] of [
+      ['silu', ['silu', 'swish']],
+      ['gelu', ['gelu']],
+      ['gelu_tanh', ['gelu', 'gelu_tanh', 'gelu_pytorch_tanh']],
+    ] as const) {
+      for (const name of names) keys({[key]: name}, [], {activation});
+      await rejection(() => keys({[key]: 'relu'}, [], {activation}), 'unknown-metadata');
+    }
+    await rejection(() => keys({[key]: 'gelu_tanh'}, [], {activation: 'gelu'}), 'unknown-metadata');
+  });
+
+  it('says that a file is no model', async () => {
+    const error = await rejection(() => keys({'general.type': 'mmproj'}), 'unsupported-format');
+    expect(error.message).to.equal(
+      'f holds "mmproj" ("general.type"), no model: name the file of the model itself',
+    );
+    expect(error.data).to.deep.equal({path: 'f', type: 'mmproj'});
+  });
 });

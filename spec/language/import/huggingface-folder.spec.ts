@@ -1,9 +1,19 @@
 import {expect} from 'chai';
-import {copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {openHuggingFaceFolder} from '../../../lib/language/import/huggingface-folder.js';
 import {openCheckpoint} from '../../../lib/language/import/open-checkpoint.js';
+import {isClosed} from '../../support/io/files.js';
 import {rejection} from '../../support/rejection.js';
 import {temporaryFolder} from '../../support/temporary-folder.js';
 
@@ -144,6 +154,207 @@ describe('a Hugging Face folder', () => {
       expect(error.message).to.contain(text);
     });
   }
+
+  for (const [what, code, message, change] of [
+    [
+      'a missing shard',
+      'missing-file',
+      `D/${shard(2)} does not exist, but ${INDEX} places tensors in it: download it too`,
+      (dir) => rmSync(join(dir, shard(2))),
+    ],
+    [
+      'a path out of the folder',
+      'unsafe-path',
+      `D/${INDEX} places tensor "x" in "../model.safetensors"; it must be the name of a .safetensors file in the same folder`,
+      (dir) => editWeightMap(dir, {x: '../model.safetensors'}),
+    ],
+    [
+      'a path into a folder below',
+      'unsafe-path',
+      `D/${INDEX} places tensor "x" in "a/model.safetensors"; it must be the name of a .safetensors file in the same folder`,
+      (dir) => editWeightMap(dir, {x: 'a/model.safetensors'}),
+    ],
+    [
+      'a file of another kind',
+      'unsafe-path',
+      `D/${INDEX} places tensor "x" in "model.safetensors.bin"; it must be the name of a .safetensors file in the same folder`,
+      (dir) => editWeightMap(dir, {x: 'model.safetensors.bin'}),
+    ],
+    [
+      'a place that is no text',
+      'unsafe-path',
+      `D/${INDEX} places tensor "x" in a number; it must be the name of a .safetensors file in the same folder`,
+      (dir) => editWeightMap(dir, {x: 3}),
+    ],
+    [
+      'a name that is too long',
+      'unsafe-path',
+      `D/${INDEX} places tensor "${'x'.repeat(200)}" in "${'y'.repeat(200)}"; it must be the name of a .safetensors file in the same folder`,
+      (dir) => editWeightMap(dir, {['x'.repeat(300)]: 'y'.repeat(300)}),
+    ],
+    [
+      'a tensor in the wrong file',
+      'missing-tensor',
+      `${INDEX} says that tensor "lm_head.weight" is in ${shard(1)}, which does not have it: download both again`,
+      (dir) => editWeightMap(dir, {'lm_head.weight': shard(1)}),
+    ],
+    [
+      'a tensor that is in no file',
+      'missing-tensor',
+      `${INDEX} says that tensor "more" is in ${shard(1)}, which does not have it: download both again`,
+      (dir) => editWeightMap(dir, {more: shard(1)}),
+    ],
+    [
+      'an index without a map',
+      'malformed-index',
+      `D/${INDEX} has no object "weight_map": download it again`,
+      (dir) => writeFileSync(join(dir, INDEX), '{"weight_map": []}'),
+    ],
+    [
+      'an index of nothing',
+      'malformed-index',
+      `D/${INDEX} lists 0 files; 1 to 1000 are read: download it again`,
+      (dir) => writeFileSync(join(dir, INDEX), '{"weight_map": {}}'),
+    ],
+    [
+      'an index of too many files',
+      'malformed-index',
+      `D/${INDEX} lists 1001 files; 1 to 1000 are read: download it again`,
+      (dir) => {
+        const places = Array.from({length: 1001}, (_, i) => [`${i}`, `${i}.safetensors`]);
+        writeFileSync(join(dir, INDEX), JSON.stringify({weight_map: Object.fromEntries(places) as object}));
+      },
+    ],
+    [
+      'shards without an index',
+      'missing-file',
+      `D has 3 .safetensors files but no ${INDEX} that says what is where: download that too`,
+      (dir) => rmSync(join(dir, INDEX)),
+    ],
+    [
+      'no weights',
+      'missing-file',
+      'D has no .safetensors file: name the folder of a Hugging Face checkpoint',
+      (dir) => [INDEX, ...[1, 2, 3].map(shard)].forEach((name) => rmSync(join(dir, name))),
+    ],
+    [
+      'weights as pickles',
+      'unsupported-format',
+      'D has weights only as model.pth, which can run code when it is read: convert them to safetensors (in Python: ' +
+        'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)), or download a revision that has them',
+      (dir) => {
+        [INDEX, ...[1, 2, 3].map(shard)].forEach((name) => rmSync(join(dir, name)));
+        writeFileSync(join(dir, 'model.pth'), '');
+      },
+    ],
+    [
+      'a configuration that is a list',
+      'malformed-json',
+      'D/config.json is no JSON object: download it again',
+      (dir) => writeFileSync(join(dir, 'config.json'), '[]'),
+    ],
+    [
+      'a configuration that is null',
+      'malformed-json',
+      'D/config.json is no JSON object: download it again',
+      (dir) => writeFileSync(join(dir, 'config.json'), 'null'),
+    ],
+    [
+      'quantized weights',
+      'unsupported-dtype',
+      'D/config.json says that the weights are quantized; F32, F16 and BF16 can be read: use the checkpoint before it ' +
+        'was quantized, or a GGUF',
+      (dir) =>
+        editJson(join(dir, 'config.json'), (json) => Object.assign(json, {quantization_config: {bits: 4}})),
+    ],
+  ] as [string, string, string, (dir: string) => void][]) {
+    it(`says what is wrong with ${what}, and lets go of all files`, async () => {
+      const dir = copyOf('llama-sharded', change);
+      const error = await rejection(() => openHuggingFaceFolder(dir), code);
+      expect(error.message).to.equal(message.replace('D', dir));
+      expect(error.data['path']).to.be.a('string').that.includes(dir);
+      for (const name of readdirSync(dir)) expect(await isClosed(join(dir, name))).to.not.equal(false);
+    });
+  }
+
+  it('names both files that have a tensor', async () => {
+    const dir = copyOf('llama-sharded', (path) => copyFileSync(join(path, shard(1)), join(path, shard(2))));
+    const error = await rejection(() => openHuggingFaceFolder(dir), 'duplicate-tensor');
+    const paths = [join(dir, shard(1)), join(dir, shard(2))];
+    expect(error.message).to.match(/^tensor "[\w.]+" is in both /);
+    expect(error.message).to.include(`is in both ${paths.join(' and ')}: download the checkpoint again`);
+    expect(error.data['paths']).to.deep.equal(paths);
+  });
+
+  it('takes model.safetensors where there are shards too, and one file of any name', async () => {
+    for (const [name, prepare] of [
+      ['whole', (dir: string) => cpSync(join(SHARDED, INDEX), join(dir, INDEX))],
+      [
+        'other name',
+        (dir: string) => renameSync(join(dir, 'model.safetensors'), join(dir, 'weights.safetensors')),
+      ],
+      ['beside another', (dir: string) => writeFileSync(join(dir, 'a.safetensors'), '')],
+    ] as const) {
+      const checkpoint = await openHuggingFaceFolder(copyOf('llama2-mha', prepare));
+      expect(checkpoint.tensors.has('model.norm.weight'), name).to.equal(true);
+      const error = await rejection(() => checkpoint.read('nothing'), 'missing-tensor');
+      expect(error.message).to.match(/copy-\d+ has no tensor "nothing": is the checkpoint complete\?$/);
+      await checkpoint.close();
+    }
+  });
+
+  it('lets go of all shards when it is closed', async () => {
+    const dir = copyOf('llama-sharded');
+    const checkpoint = await openHuggingFaceFolder(dir);
+    await checkpoint.close();
+    for (const name of readdirSync(dir)) expect(await isClosed(join(dir, name))).to.not.equal(false);
+  });
+
+  it('takes a tokenizer without configuration and template', async () => {
+    for (const [config, expected] of [
+      [null, {}],
+      ['{"chat_template": "own"}', {chat_template: 'own'}],
+    ] as const) {
+      const dir = copyOf('llama2-mha', (path) => {
+        writeFileSync(join(path, 'tokenizer.json'), '{"model": {}}');
+        if (config !== null) writeFileSync(join(path, 'tokenizer_config.json'), config);
+      });
+      const checkpoint = await openHuggingFaceFolder(dir);
+      expect(checkpoint.tokenizer).to.deep.equal({tokenizer: {model: {}}, config: expected});
+      await checkpoint.close();
+    }
+  });
+
+  it('gives a failure of the system on', async () => {
+    const dir = copyOf('llama2-mha', (path) => {
+      writeFileSync(join(path, 'tokenizer.json'), '{"model": {}}');
+      mkdirSync(join(path, 'chat_template.jinja'));
+    });
+    await rejection(() => openHuggingFaceFolder(dir), 'not-a-file');
+    const quantized = copyOf('llama2-mha', (path) =>
+      editJson(join(path, 'config.json'), (json) => Object.assign(json, {quantization_config: null})),
+    );
+    await (await openHuggingFaceFolder(quantized)).close();
+  });
+
+  it('takes ids of tokens for what they are', async () => {
+    for (const [generation, bos, eos] of [
+      ['{"eos_token_id": 9, "bos_token_id": 0}', 0, [9]],
+      ['{"eos_token_id": [0, -1, "7", 5], "bos_token_id": -1}', 'own', [0, 5]],
+      ['{"eos_token_id": null, "bos_token_id": 1.5}', 'own', 'own'],
+      ['{}', 'own', 'own'],
+    ] as const) {
+      const own = await openHuggingFaceFolder(join(TINY, 'llama2-mha'));
+      const dir = copyOf('llama2-mha', (path) =>
+        writeFileSync(join(path, 'generation_config.json'), generation),
+      );
+      const {config, ...checkpoint} = await openHuggingFaceFolder(dir);
+      expect(config.bosTokenId).to.equal(bos === 'own' ? own.config.bosTokenId : bos);
+      expect(config.eosTokenIds).to.deep.equal(eos === 'own' ? own.config.eosTokenIds : eos);
+      await own.close();
+      await checkpoint.close();
+    }
+  });
 
   it('rejects weights as pickles, and says how to convert them', async () => {
     const dir = copyOf('llama2-mha', (path) => {

@@ -1,6 +1,8 @@
 import {expect} from 'chai';
+import {truncateSync} from 'node:fs';
 import {join} from 'node:path';
 import {openSafetensors} from '../../../lib/language/import/safetensors.js';
+import {isClosed} from '../../support/io/files.js';
 import {rejection} from '../../support/rejection.js';
 import {temporaryFolder} from '../../support/temporary-folder.js';
 
@@ -131,13 +133,82 @@ describe('safetensors', () => {
       () => openBytes(safetensors('{}', new Uint8Array(0), 2n ** 63n)),
       'malformed-header',
     );
-    expect(error.message).to.contain('100000000');
+    expect(error.message).to.equal(
+      `${join(folder.path, 'model.safetensors')} announces a header of ${2 ** 63} bytes; at most 100000000 are read: ` +
+        'this is no safetensors file, or a damaged one',
+    );
+    expect(error.data).to.deep.equal({path: join(folder.path, 'model.safetensors'), length: 2 ** 63});
   });
 
-  it('rejects a header longer than the file', () =>
-    rejection(() => openBytes(safetensors('{}', new Uint8Array(0), 99_999_999n)), 'truncated'));
+  for (const [what, bytes, said, needed, part] of [
+    [
+      'a header longer than the file, the longest that is read',
+      safetensors('{}', new Uint8Array(0), 100_000_000n),
+      'is 10 bytes, but the header ends at byte 100000008',
+      100_000_008,
+      'the header',
+    ],
+    [
+      'a file of less than 8 bytes',
+      new Uint8Array(5),
+      'is 5 bytes, but the length of the header ends at byte 8',
+      8,
+      'the length of the header',
+    ],
+  ] as const) {
+    it(`rejects ${what}`, async () => {
+      const path = join(folder.path, 'model.safetensors');
+      const error = await rejection(() => openBytes(bytes), 'truncated');
+      expect(error.message).to.equal(`${path} ${said}: the file was cut off, copy or download it again`);
+      expect(error.data).to.deep.equal({path, size: bytes.length, needed, what: part});
+    });
+  }
 
-  it('rejects a file of less than 8 bytes', () => rejection(() => openBytes(new Uint8Array(5)), 'truncated'));
+  it('rejects a folder, and what is no regular file', async function () {
+    await rejection(() => openSafetensors(folder.path), 'not-a-file');
+    if (process.platform !== 'linux') this.skip();
+    const error = await rejection(() => openSafetensors('/dev/null'), 'not-a-file');
+    expect(error.message).to.equal('/dev/null is no regular file: name a file of weights');
+    expect(error.data).to.deep.equal({path: '/dev/null'});
+  });
+
+  it('rejects a tensor beyond a typed array before it takes memory', async () => {
+    const values = 2 ** 30 - 1;
+    const header = JSON.stringify({a: {dtype: 'BF16', shape: [values], data_offsets: [0, 2 * values]}});
+    const path = folder.write('large.safetensors', safetensors(header, new Uint8Array(0)));
+    truncateSync(path, 8 + header.length + 2 * values); // a hole, which takes no disk
+    const file = await openSafetensors(path);
+    const error = await rejection(() => file.read('a'), 'too-large');
+    expect(error.message).to.equal(
+      `tensor "a" of ${path} takes 4294967292 bytes as float32; at most 4294967288 can be read`,
+    );
+    expect(error.data).to.deep.equal({path, tensor: 'a', values});
+    await file.close();
+  });
+
+  it('widens a tensor that is larger than a piece, from where it lies', async () => {
+    const values = 4 * 1024 ** 2 + 5;
+    const halves = Uint16Array.from({length: values}, (_, i) => 0x3f80 + (i % 100));
+    const data = Buffer.concat([Buffer.alloc(6, 0x41), Buffer.from(halves.buffer)]);
+    const header = {
+      first: {dtype: 'BF16', shape: [3], data_offsets: [0, 6]},
+      large: {dtype: 'BF16', shape: [values], data_offsets: [6, 6 + 2 * values]},
+    };
+    const file = await openSafetensors(folder.write('pieces.safetensors', safetensors(header, data)));
+    const got = await file.read('large');
+    const wrong = got.findIndex((value, i) => value !== 1 + (i % 100) / 128);
+    expect([got.length, wrong]).to.deep.equal([values, -1]);
+    await file.close();
+  });
+
+  it('lets go of the file when it is closed, and when the header is wrong', async () => {
+    const good = folder.write('closed.safetensors', safetensors({a: TWO_VALUES}, new Uint8Array(8)));
+    const file = await openSafetensors(good);
+    await file.close();
+    const bad = folder.write('bad.safetensors', safetensors('[]', new Uint8Array(0)));
+    await rejection(() => openSafetensors(bad), 'malformed-header');
+    for (const path of [good, bad]) expect(await isClosed(path)).to.not.equal(false);
+  });
 
   it('rejects shapes nested deeper than a stack', async () => {
     const deep = '['.repeat(100_000) + ']'.repeat(100_000);
@@ -169,7 +240,14 @@ describe('safetensors', () => {
     expect((await rejection(() => file.read('a'), 'unsupported-dtype')).message)
       .to.contain('"a"')
       .and.contain('I64');
-    await rejection(() => file.read('b'), 'missing-tensor');
+    const unsupported = await rejection(() => file.read('a'), 'unsupported-dtype');
+    expect(unsupported.message).to.include(
+      'is I64; F32, F16 and BF16 can be read: use the checkpoint before it was quantized',
+    );
+    expect(unsupported.data).to.deep.equal({path: file.path, tensor: 'a', dtype: 'I64'});
+    const missing = await rejection(() => file.read('b'), 'missing-tensor');
+    expect(missing.message).to.equal(`${file.path} has no tensor "b"`);
+    expect(missing.data).to.deep.equal({path: file.path, tensor: 'b'});
     await file.close();
   });
 
@@ -177,7 +255,9 @@ describe('safetensors', () => {
     const path = folder.write('shrinks.safetensors', safetensors({a: TWO_VALUES}, new Uint8Array(8)));
     const file = await openSafetensors(path);
     folder.write('shrinks.safetensors', new Uint8Array(20));
-    expect((await rejection(() => file.read('a'), 'truncated')).message).to.contain('"a"');
+    const error = await rejection(() => file.read('a'), 'truncated');
+    expect(error.message).to.match(/but tensor "a" ends at byte \d+: the file was cut off/);
+    expect(error.data).to.include({what: 'tensor "a"', needed: error.data['size']});
     await file.close();
   });
 

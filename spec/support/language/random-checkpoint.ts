@@ -76,7 +76,7 @@ export function smallConfigs(): Map<string, LlamaConfig> {
 }
 
 /** The tensors that a published checkpoint of a configuration holds, by Hugging Face's names and shapes. */
-function tensorShapes(config: LlamaConfig): Map<string, number[]> {
+export function tensorShapes(config: LlamaConfig): Map<string, number[]> {
   const {vocabularySize, hiddenSize, intermediateSize, heads, keyHeads, headSize, bias} = config;
   const shapes = new Map<string, number[]>([['model.embed_tokens.weight', [vocabularySize, hiddenSize]]]);
   const linear = (name: string, out: number, inputs: number, hasBias: boolean): void => {
