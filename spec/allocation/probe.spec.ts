@@ -4,9 +4,11 @@ import {expect} from 'chai';
 import {probeLayers, type ProbeOptions} from '../../lib/allocation/probe.js';
 import {probePlan} from '../../lib/allocation/probe-plan.js';
 import {PROBE_LEVELS} from '../../lib/allocation/law.js';
+import {runSegments} from '../../lib/allocation/segment-runs.js';
+import {DatasetError} from '../../lib/errors.js';
 import {Dataset, SparsifyingDense} from '../../lib/index.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
-import {disposeModels, onEveryBackend} from '../backends.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from '../backends.js';
 import {normals} from '../normals.js';
 import {rejection} from '../models/llama/rejection.js';
 
@@ -44,12 +46,7 @@ function doublingError(values: Float32Array, share: number): number {
 }
 
 const probe = (model: tf.LayersModel, items: readonly tf.Tensor[], options?: ProbeOptions, path = 'a') =>
-  probeLayers(
-    model,
-    new Set([path]),
-    new Dataset([...items.keys()], (i) => tf.clone(items[i])),
-    options,
-  );
+  probeLayers(model, new Set([path]), new Dataset([...items.keys()], (i) => tf.clone(items[i])), options);
 
 onEveryBackend(() => {
   describe('probeLayers', () => {
@@ -250,6 +247,120 @@ onEveryBackend(() => {
       expect(await thrown({signal: AbortSignal.abort(reason)})).to.equal(reason);
     });
 
+    it('counts rows that masking does not change', async () => {
+      const values = normals(2 * WIDTH, 4).map((x, i) => (i < WIDTH ? x : 1000 + i));
+      const {rows: count, layers} = await probe(keep(doubling()), [rows(values)]);
+      expect(count).to.equal(2);
+      const threshold = quantileAbs(values, 0.65);
+      const masked = values.subarray(WIDTH).map((x) => (x <= threshold ? x : 0));
+      const [first, second] = [1 / 4, sumOfSquares(masked) / (4 * sumOfSquares(values.subarray(WIDTH)))];
+      expect(layers[0].error).to.be.closeTo((first + second) / 2, 1e-6);
+      const batch = normals(2 * WIDTH, 4).map((x, i) => (i < 1.8 * WIDTH ? x / 1e3 : 1000 + i));
+      const big = batch.subarray(WIDTH).map((_, i) => 1000 + i);
+      const few = await probe(
+        keep(doubling()),
+        [rows(Float32Array.of(...batch.subarray(0, WIDTH), ...big))],
+        {},
+        'a',
+      );
+      expect(few.rows).to.equal(2);
+    });
+
+    it('says the mean of the shares that rows of several batches masked', async () => {
+      // 40 % are below 2, and 30 or 40 % are 2.
+      const tied = (count: number, ties: number) =>
+        rows(
+          Float32Array.from({length: count * WIDTH}, (_, i) => {
+            const at = Math.floor(i / count);
+            return at < 80 ? 0.1 + at / 100 : at < 80 + ties ? 2 : 3 + at / 100;
+          }),
+        );
+      const {layers, rows: count} = await probe(keep(doubling()), [tied(3, 60), tied(1, 80)]);
+      expect(count).to.equal(4);
+      const {level, upperLevel, gaps} = layers[0].inputs!;
+      // Where 65 % were asked 70 % were had, but not 80 %: there 40 %.
+      expect(level).to.be.closeTo((3 * 0.7 + 0.4) / 4, 1e-6);
+      expect(upperLevel).to.be.closeTo(0.85, 1e-6);
+      expect(gaps).to.deep.equal([[0.4, 0.725]]); // of all values
+    });
+
+    it('gives a layer without rows no error, and says nothing of its inputs', async () => {
+      const x = tf.input({shape: [WIDTH]});
+      const a = same('a').apply(x) as tf.SymbolicTensor;
+      const first = tf.layers.add({name: 'first'}).apply([x, a]) as tf.SymbolicTensor;
+      const zeros = tf.layers.dense({
+        name: 'zeros',
+        units: WIDTH,
+        kernelInitializer: 'zeros',
+        useBias: false,
+      });
+      const product = tf.layers
+        .multiply({name: 'product'})
+        .apply([first, zeros.apply(first) as tf.SymbolicTensor]);
+      const model = keep(tf.model({inputs: x, outputs: product as tf.SymbolicTensor}));
+      const item = rows(normals(WIDTH, 3));
+      const {layers, rows: count} = await probeLayers(model, new Set(['a', 'zeros']), new Dataset([item]), {
+        rows: 1,
+      });
+      expect(count).to.equal(1);
+      expect(layers[0].error).to.be.above(0);
+      expect(layers[1]).to.deep.equal({
+        ...{path: 'zeros', weights: WIDTH ** 2, join: 'product', error: 0, upperError: 0},
+      });
+    });
+
+    it('probes nothing where nothing is to be probed', async () => {
+      const item = rows(normals(WIDTH, 3));
+      expect(await probeLayers(keep(doubling()), new Set(), new Dataset([item]))).to.deep.equal({
+        ...PROBE_LEVELS,
+        ...{rows: 0, layers: []},
+      });
+    });
+
+    it('takes batches that are arrays, whose tensors are its own', async () => {
+      const values = normals(2 * WIDTH, 5);
+      const item = rowsOf(values).map((row) => [...row]);
+      const {layers} = await probeLayers(keep(doubling()), new Set(['a']), new Dataset([item]));
+      expect(layers[0].error).to.be.closeTo(doublingError(values, 0.65), 1e-6);
+    });
+
+    it('compares outputs of one number an item', async () => {
+      const x = tf.input({shape: [WIDTH]});
+      const sum = tf.layers.dense({name: 'a', units: 1, useBias: false, kernelInitializer: 'ones'});
+      const flat = tf.layers
+        .reshape({name: 'flat', targetShape: []})
+        .apply(sum.apply(x)) as tf.SymbolicTensor;
+      const model = keep(tf.model({inputs: x, outputs: flat}));
+      const values = normals(3 * WIDTH, 5).map((v) => v + 1);
+      const {layers, rows: count} = await probe(model, [rows(values)]);
+      expect(count).to.equal(3);
+      const threshold = quantileAbs(values, 0.65);
+      const total = (row: Float32Array) => row.reduce((all, v) => all + v, 0);
+      const errors = rowsOf(values).map(
+        (row) => (total(row.filter((v) => Math.abs(v) <= threshold)) / total(row)) ** 2,
+      );
+      expect(layers[0].error).to.be.closeTo(errors.reduce((all, v) => all + v) / 3, 1e-5);
+    });
+
+    it('centres what softmax is computed from in each of its rows, of any rank', async () => {
+      const x = tf.input({shape: [2, WIDTH]});
+      const model = keep(tf.model({inputs: x, outputs: same('a', 'softmax').apply(x) as tf.SymbolicTensor}));
+      const values = normals(4 * WIDTH, 6).map((v, i) => v + (i < WIDTH ? 2 : 0));
+      const item = keep(tf.tensor3d(values, [2, 2, WIDTH]));
+      const {layers} = await probe(model, [item]);
+      const threshold = quantileAbs(values, 0.65);
+      const centred = (row: Float32Array) => {
+        const mean = row.reduce((sum, v) => sum + v, 0) / WIDTH;
+        return row.map((v) => v - mean);
+      };
+      const errors = rowsOf(values).map((row) => {
+        const dense = centred(row);
+        const masked = centred(row.map((v) => (Math.abs(v) <= threshold ? 0 : v)));
+        return sumOfSquares(masked.map((v, i) => v - dense[i])) / sumOfSquares(dense);
+      });
+      expect(layers[0].error).to.be.closeTo(errors.reduce((all, v) => all + v) / 4, 1e-4);
+    });
+
     it('names the batch on which the model overflows, and the join', async () => {
       const items = [rows(normals(WIDTH, 1)), rows(normals(WIDTH, 2).fill(3e38))];
       const error = await rejection(() => probe(keep(doubling()), items), 'nan');
@@ -258,6 +369,7 @@ onEveryBackend(() => {
           'overflows on it',
       );
       expect(error.data).to.deep.equal({index: 1});
+      expect((error.cause as Error).message).to.equal('the batch gives NaN or Infinity at "sum"');
     });
 
     it('refuses an empty data set, and says what may have emptied it', async () => {
@@ -270,7 +382,12 @@ onEveryBackend(() => {
 
     it('takes a sparsified layer for dense, and leaves the model as it was', async () => {
       const x = tf.input({shape: [WIDTH]});
-      const layer = new SparsifyingDense({name: 'a', units: WIDTH, useBias: false, kernelInitializer: 'identity'});
+      const layer = new SparsifyingDense({
+        name: 'a',
+        units: WIDTH,
+        useBias: false,
+        kernelInitializer: 'identity',
+      });
       const out = tf.layers.add({name: 'sum'}).apply([x, layer.apply(x) as tf.SymbolicTensor]);
       const model = keep(tf.model({inputs: x, outputs: out as tf.SymbolicTensor}));
       layer.setThreshold(1);
@@ -278,6 +395,84 @@ onEveryBackend(() => {
       const {layers} = await probe(model, [rows(values)]);
       expect(layers[0].error).to.be.closeTo(doublingError(values, 0.65), 1e-6);
       expect(layer.threshold!.read().dataSync()[0]).to.equal(1);
+    });
+  });
+});
+
+describe('probePlan', () => {
+  it('says what changes below each layer, and what that starts from', () => {
+    const x = tf.input({shape: [4], name: 'x'});
+    const layer = (name: string, from: tf.SymbolicTensor) =>
+      new SparsifyingDense({name, units: 4}).apply(from) as tf.SymbolicTensor;
+    const add = (name: string, ...from: tf.SymbolicTensor[]) =>
+      tf.layers.add({name}).apply(from) as tf.SymbolicTensor;
+    const a = layer('a', x);
+    const first = add('first', x, layer('b', a));
+    const second = add('second', first, layer('d', layer('c', first)), layer('e', first));
+    const outputs = ['p', 'q'].map((name) => layer(name, second));
+    const model = tf.model({inputs: x, outputs});
+    const names = (tensors: Iterable<tf.SymbolicTensor>) =>
+      [...tensors].map(({sourceLayer}) => sourceLayer.name);
+    const about = (paths: string[]) =>
+      probePlan(model, new Set(paths)).map(({probes, boundary, join}) => ({
+        ...{join, boundary: names(boundary)},
+        probes: probes.map(({path, weights, below}) => [path, weights, ...names(below)]),
+      }));
+    expect(about(['a', 'd'])).to.deep.equal([
+      {join: 'first', boundary: ['x'], probes: [['a', 16, 'a', 'b', 'first']]},
+      {join: 'second', boundary: ['c', 'first', 'e'], probes: [['d', 16, 'd', 'second']]},
+    ]);
+    expect(about(['q'])).to.deep.equal([
+      {join: 'first', boundary: [], probes: []},
+      {join: 'second', boundary: [], probes: []},
+      {join: 'p, q', boundary: ['second'], probes: [['q', 16, 'q']]},
+    ]);
+    disposeModels(model);
+  });
+});
+
+describe('runSegments', () => {
+  withoutLeaks(() => {
+    before(() => tf.setBackend('cpu'));
+
+    it('gives each segment what the one before gave, and passes on what the visitor throws', async () => {
+      const x = tf.input({shape: [2]});
+      const first = tf.layers
+        .add({name: 'first'})
+        .apply([x, same('a', 'linear', 2).apply(x) as tf.SymbolicTensor]);
+      const b = same('b', 'linear', 2).apply(first as tf.SymbolicTensor) as tf.SymbolicTensor;
+      const second = tf.layers
+        .add({name: 'second'})
+        .apply([first as tf.SymbolicTensor, b]) as tf.SymbolicTensor;
+      const model = tf.model({inputs: x, outputs: second});
+      const data = new Dataset([[[1, 2]], [[3, 4]]]);
+      const seen: [string, number[], number[]][] = [];
+      const paths = new Set(['a', 'b']);
+      await runSegments(model, paths, data, {
+        visit: async ({join, probes}, dense) => {
+          const [result, ...others] = [...dense.results.values()];
+          expect(others).to.deep.equal([]);
+          seen.push([join, [...(await result.data())], [...dense.inputs.get(probes[0].path)!]]);
+        },
+        isDone: () => false,
+      });
+      expect(seen).to.deep.equal([
+        ['first', [2, 4], [1, 2]],
+        ['second', [4, 8], [2, 4]],
+        ['first', [6, 8], [3, 4]],
+        ['second', [12, 16], [6, 8]],
+      ]);
+      for (const reason of [
+        new DatasetError('bad-item', 'no'),
+        Object.assign(new Error('no'), {code: 'nan'}),
+      ]) {
+        const visit = () => Promise.reject(reason);
+        const thrown: unknown = await runSegments(model, paths, data, {visit, isDone: () => false}).catch(
+          (error: unknown) => error,
+        );
+        expect(thrown).to.equal(reason);
+      }
+      disposeModels(model);
     });
   });
 });

@@ -172,7 +172,13 @@ describe('measureLayerTimes, by a clock that layers alone move', () =>
     it('computes what the sparsified layer does, its bias too', async () => {
       const x = tf.input({shape: [WIDTH]});
       const layer = tf.layers.dense({
-        ...{name: 'biased', units: 2, activation: 'softsign', biasInitializer: 'ones', kernelInitializer: 'zeros'},
+        ...{
+          name: 'biased',
+          units: 2,
+          activation: 'softsign',
+          biasInitializer: 'ones',
+          kernelInitializer: 'zeros',
+        },
       });
       const model = tf.model({inputs: x, outputs: layer.apply(x) as tf.SymbolicTensor});
       const inputs = [tf.ones([3, WIDTH])];

@@ -247,7 +247,10 @@ describe('holdOut', () => {
 
   it('refuses data without a batch, of known and of unknown number', async () => {
     for (const isKnown of [true, false]) {
-      for (const check of [() => holdOut(model, numbers(0, isKnown)), () => checkNotEmpty(numbers(0, isKnown))]) {
+      for (const check of [
+        () => holdOut(model, numbers(0, isKnown)),
+        () => checkNotEmpty(numbers(0, isKnown)),
+      ]) {
         expect((await rejection(check, 'empty')).message).to.equal(
           'there is no batch to measure the loss on: the data set for it is empty',
         );

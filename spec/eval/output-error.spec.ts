@@ -95,7 +95,9 @@ describe('errors of outputs', () => {
       const unknown = await failure(measureOutputErrors(dense, [[[1, 2]]], wrong));
       expect(unknown.code).to.equal('unknown-option');
       expect(unknown.message).to.include('measureOutputErrors').and.include('maxRows');
-      expect((await failure(measureOutputErrors(dense, [[[1, 2]]], {maxRows: 0}))).code).to.equal('bad-option');
+      expect((await failure(measureOutputErrors(dense, [[[1, 2]]], {maxRows: 0}))).code).to.equal(
+        'bad-option',
+      );
       expect((await failure(measureOutputErrors(dense, []))).code).to.equal('empty');
       dense.dispose();
     });

@@ -132,8 +132,7 @@ describe('measureQuality', () =>
     });
 
     it('says in full what does not fit', async () => {
-      const same =
-        '; labels and data must hold the same items in the same order, and classes count from 0';
+      const same = '; labels and data must hold the same items in the same order, and classes count from 0';
       for (const [batches, labels, options, said] of [
         [BATCHES, classes(0, 1), {}, 'there are only 2 labels for the items'],
         [BATCHES, classes(0, 1, 0, 0), {}, 'there are 4 labels for 3 items'],
