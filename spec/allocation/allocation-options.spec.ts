@@ -6,9 +6,9 @@ import {
   checkReachable,
   checkWeighting,
   parseTarget,
-} from '../../lib/allocation/options.js';
-import type {AllocationTarget} from '../../lib/allocation/contract.js';
-import {failure} from '../io/files.js';
+} from '../../lib/allocation/allocation-options.js';
+import type {AllocationTarget} from '../../lib/metadata/allocation.js';
+import {failure} from '../support/io/files.js';
 
 const WRONG = 'the target of the allocation is wrong: ';
 

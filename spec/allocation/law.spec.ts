@@ -1,7 +1,7 @@
 /** @file The law of a layer's error over its sparsity, against its formula with numbers of which the powers are known. */
 import {expect} from 'chai';
 import {PROBE_LEVELS, predictedError} from '../../lib/allocation/law.js';
-import type {AttainableShares} from '../../lib/allocation/contract.js';
+import type {AttainableShares} from '../../lib/metadata/allocation.js';
 
 /** Where the probes of these specs stand: odds 1 and 4. */
 const LEVELS = {level: 0.5, upperLevel: 0.8};

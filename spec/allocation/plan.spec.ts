@@ -1,6 +1,6 @@
 /** @file Allocations and their trade-off curves, of two layers whose means and errors can be computed by hand. */
 import {expect} from 'chai';
-import type {ProbeErrors} from '../../lib/allocation/contract.js';
+import type {ProbeErrors} from '../../lib/metadata/allocation.js';
 import {predictedError} from '../../lib/allocation/law.js';
 import {AllocationPlan, type PlanOptions} from '../../lib/allocation/plan.js';
 import {uniformSpread, type SharingLayer} from '../../lib/allocation/spread.js';

@@ -8,9 +8,9 @@ import {runSegments} from '../../lib/allocation/segment-runs.js';
 import {DatasetError} from '../../lib/errors.js';
 import {Dataset, SparsifyingDense} from '../../lib/index.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
-import {disposeModels, onEveryBackend, withoutLeaks} from '../backends.js';
-import {normals} from '../normals.js';
-import {rejection} from '../models/llama/rejection.js';
+import {disposeModels, onEveryBackend, withoutLeaks} from '../support/backends.js';
+import {normals} from '../support/normals.js';
+import {rejection} from '../support/rejection.js';
 
 const WIDTH = 200;
 

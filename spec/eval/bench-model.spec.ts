@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {benchModel} from '../../lib/eval/bench-model.js';
 import {Dataset, compressWeights, inspect, sparsifyActivations} from '../../lib/index.js';
-import {onEveryBackend, disposeModels} from '../backends.js';
-import {softsign, softsignClock} from './softsign-clock.js';
+import {onEveryBackend, disposeModels} from '../support/backends.js';
+import {softsign, softsignClock} from '../support/softsign-clock.js';
 
 const WIDTH = 100;
 

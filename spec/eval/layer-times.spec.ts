@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {measureLayerTimes} from '../../lib/eval/layer-times.js';
 import {randomInputs} from '../../lib/eval/random-inputs.js';
-import {checkForLeaks, disposeModels, withoutLeaks} from '../backends.js';
-import {softsign, softsignClock} from './softsign-clock.js';
+import {checkForLeaks, disposeModels, withoutLeaks} from '../support/backends.js';
+import {softsign, softsignClock} from '../support/softsign-clock.js';
 
 /** A layer that is called twice on [batch, 3, 8], and one in a wrapper that calls it for each of 3 steps. */
 function model(): tf.LayersModel {

@@ -4,9 +4,9 @@ import {firstItems} from '../../lib/calibration/model-batches.js';
 import {predictionSpeed} from '../../lib/eval/prediction-speed.js';
 import {timePerSparsity} from '../../lib/eval/time-per-sparsity.js';
 import {Dataset, compressWeights, sparsifyActivations} from '../../lib/index.js';
-import {disposeModels, withoutLeaks} from '../backends.js';
-import {rejection} from '../models/llama/rejection.js';
-import {softsign, softsignClock} from './softsign-clock.js';
+import {disposeModels, withoutLeaks} from '../support/backends.js';
+import {rejection} from '../support/rejection.js';
+import {softsign, softsignClock} from '../support/softsign-clock.js';
 
 /** A layer that is called twice, behind one. */
 function mlp(): tf.LayersModel {

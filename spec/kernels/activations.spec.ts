@@ -9,7 +9,7 @@ import {
   fusedActivationOf,
   type FusedActivation,
 } from '../../lib/kernels/activations.js';
-import {checkForLeaks} from '../backends.js';
+import {checkForLeaks} from '../support/backends.js';
 
 /** Values of each activation at -2, -0.5, 0, 1 and 3, from tables of the error function and the exponential. */
 const KNOWN: Readonly<Record<FusedActivation, readonly number[]>> = {

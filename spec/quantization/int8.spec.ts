@@ -10,7 +10,7 @@ import {
   type Int8Mode,
 } from '../../lib/quantization/int8.js';
 
-import {failure} from '../io/files.js';
+import {failure} from '../support/io/files.js';
 
 /** Weights of a matrix whose products all lie in float16's normal range, or are 0. */
 const matrices = fc

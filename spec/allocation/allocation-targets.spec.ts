@@ -1,6 +1,6 @@
 import {expect} from 'chai';
-import type {Allocation} from '../../lib/allocation/contract.js';
-import {targetsIn} from '../../lib/allocation/targets.js';
+import type {Allocation} from '../../lib/metadata/allocation.js';
+import {targetsIn} from '../../lib/allocation/allocation-targets.js';
 import {TargetScope} from '../../lib/scope/target-scope.js';
 
 describe('the targets of an allocation', () => {
