@@ -154,6 +154,7 @@ describe('measureQuality', () =>
 
     it('takes a probability of a half for class 0, and the first of equal classes', async () => {
       expect((await quality([[[0.5]]], classes(0))).value).to.equal(1);
+      expect((await quality([[[0.9], [0.8], [0.1]]], classes(1, 1, 0))).value).to.equal(1);
       expect((await quality([[[0.5, 0.5]]], classes(0))).value).to.equal(1);
       expect((await quality([[[-3, -2]]], classes(1))).value).to.equal(1);
     });
@@ -170,6 +171,16 @@ describe('measureQuality', () =>
       expect(await measureQuality(model, data, targets([4, 10]))).to.deep.equal({
         ...{metric: 'mean squared error', value: 9 / 2, items: 1},
       });
+      model.dispose();
+    });
+
+    it('refuses an item of which a part alone is NaN', async () => {
+      const x = tf.input({shape: [2]});
+      const model = tf.model({inputs: x, outputs: tf.layers.reLU().apply(x) as tf.SymbolicTensor});
+      const data = new Dataset([0], () => tf.tensor2d([[3, NaN]]));
+      for (const labels of [classes(0), targets([3, 0])]) {
+        expect((await failure(measureQuality(model, data, labels))).code).to.equal('nan');
+      }
       model.dispose();
     });
 
