@@ -12,6 +12,7 @@ import {
 import {INT8_MODES, dequantizeInt8, quantizeInt8, type Int8Mode} from '../../lib/quantization/int8.js';
 import {makeLayerVariable, type Layer} from '../../lib/tfjs.js';
 import {checkForLeaks} from '../support/backends.js';
+import {runModule, urlOf} from '../support/child.js';
 import {failure} from '../support/io/files.js';
 import {normals} from '../support/normals.js';
 
@@ -263,6 +264,56 @@ describe('layers that can be INT8', () => {
       }
     });
   }
+
+  it('look up rows of an embedding by ids of any shape, and tell their hook', () => {
+    const {int8} = COMPRESSIBLE_CLASSES[0];
+    const layer = new int8({inputDim: 5, outputDim: 3, name: 'e'} as object) as Layer & {
+      embeddings: tf.LayerVariable;
+    };
+    layer.build([null, 2]);
+    for (const weight of layer.weights) weight.dispose();
+    const table = Int8Weight.quantize('e', normals(15, 2), [5, 3], 'rows', 'int8_asym');
+    layer.embeddings = standIn(table);
+    const seen: number[][] = [];
+    layer.setCallHook((input) => seen.push([...[input].flat()[0].dataSync()]));
+    tf.tidy(() => {
+      const rows = table.read().arraySync() as number[][];
+      const ids = [
+        [4, 0],
+        [1, 1],
+        [2, 4],
+      ];
+      for (const dtype of ['int32', 'float32'] as const) {
+        const y = layer.apply(tf.tensor2d(ids, [3, 2], dtype)) as tf.Tensor;
+        expect(y.arraySync()).to.deep.equal(ids.map((row) => row.map((id) => rows[id])));
+      }
+    });
+    expect(seen).to.deep.equal([
+      [4, 0, 1, 1, 2, 4],
+      [4, 0, 1, 1, 2, 4],
+    ]);
+    dispose(table);
+  });
+
+  it('are found where a program has registered classes of its own under their names', async () => {
+    const {stdout, stderr} = await runModule(`
+      import * as tf from '@tensorflow/tfjs';
+      const names = ${JSON.stringify(COMPRESSIBLE_CLASSES.map(({stock}) => stock.className))};
+      const {classNameMap} = tf.serialization.SerializationMap.getMap();
+      const stock = names.map((name) => classNameMap[name][0]);
+      for (const className of names) {
+        tf.serialization.registerClass(class extends tf.layers.Layer { static className = className; });
+      }
+      const {COMPRESSIBLE_CLASSES} = await import('${urlOf('lib/layers/int8-layers.ts')}');
+      console.log(JSON.stringify({
+        found: COMPRESSIBLE_CLASSES.map(({stock: found}, i) => found === stock[i]),
+        names: [tf.layers.conv2d({filters: 1, kernelSize: 1}).name, tf.layers.embedding({inputDim: 1, outputDim: 1}).name],
+      }));`);
+    expect(JSON.parse(stdout.trim().split('\n').at(-1)!), stderr).to.deep.equal({
+      found: COMPRESSIBLE_CLASSES.map(() => true),
+      names: ['conv2d_Conv2D1', 'embedding_Embedding1'],
+    });
+  });
 
   it('add other weights as they are', () => {
     const seen: unknown[][] = [];
