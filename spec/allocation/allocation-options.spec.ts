@@ -1,7 +1,6 @@
 import {expect} from 'chai';
 import {
   ALLOCATION_METHODS,
-  ALLOCATION_WEIGHTINGS,
   checkMethod,
   checkReachable,
   checkWeighting,
@@ -10,6 +9,7 @@ import {
 import type {AllocationTarget} from '../../lib/metadata/allocation.js';
 import {failure} from '../support/io/files.js';
 
+const WEIGHTINGS = ['weights', 'time'];
 const WRONG = 'the target of the allocation is wrong: ';
 
 describe('parseTarget', () => {
@@ -44,7 +44,7 @@ describe('parseTarget', () => {
     ...['0.5', null, [0.5], true].map(
       (target) =>
         [
-          `${JSON.stringify(target)}`,
+          JSON.stringify(target),
           target,
           'it must be a mean sparsity, as 0.5, or an object, as {maxLoss: 0.02}',
         ] as const,
@@ -82,7 +82,7 @@ describe('parseTarget', () => {
       const error = await failure(() => parseTarget(target as unknown as AllocationTarget));
       expect(error.code).to.equal('bad-target');
       expect(error.message).to.equal(WRONG + said);
-      const got = typeof target === 'number' ? {sparsity: target} : target;
+      const got: unknown = typeof target === 'number' ? {sparsity: target} : target;
       expect(error.data).to.deep.equal({target: got});
     });
   }
@@ -109,9 +109,8 @@ describe('parseTarget', () => {
 describe('the words of an allocation', () => {
   it('are its methods and weightings', () => {
     for (const method of ALLOCATION_METHODS) checkMethod(method);
-    for (const weighting of ALLOCATION_WEIGHTINGS) checkWeighting(weighting);
+    for (const weighting of WEIGHTINGS) checkWeighting(weighting);
     expect(ALLOCATION_METHODS).to.deep.equal(['local', 'uniform', 'greedy']);
-    expect(ALLOCATION_WEIGHTINGS).to.deep.equal(['weights', 'time']);
   });
 
   for (const [check, word, said, allowed] of [
@@ -131,7 +130,7 @@ describe('the words of an allocation', () => {
       checkWeighting,
       'tine',
       'the weighting of the allocation is "tine"; it must be one of weights, time: did you mean "time"?',
-      ALLOCATION_WEIGHTINGS,
+      WEIGHTINGS,
     ],
   ] as const) {
     it(`refuse "${word}", and name the nearest`, async () => {

@@ -46,7 +46,7 @@ describe('AllocationPlan', () => {
       ...{version: 1, method: 'uniform', weighting: 'time', target: {sparsity: 0.5}, probes: null},
       ...{met: true, metric: null, denseMs: null},
     });
-    expect(layers.map(({target, ...layer}) => layer)).to.deep.equal([
+    expect(layers.map(({target: _, ...layer}) => layer)).to.deep.equal([
       {path: 'a', weights: 100, minimum: 0.2, maximum: 0.8, predictedError: null},
       {path: 'b', weights: 300, minimum: 0.1, maximum: 0.9, predictedError: null},
     ]);

@@ -440,7 +440,7 @@ describe('runSegments', () => {
       const first = tf.layers
         .add({name: 'first'})
         .apply([x, same('a', 'linear', 2).apply(x) as tf.SymbolicTensor]);
-      const b = same('b', 'linear', 2).apply(first as tf.SymbolicTensor) as tf.SymbolicTensor;
+      const b = same('b', 'linear', 2).apply(first) as tf.SymbolicTensor;
       const second = tf.layers
         .add({name: 'second'})
         .apply([first as tf.SymbolicTensor, b]) as tf.SymbolicTensor;

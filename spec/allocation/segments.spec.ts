@@ -54,13 +54,14 @@ describe('blocksOf', () => {
     disposeModels(model);
   });
 
-  /** Branches that are added to what they read: of a Dense layer, or of one and a ReLU. */
-  function residual(kinds: readonly ('A' | 'B')[]): tf.LayersModel {
+  /** Branches that are added to what they read: of a Dense layer, or of one and a ReLU or a softmax. */
+  function residual(kinds: readonly ('A' | 'B' | 'C')[]): tf.LayersModel {
     const x = tf.input({shape: [4]});
     let stream = x;
     for (const [i, kind] of kinds.entries()) {
       let branch = dense(`dense_${i}`).apply(stream) as tf.SymbolicTensor;
       if (kind === 'B') branch = tf.layers.reLU().apply(branch) as tf.SymbolicTensor;
+      if (kind === 'C') branch = tf.layers.softmax().apply(branch) as tf.SymbolicTensor;
       stream = tf.layers.add({name: `add_${i}`}).apply([stream, branch]) as tf.SymbolicTensor;
     }
     return tf.model({inputs: x, outputs: dense('out').apply(stream) as tf.SymbolicTensor});
@@ -70,6 +71,7 @@ describe('blocksOf', () => {
     ['AAAA', [0, 1, 2, 3]],
     ['ABABAB', [1, 3, 5]],
     ['ABBABBA', [2, 5]],
+    ['BCBCBC', [1, 3, 5]],
     // The first and the output's are not looked at: what repeats is between.
     ['BABABA', [1, 3, 5]],
     // Nothing repeats.
@@ -77,7 +79,7 @@ describe('blocksOf', () => {
     ['AAABB', [0, 1, 2, 3, 4]],
   ] as const) {
     it(`takes what repeats in ${[...kinds].join(', ')} as one`, () => {
-      const model = residual([...kinds] as ('A' | 'B')[]);
+      const model = residual([...kinds] as ('A' | 'B' | 'C')[]);
       expect(endsOf(model)).to.deep.equal([...ends.map((i) => `add_${i}`), 'out']);
       disposeModels(model);
     });

@@ -294,7 +294,7 @@ describe('randomInputs', () => {
       [4, 500],
       [4, 2, 250],
     ]);
-    const values = [first, second].map((tensor) => tensor.dataSync());
+    const values = [first, second].map((tensor) => tensor.dataSync() as Float32Array);
     for (const list of values) {
       const mean = list.reduce((sum, x) => sum + x, 0) / 2000;
       const square = list.reduce((sum, x) => sum + x ** 2, 0) / 2000;

@@ -208,7 +208,7 @@ describe('kernels', () => {
       const [plain, packed] = tf.tidy(() => [
         sparsifiedMatMul(tf.zeros([0, 3]), tf.ones([3, 2]), tf.scalar(0)).shape,
         sparsifiedMatMul(tf.zeros([0, 3]), int8Of(product(1, 3, 2, 1), 1).matrix(), tf.scalar(0)).shape,
-      ]) as unknown as number[][];
+      ]);
       expect([plain, packed]).to.deep.equal([
         [0, 2],
         [0, 2],
@@ -264,8 +264,8 @@ describe('kernels', () => {
                   activation,
                 }),
               )(tensors, tf.tensor2d(dy, [rows, units]));
-              return gradients.map((gradient) => plus(gradient.dataSync())) as unknown as tf.TensorContainer;
-            }) as unknown as number[][];
+              return gradients.map((gradient) => plus(gradient.dataSync()));
+            });
             expect(got).to.deep.equal([wanted.dx, wanted.dKernel, ...(hasBias ? [wanted.dBias] : [])]);
           });
 
@@ -276,8 +276,8 @@ describe('kernels', () => {
               const gradients = tf.grads((x, bias?: tf.Tensor) =>
                 sparsifiedMatMul(x, matrix(), tf.scalar(1), {bias: bias as tf.Tensor1D, activation}),
               )(tensors, tf.tensor2d(dy, [rows, units]));
-              return gradients.map((gradient) => plus(gradient.dataSync())) as unknown as tf.TensorContainer;
-            }) as unknown as number[][];
+              return gradients.map((gradient) => plus(gradient.dataSync()));
+            });
             expect(got).to.deep.equal([wanted.dx, ...(hasBias ? [wanted.dBias] : [])]);
           });
         }

@@ -18,7 +18,7 @@ function layerOf(className: string, config: object = {}): Layer & Activation {
     static className = className;
 
     override getConfig(): tf.serialization.ConfigDict {
-      return {name: 'my_activation_1', ...config} as tf.serialization.ConfigDict;
+      return {name: 'my_activation_1', ...config};
     }
   }
   return new Named({});

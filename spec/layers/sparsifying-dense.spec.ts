@@ -81,7 +81,7 @@ describe('SparsifyingDense', () => {
   });
 
   it('is what a Dense becomes, and that again: nothing of it is left', () => {
-    const layer = tf.layers.dense(ARGS) as DenseLayer;
+    const layer = tf.layers.dense(ARGS) as unknown as DenseLayer;
     const before = apply(layer, 0, -2, 3);
     const fields = Object.keys(layer).sort();
     expect([isPlainDense(layer), isSparsifying(layer)]).to.deep.equal([true, false]);

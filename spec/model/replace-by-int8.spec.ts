@@ -2,7 +2,6 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {ModelError} from '../../lib/errors.js';
-import {asInt8} from '../../lib/layers/int8-weight.js';
 import {compressibleWeights, type PlacedWeight} from '../../lib/model/compressible.js';
 import {makeSparsifying, sparsifyingForms} from '../../lib/model/dense-layers.js';
 import {
@@ -119,7 +118,7 @@ describe('layers made INT8 in place', () =>
       expect(losses(model)).to.have.length(2);
       // A constraint holds again: what is written is made to fit.
       const [, pointwise] = layersOf(model)[1].trainableWeights;
-      tf.tidy(() => pointwise.write(tf.fill(pointwise.shape as number[], -1)));
+      tf.tidy(() => void pointwise.write(tf.fill(pointwise.shape as number[], -1)));
       expect(new Set(pointwise.read().dataSync())).to.deep.equal(new Set([0]));
       disposeModels(model);
     });
@@ -169,7 +168,7 @@ describe('layers made INT8 in place', () =>
           ...{originalName: placed.variable.originalName, mode: 'int8_sym', layout: placed.weight.layout},
           shape: placed.variable.shape,
         });
-        expect(tf.tidy(() => new Set(zeros.read().dataSync()))).to.deep.equal(new Set([0]));
+        expect(new Set(tf.tidy(() => zeros.read().dataSync()))).to.deep.equal(new Set([0]));
         for (const part of zeros.list()) part.dispose();
       }
       disposeModels(model);

@@ -123,7 +123,7 @@ describe('the mode of INT8', () => {
     it(`is refused if it is ${said}, with those that there are`, async () => {
       const quantize = () => quantizeInt8(Float32Array.of(1), shape, got as unknown as Int8Mode);
       for (const check of [() => INT8_MODE(got, 'mode', 'compressWeights'), quantize]) {
-        const error = await failure(check as () => unknown);
+        const error = await failure(check);
         expect(error.code).to.equal('unsupported-mode');
         expect(error.message).to.equal(`the mode is ${said}; supported are "int8_asym" and "int8_sym"`);
         expect(error.data).to.deep.equal({got, allowed: ['int8_asym', 'int8_sym']});
