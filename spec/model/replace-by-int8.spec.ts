@@ -236,6 +236,44 @@ describe('what is trained of a compiled model', () =>
       model.dispose();
     });
 
+    it('is that of the model inside a Sequential, which compiles it', () => {
+      const model = tf.sequential({
+        layers: [
+          tf.layers.dense({name: 'a', units: 2, inputShape: [2]}),
+          tf.layers.dense({name: 'b', units: 1}),
+        ],
+      });
+      model.compile({optimizer: 'sgd', loss: 'meanSquaredError'});
+      const {model: inner} = model as unknown as {model: tf.LayersModel};
+      const collected = () => trainingOf(asContainer(inner)).collectedTrainableWeights;
+      trainAll(model);
+      expect(namesOf(collected()!)).to.deep.equal(['a/kernel', 'a/bias', 'b/kernel', 'b/bias']);
+      forgetVariables(model, new Set([model.layers[0].weights[0]]));
+      expect(namesOf(collected()!)).to.deep.equal(['a/bias', 'b/kernel', 'b/bias']);
+      disposeModels(model);
+    });
+
+    it('leaves lists of the optimizer alone that hold something else', async () => {
+      const {model} = await trained();
+      const others = [
+        [1, 2, 3, 4],
+        [null, null, null, null],
+        [model.layers[1].weights[0]],
+        [{variable: 1}, {variable: 2}, {variable: 3}, {variable: 4}],
+      ];
+      Object.assign(model.optimizer, {
+        others0: others[0],
+        others1: others[1],
+        others2: others[2],
+        others3: others[3],
+      });
+      const before = others.map((list) => [...list]);
+      forgetVariables(model, new Set([layersOf(model)[0].weights[0]]));
+      trainAll(model);
+      expect(others).to.deep.equal(before);
+      model.dispose();
+    });
+
     it('is nothing of a model that is not compiled, and that of models inside', async () => {
       const {model: inner, collected} = await trained();
       const outer = chain([2], [inner, tf.layers.reLU()]);
