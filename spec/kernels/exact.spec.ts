@@ -6,7 +6,13 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
 import {sparsifiedMatMulFallback} from '../../lib/kernels/fallback.js';
-import {dequantizeColumns} from '../../lib/kernels/int8-dequantize.js';
+import {ACTIVATE, FUSED_ACTIVATIONS} from '../../lib/kernels/activations.js';
+import {
+  dequantizeByOperations,
+  dequantizeColumns,
+  dequantizeRows,
+  dequantizeSomeColumns,
+} from '../../lib/kernels/int8-dequantize.js';
 import {sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-fallback.js';
 import {MAX_ROUNDED_WEIGHTS, type Int8Matrix} from '../../lib/kernels/int8-kernels.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
@@ -183,6 +189,79 @@ describe('kernels', () => {
         }
       });
     }
+
+    for (const activation of FUSED_ACTIVATIONS) {
+      it(`apply ${activation} to each sum once`, () => {
+        for (const rows of [1, 9]) {
+          const shape = product(rows, 4, 5, 17, {bias: wholes(5, 6, -3, 3)});
+          const small = {...shape, x: shape.x.map((value) => value / 2), thresholds: [0.5]};
+          const {kernel, matrix} = int8Of(shape, 11);
+          const float = shape.kernel.map((value) => value / 8);
+          const byte = kernel.map((value) => value / 64);
+          const [own, stock, packed] = tf.tidy(() => {
+            const args = {x: tensorOf(small), threshold: thresholdOf(small), bias: biasOf(small), activation};
+            const tensor = tf.tensor2d(float, [4, 5]);
+            const {scale, ...rest} = matrix();
+            return [
+              sparsifiedMatMul(args.x, tensor, args.threshold, {bias: args.bias, activation}).dataSync(),
+              sparsifiedMatMulFallback({...args, kernel: tensor}).dataSync(),
+              sparsifiedMatMul(args.x, {...rest, scale: tf.div(scale, 64)}, args.threshold, {
+                ...{bias: args.bias, activation},
+              }).dataSync(),
+            ] as unknown as Float32Array[];
+          });
+          for (const [got, weights] of [
+            [own, float],
+            [stock, float],
+            [packed, byte],
+          ] as const) {
+            byLoops({...small, kernel: weights}).forEach((sum, i) => {
+              expect(got[i]).to.be.closeTo(ACTIVATE[activation](sum), 2e-5);
+            });
+          }
+        }
+      });
+    }
+
+    it('read rows of an INT8 matrix, columns of one, and all of it by stock operations', () => {
+      for (const units of [3, 4, 9]) {
+        const {kernel, matrix} = int8Of(product(1, 6, units, 1), 3);
+        const at = (row: number, column: number) => kernel[row * units + column];
+        const columns = [units - 1, 0, 1, units - 1];
+        const bytes = wholes(6 * units, 13, -128, 127);
+        const rowScale = [1, -2, 0.5, 0.25, 4, -1];
+        const stride = Math.ceil(units / 4) * 4;
+        const stored = new Int8Array(6 * stride);
+        bytes.forEach((byte, i) => (stored[Math.floor(i / units) * stride + (i % units)] = byte));
+        const ids = [5, 0, 3, 3];
+        tf.tidy(() => {
+          expect(plus(dequantizeByOperations(matrix()).dataSync())).to.deep.equal(plus(kernel));
+          const some = dequantizeSomeColumns(matrix(), tf.tensor1d(columns, 'int32'));
+          expect(some.shape).to.deep.equal([4, 6]);
+          expect(plus(some.dataSync())).to.deep.equal(
+            plus(columns.flatMap((column) => [0, 1, 2, 3, 4, 5].map((row) => at(row, column)))),
+          );
+          const rows = dequantizeRows(
+            {
+              values: tf.tensor2d(new Int32Array(stored.buffer), [6, stride / 4], 'int32'),
+              scale: tf.tensor1d(rowScale),
+              zeroPoint: tf.tensor1d([3, -3, 0, 7, 1, -128]),
+            },
+            tf.tensor1d(ids, 'int32'),
+            units,
+          );
+          expect(rows.shape).to.deep.equal([4, units]);
+          const zeroPoint = [3, -3, 0, 7, 1, -128];
+          expect(plus(rows.dataSync())).to.deep.equal(
+            plus(
+              ids.flatMap((id) =>
+                Array.from({length: units}, (_, n) => rowScale[id] * (bytes[id * units + n] - zeroPoint[id])),
+              ),
+            ),
+          );
+        });
+      }
+    });
 
     it('keep leading dimensions, and take whole numbers', () => {
       for (const shape of [[3], [2, 3], [2, 1, 3]]) {
