@@ -13,10 +13,12 @@ import {
   withLayers,
   type AllocateOptions,
   type Allocation,
+  type AllocationProgress,
   type Scope,
+  type SparsifyWarning,
   type SparsityBounds,
 } from '../lib/index.js';
-import {onEveryBackend, disposeModels} from './support/backends.js';
+import {onEveryBackend, disposeModels, withoutLeaks} from './support/backends.js';
 import type {AllocationScopes} from '../lib/allocation/bounds.js';
 import {savedArtifacts} from './support/saved-artifacts.js';
 import {normals} from './support/normals.js';
@@ -299,6 +301,84 @@ onEveryBackend(() => {
       disposeModels(sparse);
     });
 
+    it('says what is missing where there are no data, and which layers were not probed', async () => {
+      for (const [options, what] of [
+        [{target: {speedup: 2}}, 'a loss or a speed'],
+        [{weighting: 'time'}, 'weighting by time'],
+        [{method: 'greedy'}, 'method "greedy"'],
+      ] as const) {
+        expect((await rejection(() => allocate(options, null), 'no-data')).message).to.equal(
+          `${what} needs data: give a data set, or a mean sparsity by method "local" or "uniform"`,
+        );
+      }
+      const rest = '; give data to probe on, or name only layers that were allocated when it was sparsified';
+      const none = await rejection(() => allocate({}, null), 'not-probed');
+      expect(none.message).to.equal(
+        `the model holds no probe errors of "block_0", "block_1", "block_2" and others${rest}`,
+      );
+      expect(none.data).to.deep.equal({missing: [0, 1, 2, 3].map((i) => `block_${i}`)});
+      const three = await rejection(() => allocate({scopes: {'block_[0-2]': {}}}, null), 'not-probed');
+      expect(three.message).to.equal(
+        `the model holds no probe errors of "block_0", "block_1", "block_2"${rest}`,
+      );
+    });
+
+    it('keeps the thresholds of what it measured to itself, and warns of nothing that is only measured', async () => {
+      const seen: AllocationProgress[] = [];
+      const warnings: string[] = [];
+      const {curve} = await allocate({
+        target: {maxLoss: 0.02},
+        onProgress: (progress) => seen.push(progress),
+        onWarning: ({code}) => warnings.push(code),
+      });
+      expect(warnings).to.deep.equal([]);
+      const stages = new Set(seen.map(({stage}) => stage));
+      expect(stages).to.deep.equal(new Set(['probing layers', 'calibrating', 'measuring the loss']));
+      for (const {stage, sparsity, done, total} of seen) {
+        expect(sparsity === null).to.equal(stage === 'probing layers');
+        expect(done).to.be.within(1, total!);
+      }
+      const measured = seen.flatMap(({stage, sparsity}) =>
+        stage === 'measuring the loss' ? [sparsity!] : [],
+      );
+      expect(curve.filter(({loss}) => loss !== null)).to.have.length(new Set(measured).size);
+      expect(inspect(model).map(({sparsified}) => sparsified)).to.deep.equal([false, false, false, false]);
+    });
+
+    it('warns of a mean that layers cannot have, and says which and why', async () => {
+      // Inputs of which 40 % are small, and 60 % one magnitude: a layer masks 40 % or all.
+      const tied = (i: number) =>
+        tf.tensor2d(
+          Float32Array.from({length: 32 * WIDTH}, (_, j) =>
+            j % 10 < 4 ? 0.01 + (((j + i) * 7) % 97) / 1000 : 1,
+          ),
+          [32, WIDTH],
+        );
+      const x = tf.input({shape: [WIDTH]});
+      const alone = tf.layers.dense({name: 'alone', units: WIDTH, kernelInitializer: 'identity'});
+      const one = tf.model({inputs: x, outputs: alone.apply(x) as tf.SymbolicTensor});
+      const warnings: SparsifyWarning[] = [];
+      const allocation = await allocateSparsity(one, new Dataset([0, 1], tied), {
+        target: 0.7,
+        onWarning: (warning) => warnings.push(warning),
+      });
+      expect(allocation.met).to.equal(false);
+      expect(allocation.sparsity).to.be.closeTo(0.4, 0.01);
+      expect(warnings.map(({code}) => code)).to.deep.equal(['sparsity-missed']);
+      const [{message, data}] = warnings;
+      expect(message).to.equal(
+        'a mean sparsity of 70.0 % was asked and 40.2 % is allocated: a threshold masks all inputs of one magnitude or ' +
+          'none: "alone" can mask 40.2 % (59.8 % of its inputs are tied); to have other layers make up for it would lose ' +
+          'more than to mask all alike',
+      );
+      expect(data).to.deep.include({sparsity: 0.7, reached: allocation.sparsity});
+      const layers = data.layers as {path: string; most: number; tied: number}[];
+      expect(layers.map(({path}) => path)).to.deep.equal(['alone']);
+      expect(layers[0].most).to.be.closeTo(0.4, 0.01);
+      expect(layers[0].most + layers[0].tied).to.be.closeTo(1, 1e-9);
+      disposeModels(one);
+    });
+
     it('refuses one batch at once, and says how many items make several', async () => {
       const data = new Dataset(function* () {
         yield normals(10 * WIDTH, 1).reduce<number[][]>(inRows, []);
@@ -369,3 +449,22 @@ onEveryBackend(() => {
     });
   });
 });
+
+describe('allocateSparsity on cpu', () =>
+  withoutLeaks(() => {
+    before(() => tf.setBackend('cpu'));
+
+    it('weighs layers by the time that they save, and tells that it times them', async () => {
+      const seen = new Set<string>();
+      const speed = {measure: () => Promise.resolve({denseMs: 10, ms: 5})};
+      const model = residualModel(2, 1);
+      const {weighting, sparsity, met} = await allocateSparsity(model, batches(1), {
+        ...{weighting: 'time', target: 0.5, method: 'uniform', speed},
+        onProgress: ({stage}) => seen.add(stage),
+      });
+      expect({weighting, met}).to.deep.equal({weighting: 'time', met: true});
+      expect(sparsity).to.be.closeTo(0.5, 1e-9); // all layers alike, whatever they weigh
+      expect([...seen]).to.deep.equal(['timing layers']);
+      disposeModels(model);
+    });
+  }));

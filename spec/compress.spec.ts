@@ -383,11 +383,23 @@ describe('compressWeights', () => {
         }
         const ignored = (options: object) => ({ignoredScope: new IgnoredScope(options)});
         expect(await failing(ignored({names: ['fc9']}))).to.have.property('code', 'unmatched-ignored-rule');
-        expect(await failing(ignored({patterns: ['.*']}))).to.have.property('code', 'nothing-to-compress');
+        const types =
+          'Dense, Embedding, Conv1D, Conv2D, Conv3D, Conv2DTranspose, Conv3DTranspose, DepthwiseConv2D, SeparableConv2D';
+        const all = await failing(ignored({patterns: ['.*']}));
+        expect(all).to.deep.include({
+          code: 'nothing-to-compress',
+          message: `the ignored scope leaves nothing to compress: it holds all 3 layers of the types ${types}; narrow it`,
+          data: {ignored: ['fc1', 'fc2', 'fc3']},
+        });
+        const unmatched = (await failing(ignored({names: ['fc4']}))) as Error;
+        expect(unmatched.message).to.include('"fc1", "fc2", "fc3"');
         const none = tf.sequential({layers: [tf.layers.flatten({inputShape: [2, 2]})]});
         const error = await compressWeights(none).catch((e: unknown) => e);
-        expect(error).to.have.property('code', 'nothing-to-compress');
-        expect(error).to.have.property('message').that.includes('Dense, Embedding, Conv1D');
+        expect(error).to.deep.include({
+          code: 'nothing-to-compress',
+          message: `the model has no weight to compress; INT8 is for the weights of these layers: ${types}`,
+          data: {types: types.split(', ')},
+        });
         model.dispose();
       });
 

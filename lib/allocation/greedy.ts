@@ -117,6 +117,7 @@ class Climber implements SegmentVisitor {
 
 /** The shares at a mean, on the line between the steps around it. */
 function sharesAt({points, gaps}: Trajectory, mean: number): readonly number[] {
+  // Stryker disable next-line EqualityOperator: at a point's own mean the step that ends there and the one that starts there agree
   const after = points.findIndex((point) => point.mean >= mean);
   if (after === -1) return points[points.length - 1].shares;
   if (after === 0) return points[0].shares;

@@ -86,9 +86,9 @@ function through([level, error]: Probed, [upperLevel, upper]: Probed, share: num
   return known * (share / from) ** POWER * ((1 - from) / (1 - share)) ** wall;
 }
 
-/** A share of all values as one of those that are not zero; below 0 if zeros alone are more. */
+/** A share of all values as one of those that are not zero; below 0 if zeros alone are more, -Infinity if all are zero. */
 function ofOthers(share: number, zeros: number): number {
-  return zeros >= 1 ? 0 : (share - zeros) / (1 - zeros);
+  return (share - zeros) / (1 - zeros);
 }
 
 function odds(share: number): number {

@@ -78,6 +78,6 @@ function periodOf(segments: readonly (readonly GraphStep[])[]): number {
 function withoutSplitLayers(steps: readonly GraphStep[], ends: readonly number[]): number[] {
   const calls = new Map<object, {first: number; last: number}>();
   steps.forEach(({layer}, i) => calls.set(layer, {first: calls.get(layer)?.first ?? i, last: i}));
-  const spans = [...calls.values()].filter(({first, last}) => first < last);
+  const spans = [...calls.values()];
   return ends.filter((end) => !spans.some(({first, last}) => first <= end && end < last));
 }

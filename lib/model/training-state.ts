@@ -51,8 +51,8 @@ function compiled(model: tf.LayersModel): Container[] {
   for (const {layer} of walkModel(asContainer(model)).layers) if (isContainer(layer)) containers.add(layer);
   // The set grows while it is walked.
   for (const container of containers) {
-    const {model: inner} = container as Container & {model?: unknown};
-    if (typeof inner === 'object' && inner !== null && isContainer(inner)) containers.add(inner);
+    const {model: inner} = container as Container & {model?: object};
+    if (inner !== undefined && isContainer(inner)) containers.add(inner);
   }
   return [...containers].filter((container) => trainingOf(container).collectedTrainableWeights !== undefined);
 }

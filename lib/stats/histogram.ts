@@ -196,6 +196,7 @@ export class AbsHistogram {
       return 1;
     }
     const bits = bitsAtOrBelow(threshold);
+    // Stryker disable next-line EqualityOperator: at the largest value the sum over the buckets is that of all, too
     if (bits >= this.#maxBits) {
       return this.#finite / count;
     }

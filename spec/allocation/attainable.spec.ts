@@ -45,11 +45,14 @@ describe('shares that a layer can have', () => {
       });
     }
     for (const [share, reached] of [
+      [0.3, 0.3],
+      [0.7, 0.7],
       [0.5, 0.3],
       [0.6, 0.3],
       [0.68, 0.7],
     ]) {
       const found = thresholdFor(VALUES, share, histogram);
+      expect(found.threshold).to.equal(histogram.quantile(share));
       expect(found.reached).to.be.closeTo(reached, 1e-9);
       expect(VALUES.filter((x) => Math.abs(x) <= found.threshold).length / 200).to.equal(reached);
     }

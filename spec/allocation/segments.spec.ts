@@ -54,6 +54,95 @@ describe('blocksOf', () => {
     disposeModels(model);
   });
 
+  /** Branches that are added to what they read: of a Dense layer, or of one and a ReLU or a softmax. */
+  function residual(kinds: readonly ('A' | 'B' | 'C')[]): tf.LayersModel {
+    const x = tf.input({shape: [4]});
+    let stream = x;
+    for (const [i, kind] of kinds.entries()) {
+      let branch = dense(`dense_${i}`).apply(stream) as tf.SymbolicTensor;
+      if (kind === 'B') branch = tf.layers.reLU().apply(branch) as tf.SymbolicTensor;
+      if (kind === 'C') branch = tf.layers.softmax().apply(branch) as tf.SymbolicTensor;
+      stream = tf.layers.add({name: `add_${i}`}).apply([stream, branch]) as tf.SymbolicTensor;
+    }
+    return tf.model({inputs: x, outputs: dense('out').apply(stream) as tf.SymbolicTensor});
+  }
+
+  for (const [kinds, ends] of [
+    ['AAAA', [0, 1, 2, 3]],
+    ['ABABAB', [1, 3, 5]],
+    ['ABBABBA', [2, 5]],
+    ['BCBCBC', [1, 3, 5]],
+    // The first and the output's are not looked at: what repeats is between.
+    ['BABABA', [1, 3, 5]],
+    // Nothing repeats.
+    ['AABB', [0, 1, 2, 3]],
+    ['AAABB', [0, 1, 2, 3, 4]],
+  ] as const) {
+    it(`takes what repeats in ${[...kinds].join(', ')} as one`, () => {
+      const model = residual([...kinds] as ('A' | 'B' | 'C')[]);
+      expect(endsOf(model)).to.deep.equal([...ends.map((i) => `add_${i}`), 'out']);
+      disposeModels(model);
+    });
+  }
+
+  it('starts each where the one before ends, and ends the last with all outputs', () => {
+    const x = tf.input({shape: [4]});
+    const a = tf.layers.add({name: 'a'}).apply([x, dense('one').apply(x) as tf.SymbolicTensor]);
+    const outputs = ['p', 'q'].map((name) => dense(name).apply(a) as tf.SymbolicTensor);
+    const model = tf.model({inputs: x, outputs});
+    const blocks = blocksOf(stepsOf(model), model.inputs, model.outputs);
+    const names = (tensors: readonly tf.SymbolicTensor[]) => tensors.map(({sourceLayer}) => sourceLayer.name);
+    expect(
+      blocks.map(({from, to, steps}) => [from, to].map(names).concat([steps.map(({layer}) => layer.name)])),
+    )
+      .to //
+      .deep.equal([
+        [[x.sourceLayer.name], ['a'], ['one', 'a']],
+        [['a'], ['p', 'q'], ['p', 'q']],
+      ]);
+    disposeModels(model);
+  });
+
+  it('takes all between two calls of a layer as one, also of the layer that joins', () => {
+    const x = tf.input({shape: [4]});
+    const add = (name: string, ...from: tf.SymbolicTensor[]) =>
+      tf.layers.add({name}).apply(from) as tf.SymbolicTensor;
+    const shared = dense('shared');
+    const a = add('a', x, shared.apply(x) as tf.SymbolicTensor);
+    const b = add('b', a, dense('own').apply(a) as tf.SymbolicTensor);
+    const c = add('c', b, shared.apply(b) as tf.SymbolicTensor);
+    const d = add('d', c, dense('last').apply(c) as tf.SymbolicTensor);
+    const model = tf.model({inputs: x, outputs: dense('out').apply(d) as tf.SymbolicTensor});
+    expect(endsOf(model)).to.deep.equal(['c', 'd', 'out']);
+    const join = tf.layers.add({name: 'join'});
+    const first = join.apply([x, dense('e').apply(x) as tf.SymbolicTensor]) as tf.SymbolicTensor;
+    const second = join.apply([first, dense('f').apply(first) as tf.SymbolicTensor]) as tf.SymbolicTensor;
+    const other = tf.model({inputs: x, outputs: dense('end').apply(second) as tf.SymbolicTensor});
+    expect(endsOf(other)).to.deep.equal(['join', 'end']);
+    disposeModels(model, other);
+  });
+
+  it('takes no notice of outputs that nobody reads; a layer of several outputs is no join', () => {
+    const x = tf.input({shape: [3, 4]});
+    const states = (name: string) =>
+      tf.layers.lstm({
+        name,
+        units: 4,
+        returnSequences: true,
+        returnState: true,
+        recurrentInitializer: 'zeros',
+      });
+    const [y] = states('first').apply(x) as tf.SymbolicTensor[];
+    const a = tf.layers.add({name: 'a'}).apply([y, dense('one').apply(y) as tf.SymbolicTensor]);
+    const model = tf.model({inputs: x, outputs: dense('out').apply(a) as tf.SymbolicTensor});
+    expect(endsOf(model)).to.deep.equal(['a', 'out']);
+    const [z, ...state] = states('second').apply(x) as tf.SymbolicTensor[];
+    const [last] = states('third').apply([z, ...state]) as tf.SymbolicTensor[];
+    const other = tf.model({inputs: x, outputs: dense('end').apply(last) as tf.SymbolicTensor});
+    expect(endsOf(other)).to.deep.equal(['end']);
+    disposeModels(model, other);
+  });
+
   it('takes attention and feed-forward part of a decoder as one', () => {
     const model = buildModel(
       parseConfig({

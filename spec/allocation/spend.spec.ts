@@ -71,7 +71,79 @@ describe('spending', () => {
   });
 });
 
+describe('spending, by loss per weight', () => {
+  const linear = (slope: number, more: Partial<Spender> = {}): Spender => ({
+    ...{size: 1, minimum: 0, maximum: 1, loss: (s) => slope * s},
+    ...more,
+  });
+
+  it('takes what a layer loses over and above, not what it loses at all', () => {
+    expect(spending([linear(2), linear(1, {loss: (s) => 10 + s})])(0.5)).to.deep.equal([0, 1]);
+  });
+
+  it('fills the first of equal layers first', () => {
+    const shares = spending([linear(1), linear(1), linear(1)])(0.5);
+    [1, 0.5, 0].forEach((share, i) => expect(shares[i]).to.be.closeTo(share, 1e-12));
+  });
+
+  it('gives the least that the bounds allow where less is asked for, and the most where more is', () => {
+    const layers = [linear(1, {minimum: 0.2, maximum: 0.6}), linear(2, {minimum: 0.4, maximum: 0.5})];
+    expect(spending(layers)(0.1)).to.deep.equal([0.2, 0.4]);
+    for (const [i, share] of spending(layers)(0.9).entries())
+      expect(share).to.be.closeTo([0.6, 0.5][i], 1e-12);
+  });
+
+  it('takes no notice of a layer whose bounds are one', () => {
+    const fixed = linear(5, {minimum: 0.5, maximum: 0.5});
+    const [a, b, c] = spending([convex(100), fixed, convex(1)])(0.5);
+    const [alone, other] = spending([convex(100), convex(1)])(0.5);
+    expect(b).to.equal(0.5);
+    expect(a).to.be.closeTo(alone, 1e-12);
+    expect(c).to.be.closeTo(other, 1e-12);
+  });
+
+  it('gives convex layers equal shares, whatever they lose at 0', () => {
+    const layer = linear(1, {loss: (s) => 5 + s ** 2, minimum: 0.3});
+    for (const share of spending([layer, layer])(0.6)) expect(share).to.be.closeTo(0.6, 0.0051);
+  });
+
+  it('goes over the dear start of a layer to its cheap end, wherever it starts', () => {
+    for (const minimum of [0, 0.2]) {
+      const stepped = linear(1, {minimum, loss: (s) => 5 + (s < minimum + 0.1 ? 10 * (s - minimum) : 1)});
+      const [share, other] = spending([stepped, linear(3, {minimum})])((1 + minimum) / 2);
+      expect(share).to.be.closeTo(1, 1e-9);
+      expect(other).to.be.closeTo(minimum, 1e-9);
+    }
+  });
+
+  it('looks at curves up to 99 %', () => {
+    const cliff = linear(1, {loss: (s) => (s <= 0.99 ? 0 : 1)});
+    const [share, other] = spending([cliff, linear(0.5)])(0.745);
+    expect(share).to.be.closeTo(0.99, 1e-12);
+    expect(other).to.be.closeTo(0.5, 1e-12);
+  });
+
+  it('buys a layer by its size: the larger first at one loss, and less of it for the same mean', () => {
+    const [small, large] = spending([linear(1), linear(1, {size: 4})])(0.4);
+    expect(small).to.equal(0);
+    expect(large).to.be.closeTo(0.5, 1e-12);
+  });
+});
+
 describe('spending where a layer cannot have every sparsity', () => {
+  it('knows ends of gaps that lie between its cuts', () => {
+    const gapped: Spender = {...convex(1), gaps: [[0.2003, 0.5997]]};
+    for (const wanted of [0.1, 0.25, 0.35, 0.5, 0.7, 0.85]) {
+      const layers = [gapped, convex(1)];
+      const shares = spending(layers)(wanted);
+      expect(mean(layers, shares), `at ${wanted}`).to.be.closeTo(wanted, 1e-9);
+      expect(shares[0] <= 0.2003 + 1e-12 || shares[0] >= 0.5997 - 1e-12, `at ${wanted}`).to.equal(true);
+    }
+    const shares = spending([gapped, convex(1)])(0.3);
+    expect(shares[0]).to.be.closeTo(0.2003, 1e-12);
+    expect(shares[1]).to.be.closeTo(0.3997, 1e-12);
+  });
+
   it('ends in no gap: what is left goes to the others', () => {
     const gapped: Spender = {...convex(1), gaps: [[0.2, 0.6]]};
     for (const wanted of [0.1, 0.25, 0.35, 0.5, 0.7, 0.85]) {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {Dataset} from '../../lib/index.js';
-import {allOf, holdOut, type HeldOut} from '../../lib/eval/held-out.js';
+import {allOf, checkNotEmpty, holdOut, type HeldOut} from '../../lib/eval/held-out.js';
 import {accuracyLoss, divergenceLoss} from '../../lib/eval/loss.js';
 import type {ClassLabels} from '../../lib/io/data/labels.js';
 import {onEveryBackend} from '../support/backends.js';
@@ -220,5 +220,64 @@ describe('holdOut', () => {
     });
     await holdOut(model, endless);
     expect(most).to.equal(4);
+  });
+
+  for (const [items, remedy, batchSize] of [
+    [1, 'of 1 item: give more items', 1],
+    [2, 'of 2 items: give batches of 1 items, say, which makes several', 1],
+    [9, 'of 9 items: give batches of 3 items, say, which makes several', 3],
+  ] as const) {
+    it(`says how to make several batches of one of ${items}`, async () => {
+      const two = scaling([1, 1]);
+      const before = tf.memory().numTensors;
+      for (const isKnown of [true, false]) {
+        const batch = () => tf.ones([items, 2]);
+        const one = isKnown ? new Dataset([0], batch) : new Dataset(() => [0].values(), batch);
+        const error = await rejection(() => holdOut(two, one), 'too-few-batches');
+        expect(error.message).to.equal(
+          'a loss is measured on batches that calibration does not see, and the data set has one, ' +
+            `${remedy}, or other data to measure on (heldOut)`,
+        );
+        expect(error.data).to.deep.equal({batches: 1, items, batchSize});
+      }
+      expect(tf.memory().numTensors).to.equal(before);
+      two.dispose();
+    });
+  }
+
+  it('refuses data without a batch, of known and of unknown number', async () => {
+    for (const isKnown of [true, false]) {
+      for (const check of [
+        () => holdOut(model, numbers(0, isKnown)),
+        () => checkNotEmpty(numbers(0, isKnown)),
+      ]) {
+        expect((await rejection(check, 'empty')).message).to.equal(
+          'there is no batch to measure the loss on: the data set for it is empty',
+        );
+      }
+      await checkNotEmpty(numbers(1, isKnown));
+    }
+  });
+
+  it('reads one batch to see whether there is any, and ends the walk', async () => {
+    const seen: string[] = [];
+    const walked = new Dataset(function* () {
+      try {
+        for (let i = 0; ; i++) yield seen.push(`batch ${i}`);
+      } finally {
+        seen.push('end');
+      }
+    });
+    await checkNotEmpty(walked);
+    expect(seen).to.deep.equal(['batch 0', 'end']);
+    await holdOut(model, walked);
+    expect(seen.slice(2)).to.deep.equal(['batch 0', 'batch 1', 'batch 2', 'batch 3', 'end']);
+  });
+
+  it('takes all of a data set that calibration does not read', () => {
+    const all = numbers(3, true);
+    const held = allOf(all);
+    expect(held.batches).to.equal(all);
+    expect([0, 1, 2, 3].map((index) => held.isHeldOut(index))).to.deep.equal([true, true, true, true]);
   });
 });

@@ -6,6 +6,7 @@ import {timePerSparsity} from '../../lib/eval/time-per-sparsity.js';
 import {Dataset, compressWeights, sparsifyActivations} from '../../lib/index.js';
 import {disposeModels, withoutLeaks} from '../support/backends.js';
 import {rejection} from '../support/rejection.js';
+import {softsign, softsignClock} from '../support/softsign-clock.js';
 
 /** A layer that is called twice, behind one. */
 function mlp(): tf.LayersModel {
@@ -78,6 +79,57 @@ describe('timePerSparsity', () =>
       let progress = 0;
       await timePerSparsity(model, items(4), {onProgress: ({done}) => (progress = done)});
       expect(progress).to.be.above(0);
+      disposeModels(model);
+    });
+  }));
+
+describe('speeds, by a clock that layers alone move', () =>
+  withoutLeaks(() => {
+    const WIDTH = 200;
+    const clock = softsignClock();
+    before(() => tf.setBackend('cpu'));
+
+    /** Two layers, of which the second is called twice. */
+    function chain(): tf.LayersModel {
+      const x = tf.input({shape: [WIDTH]});
+      const [first, second] = [softsign('first', WIDTH), softsign('second', WIDTH)];
+      const y = second.apply(second.apply(first.apply(x))) as tf.SymbolicTensor;
+      return tf.model({inputs: x, outputs: y});
+    }
+    /** Values of which a threshold masks exactly the share that it is calibrated for. */
+    const rows = (count: number) =>
+      new Dataset([0], () =>
+        tf.tensor2d(
+          Array.from({length: count}, (_, j) => Array.from({length: WIDTH}, (_, i) => (i + 1) / WIDTH + j)),
+        ),
+      );
+
+    it('of a prediction are those of the dense model and of the sparse one', async () => {
+      clock.takes((zeros) => 10 - 8 * zeros);
+      const model = chain();
+      const sparse = await sparsifyActivations(model, rows(1), {targetSparsityByScope: {first: 0.5}});
+      // What the first layer masks is 0 in the inputs of the others, too.
+      const {denseMs, ms} = await predictionSpeed(sparse, rows(1)).measure(sparse);
+      expect({denseMs, ms}).to.deep.equal({denseMs: 30, ms: 18});
+      disposeModels(sparse, model);
+    });
+
+    it('of layers are what a call saves from sparsity 0 to 0.9, as a share of 1, for each call', async () => {
+      clock.takes((zeros) => 10 - 8 * zeros);
+      const model = chain();
+      const times = await timePerSparsity(model, rows(3));
+      expect([...times.keys()]).to.deep.equal(['first', 'second']);
+      expect(times.get('first')).to.be.closeTo(8, 1e-9);
+      expect(times.get('second')).to.be.closeTo(16, 1e-9);
+      disposeModels(model);
+    });
+
+    it('of layers that save nothing are a hundredth of their dense time', async () => {
+      clock.takes((zeros) => 10 + 8 * zeros);
+      const model = chain();
+      const times = await timePerSparsity(model, rows(1));
+      expect(times.get('first')).to.be.closeTo(0.1, 1e-9);
+      expect(times.get('second')).to.be.closeTo(0.2, 1e-9);
       disposeModels(model);
     });
   }));

@@ -130,4 +130,64 @@ describe('measureQuality', () =>
       gone.dispose();
       expect((await failure(measureQuality(gone, new Dataset([]), classes(0)))).code).to.equal('disposed');
     });
+
+    it('says in full what does not fit', async () => {
+      const same = '; labels and data must hold the same items in the same order, and classes count from 0';
+      for (const [batches, labels, options, said] of [
+        [BATCHES, classes(0, 1), {}, 'there are only 2 labels for the items'],
+        [BATCHES, classes(0, 1, 0, 0), {}, 'there are 4 labels for 3 items'],
+        [BATCHES, classes(0, 1, 2), {}, 'label 2 of item 2 is no class of the model, whose output has 2'],
+        [BATCHES, classes(0, -1, 1), {}, 'label -1 of item 1 is no class of the model, whose output has 2'],
+        [BATCHES, targets([1], [2], [3]), {}, 'the model gives 2 values an item and the labels have 1'],
+      ] as const) {
+        expect((await failure(quality(batches, labels, options))).message).to.equal(said + same);
+      }
+      const single = await failure(quality([[[0.2], [0.9]]], classes(0, -1)));
+      expect(single.message).to.include('label -1 of item 1 is no class of the model, whose output has 1');
+      const nan = await failure(quality([[[1, 2]], [[3, NaN]]], classes(0, 1)));
+      expect(nan.message).to.equal('batch 1 makes the model give NaN; remove or mend that batch');
+      expect(nan.data).to.deep.equal({batch: 1});
+      expect((await failure(quality([], classes(0)))).message).to.equal(
+        'the data set is empty: there is nothing to measure',
+      );
+    });
+
+    it('takes a probability of a half for class 0, and the first of equal classes', async () => {
+      expect((await quality([[[0.5]]], classes(0))).value).to.equal(1);
+      expect((await quality([[[0.9], [0.8], [0.1]]], classes(1, 1, 0))).value).to.equal(1);
+      expect((await quality([[[0.5, 0.5]]], classes(0))).value).to.equal(1);
+      expect((await quality([[[-3, -2]]], classes(1))).value).to.equal(1);
+    });
+
+    it('runs models of several inputs, and of outputs of higher rank, of which the first counts', async () => {
+      const inputs = [tf.input({shape: [2]}), tf.input({shape: [2]})];
+      const sum = tf.layers.add().apply(inputs) as tf.SymbolicTensor;
+      const folded = tf.layers.reshape({targetShape: [1, 2]}).apply(sum) as tf.SymbolicTensor;
+      const model = tf.model({inputs, outputs: [folded, sum]});
+      const data = new Dataset([0], () => [tf.tensor2d([[1, 2]]), tf.tensor2d([[3, 5]])]);
+      expect(await measureQuality(model, data, classes(1))).to.deep.equal({
+        ...{metric: 'accuracy', value: 1, items: 1},
+      });
+      expect(await measureQuality(model, data, targets([4, 10]))).to.deep.equal({
+        ...{metric: 'mean squared error', value: 9 / 2, items: 1},
+      });
+      model.dispose();
+    });
+
+    it('refuses an item of which a part alone is NaN', async () => {
+      const x = tf.input({shape: [2]});
+      const model = tf.model({inputs: x, outputs: tf.layers.reLU().apply(x) as tf.SymbolicTensor});
+      const data = new Dataset([0], () => tf.tensor2d([[3, NaN]]));
+      for (const labels of [classes(0), targets([3, 0])]) {
+        expect((await failure(measureQuality(model, data, labels))).code).to.equal('nan');
+      }
+      model.dispose();
+    });
+
+    it('builds a model that was not used yet', async () => {
+      const fresh = tf.sequential({layers: [tf.layers.dense({units: 1, inputShape: [1]})]});
+      const {items} = await measureQuality(fresh, new Dataset([[[0.3]]]), classes(0));
+      expect(items).to.equal(1);
+      fresh.dispose();
+    });
   }));

@@ -229,6 +229,26 @@ describe('sparsifiedMatMul', () => {
       });
     }
 
+    it('takes a threshold of one value in any shape', () => {
+      for (const shape of [[], [1], [1, 1]]) {
+        const y = tf.tidy(() =>
+          sparsifiedMatMul(tf.tensor2d([[1, 2]]), tf.ones([2, 1]), tf.ones(shape)).dataSync(),
+        );
+        expect([...y]).to.deep.equal([2]);
+      }
+    });
+
+    it('refuses options that there are not', () => {
+      const apply = (options: object) => () =>
+        tf.tidy(() => sparsifiedMatMul(tf.ones([1, 2]), tf.ones([2, 1]), tf.scalar(0), options));
+      expect(apply({biases: 1}))
+        .to.throw('sparsifiedMatMul')
+        .with.property('code', 'unknown-option');
+      expect(apply({activation: 'elu'}))
+        .to.throw('activation')
+        .with.property('code', 'bad-option');
+    });
+
     it('has a gradient for direct calls of the kernel, and where a backend has none', () => {
       registerSparsifiedMatMul();
       const hasKernel = tf.getKernel('SparsifiedMatMul', tf.getBackend()) !== undefined;
@@ -250,16 +270,34 @@ describe('sparsifiedMatMul', () => {
     });
 
     const wrong: {what: string; x: number[]; kernel: number[]; threshold: number[]; bias?: number[]}[] = [
-      {what: 'x', x: [1, 3], kernel: [2, 4], threshold: []},
-      {what: 'threshold', x: [1, 2], kernel: [2, 4], threshold: [3]},
-      {what: 'threshold', x: [1, 3], kernel: [3, 4], threshold: [2]},
-      {what: 'threshold', x: [1, 2], kernel: [2, 4], threshold: [1, 2]},
-      {what: 'bias', x: [1, 2], kernel: [2, 4], threshold: [], bias: [5]},
-      {what: 'bias', x: [1, 2], kernel: [2, 4], threshold: [], bias: [2]},
-      {what: 'kernel', x: [1, 2], kernel: [2], threshold: []},
+      {
+        ...{what: "x has shape [1,3]; its last dimension must be 2, the kernel's first"},
+        ...{x: [1, 3], kernel: [2, 4], threshold: []},
+      },
+      {
+        ...{what: "x has shape []; its last dimension must be 2, the kernel's first"},
+        ...{x: [], kernel: [2, 4], threshold: []},
+      },
+      ...[
+        {x: [1, 2], threshold: [3]},
+        {x: [1, 3], threshold: [2]},
+        {x: [1, 2], threshold: [1, 2]},
+        {x: [1, 2], threshold: [2, 1]},
+      ].map(({x, threshold}) => ({
+        what: `the threshold has shape [${threshold}]; give a scalar or one value per input, [${x[1]}]`,
+        ...{x, kernel: [x[1], 4], threshold},
+      })),
+      ...[[5], [2], [1]].map((bias) => ({
+        what: `the bias has shape [${bias}]; it must be [4], one value per unit`,
+        ...{x: [1, 2], kernel: [2, 4], threshold: [], bias},
+      })),
+      {
+        ...{what: 'the kernel has shape [2]; it must be [inputs, units]'},
+        ...{x: [1, 2], kernel: [2], threshold: []},
+      },
     ];
     for (const {what, x, kernel, threshold, bias} of wrong) {
-      it(`rejects a ${what} of the wrong shape by name: ${JSON.stringify({x, kernel, threshold, bias})}`, () => {
+      it(`rejects shapes that do not fit: ${what}`, () => {
         const apply = () =>
           tf.tidy(() =>
             sparsifiedMatMul(
@@ -271,7 +309,9 @@ describe('sparsifiedMatMul', () => {
               },
             ),
           );
-        expect(apply).to.throw(what).with.property('code', 'shape-mismatch');
+        expect(apply)
+          .to.throw(`sparsifiedMatMul: ${what}`)
+          .with.deep.include({code: 'shape-mismatch', data: {x, kernel, threshold, bias}});
       });
     }
   });

@@ -48,14 +48,36 @@ describe('KerasNormalization', () => {
     expect(normalized({axis: null}, x(), [2], [4])).to.deep.equal([-0.5, 0, 0.5, 1]);
   });
 
+  it('takes the last axis of any rank if none is named, and axes by their order in the input', () => {
+    expect(normalized({}, tf.tensor3d([1, 2, 3, 4, 5, 6], [1, 3, 2]), [1, 2], [1, 4])).to.deep.equal([
+      0, 0, 2, 1, 4, 2,
+    ]);
+    const layer = new KerasNormalization({axis: [-1, 1]});
+    layer.build([null, 3, 2]);
+    expect(layer.weights.map(({shape}) => shape)).to.deep.equal([
+      [3, 2],
+      [3, 2],
+    ]);
+    for (const weight of layer.weights) weight.dispose();
+  });
+
+  it('has the shape of its input in a graph, and passes masks on', () => {
+    const layer = new KerasNormalization({});
+    const y = layer.apply(tf.input({shape: [3, 2]})) as tf.SymbolicTensor;
+    expect(y.shape).to.deep.equal([null, 3, 2]);
+    expect(layer.supportsMasking).to.equal(true);
+    for (const weight of layer.weights) weight.dispose();
+  });
+
   it('takes whole numbers', () => {
     expect(normalized({}, tf.tensor2d([3, 1], [2, 1], 'int32'), [2], [4])).to.deep.equal([0.5, -0.5]);
   });
 
   it('is saved and built again with its axes, under a name that is known once it is registered', () => {
-    registerNormalization();
-    registerNormalization();
     const {classNameMap} = tf.serialization.SerializationMap.getMap();
+    delete classNameMap['KerasNormalization'];
+    registerNormalization();
+    registerNormalization();
     expect(classNameMap['KerasNormalization'][0]).to.equal(KerasNormalization);
     for (const axis of [-1, null, [1, 2]]) {
       const again = new KerasNormalization(new KerasNormalization({name: 'n', axis}).getConfig());

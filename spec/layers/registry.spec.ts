@@ -16,7 +16,7 @@ import {quietly} from '../support/child.js';
 const CHILD = `
   import * as tf from '@tensorflow/tfjs';
   import {registerLayers} from './lib/index.js';
-  import {fileSystem} from './lib/io/file-system.js';
+  import {fileSystem} from './lib/io/model/file-system.js';
   await tf.setBackend('cpu');
   registerLayers();
   const model = await tf.loadLayersModel(fileSystem(process.argv[1]));

@@ -1,9 +1,9 @@
 /** @file Where layers stand in a model, and between which data flows. */
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {asContainer} from '../../lib/tfjs.js';
+import {asContainer, callsOf} from '../../lib/tfjs.js';
 import {ensureBuilt} from '../../lib/model/dense-layers.js';
-import {walkModel} from '../../lib/model/walk.js';
+import {heldLayers, walkModel} from '../../lib/model/walk.js';
 import {disposeModels, withoutLeaks} from '../support/backends.js';
 import {TOPOLOGIES} from '../support/model/topologies.js';
 
@@ -89,5 +89,83 @@ describe('walkModel', () =>
       const {paths, ancestors} = walk('Sequential that begins with a model');
       expect(paths).to.deep.equal(['base', 'base/base_1', 'base/base_1/first', 'base/second', 'head']);
       expect(ancestors).to.deep.equal(['base', 'base', 'first', 'second', 'head']);
+    });
+  }));
+
+describe('heldLayers', () =>
+  withoutLeaks(() => {
+    before(() => tf.setBackend('cpu'));
+
+    /** A custom layer with these fields. */
+    class Holder extends tf.layers.Layer {
+      static className = 'SpecHolder';
+
+      constructor(fields: object) {
+        super({name: 'holder'});
+        Object.assign(this, fields);
+      }
+
+      override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+        return tf.clone([inputs].flat()[0]);
+      }
+    }
+    const layer = (name: string) => tf.layers.reLU({name});
+    const namesIn = (fields: object) => heldLayers(new Holder(fields)).map(({name}) => name);
+
+    it('are those in fields, arrays, sets, maps and plain objects, in their order and each once', () => {
+      const twice = layer('twice');
+      const cyclic: Record<string, unknown> = {j: layer('j')};
+      cyclic.self = cyclic;
+      expect(
+        namesIn({
+          first: layer('a'),
+          list: [layer('b'), [twice, layer('c')], null, 5],
+          set: new Set([layer('d'), twice]),
+          map: new Map([
+            ['x', layer('e')],
+            ['y', layer('f')],
+          ]),
+          object: {one: layer('g'), more: {two: layer('h')}},
+          cyclic,
+          last: layer('k'),
+        }),
+      ).to.deep.equal(['a', 'b', 'twice', 'c', 'd', 'e', 'f', 'g', 'h', 'j', 'k']);
+    });
+
+    it('are none of what tensors, weights, settings, bytes and calls carry', () => {
+      const hidden = {hidden: layer('hidden')};
+      const scalar = tf.scalar(1);
+      const weight = new tf.LayerVariable(scalar);
+      const called = layer('called');
+      const symbol = called.apply(tf.input({shape: [2]})) as tf.SymbolicTensor;
+      const fields = {
+        tensor: Object.assign(scalar, hidden),
+        weight: Object.assign(weight, hidden),
+        symbol,
+        setting: Object.assign(tf.initializers.ones(), hidden),
+        floats: Object.assign(new Float32Array(2), hidden),
+        view: Object.assign(new DataView(new ArrayBuffer(2)), hidden),
+        bytes: Object.assign(new ArrayBuffer(2), hidden),
+        call: callsOf(called)[0],
+        inboundNodes: [layer('in')],
+        outboundNodes: [layer('out')],
+      };
+      expect(namesIn(fields)).to.deep.equal([]);
+      tf.dispose(scalar);
+      weight.dispose();
+    });
+
+    it('have numbers in their paths where they have one name', () => {
+      const x = tf.input({shape: [2], name: 'x'});
+      const holder = new Holder({list: [layer('same'), layer('same'), layer('same')]});
+      const model = tf.model({inputs: x, outputs: holder.apply(x) as tf.SymbolicTensor});
+      expect(walkModel(asContainer(model)).layers.map(({path}) => path)).to.deep.equal([
+        'x',
+        'holder',
+        'holder/same',
+        'holder/same_1',
+        'holder/same_2',
+      ]);
+      disposeModels(model);
     });
   }));

@@ -2,12 +2,15 @@
 import {expect} from 'chai';
 import fc from 'fast-check';
 import {
+  INT8_MODE,
   INT8_MODES,
   dequantizeInt8,
   quantizeInt8,
   type ChannelAxis,
   type Int8Mode,
 } from '../../lib/quantization/int8.js';
+
+import {failure} from '../support/io/files.js';
 
 /** Weights of a matrix whose products all lie in float16's normal range, or are 0. */
 const matrices = fc
@@ -105,5 +108,64 @@ describe('quantizeInt8, int8_sym', () => {
     expect([upper.values[4], Math.sign(upper.scale[0])]).to.deep.equal([-128, -1]);
     const lower = one([-1, 0.5, 0.25]);
     expect([lower.values[0], Math.sign(lower.scale[0])]).to.deep.equal([-128, 1]);
+  });
+});
+
+describe('the mode of INT8', () => {
+  const shape = {rows: 1, columns: 1, channels: 'columns'} as const;
+
+  for (const [got, said] of [
+    ['int4_sym', '"int4_sym"'],
+    ['', '""'],
+    [8, '8'],
+    [null, 'null'],
+  ] as const) {
+    it(`is refused if it is ${said}, with those that there are`, async () => {
+      const quantize = () => quantizeInt8(Float32Array.of(1), shape, got as unknown as Int8Mode);
+      for (const check of [() => INT8_MODE(got, 'mode', 'compressWeights'), quantize]) {
+        const error = await failure(check);
+        expect(error.code).to.equal('unsupported-mode');
+        expect(error.message).to.equal(`the mode is ${said}; supported are "int8_asym" and "int8_sym"`);
+        expect(error.data).to.deep.equal({got, allowed: ['int8_asym', 'int8_sym']});
+      }
+    });
+  }
+
+  it('may be left out of options', () => {
+    for (const mode of [undefined, ...INT8_MODES]) INT8_MODE(mode, 'mode', 'compressWeights');
+  });
+
+  it('is asked for beside a shape of whole numbers', async () => {
+    const wrong = () => quantizeInt8(Float32Array.of(1), {...shape, rows: 0.5}, 'int8_asym');
+    const error = await failure(wrong);
+    expect(error.code).to.equal('bad-option');
+    expect(error.message).to.include('quantizeInt8').and.include('rows');
+  });
+});
+
+describe('quantizeInt8, int8_asym', () => {
+  const column = (...values: number[]) =>
+    quantizeInt8(
+      Float32Array.from(values),
+      {rows: values.length, columns: 1, channels: 'columns'},
+      'int8_asym',
+    );
+
+  it('spreads 256 steps from the least to the greatest weight, with 0 among them', () => {
+    const {values, scale, zeroPoint, stride} = column(-1, 0, 1, 4.1015625);
+    // A step of 5.1015625 / 255 is 0.02000613, of which float16 holds 0.02000427; 0 is step 50.
+    expect(scale[0]).to.equal(1311 * 2 ** -16);
+    expect(zeroPoint[0]).to.equal(50 - 128);
+    expect([...values].filter((_, i) => i % stride === 0)).to.deep.equal([-128, 50 - 128, 100 - 128, 127]);
+  });
+
+  it('has a zero point at the end of weights of one sign', () => {
+    expect(column(1, 2).zeroPoint[0]).to.equal(-128);
+    expect(column(-1, -2).zeroPoint[0]).to.equal(127);
+    expect([...column(1, 4).values].filter((_, i) => i % 4 === 0)).to.deep.equal([-64, 127]);
+  });
+
+  it('has a step of the least float32 epsilon where all weights are 0', () => {
+    expect(column(0, 0).scale[0]).to.equal(2 ** -23);
   });
 });

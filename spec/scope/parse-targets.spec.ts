@@ -65,21 +65,53 @@ describe('parseTargets', () => {
     });
   }
 
-  for (const [what, targets] of [
-    ['an IgnoredScope as key', [[new IgnoredScope({patterns: ['.*']}), 0.5]]],
-    ['a string as key of a pair', [['.*', 0.5]]],
-    ['a string as key of a Map', new Map([['.*', 0.5]])],
-    ['a scope alone', all],
-    ['an array of scopes', [all]],
-    ['a pair of one', [[all]]],
-    ['a pair of three', [[all, 0.5, 0.6]]],
-    ['a date', new Date(0)],
-    ['a number', 0.5],
-    ['a string', '.*'],
-    ['null', null],
-  ] as [string, unknown][]) {
-    it(`rejects ${what}`, () => {
-      expect(codeOf(targets)).to.equal('invalid-scope');
+  const key = (scope: unknown, hint: string) =>
+    [scope, `the key of a target sparsity must be a TargetScope: ${hint}`] as const;
+  const FOR_ALL = "write new TargetScope({patterns: ['.*']}) for all layers";
+  const FOR_PATTERN = 'write new TargetScope({patterns: [".*"]})';
+  const PAIR = 'each entry of the array must be a pair [TargetScope, target sparsity]';
+  const FORM =
+    'targetSparsityByScope must be an array of [TargetScope, number], a Map, or an object from pattern to number: ' +
+    "write {'.*up_proj.*': 0.5}";
+  const ignored = new IgnoredScope({patterns: ['.*']});
+  const bare = Object.create(Object.create(null) as object) as object;
+  for (const [what, targets, got, [value, allowed]] of [
+    ['an IgnoredScope as key', [[ignored, 0.5]], 'an object (IgnoredScope)', key(ignored, FOR_ALL)],
+    ['a number as key', [[5, 0.5]], '5', key(5, FOR_ALL)],
+    ['a string as key of a pair', [['.*', 0.5]], 'the string ".*"', key('.*', FOR_PATTERN)],
+    ['a string as key of a Map', new Map([['.*', 0.5]]), 'the string ".*"', key('.*', FOR_PATTERN)],
+    ['a scope alone', all, 'an object (TargetScope)', [all, FORM]],
+    ['an array of scopes', [all], 'an object (TargetScope)', [all, PAIR]],
+    ['a pair of one', [[all]], 'an object (Array)', [[all], PAIR]],
+    ['a pair of three', [[all, 0.5, 0.6]], 'an object (Array)', [[all, 0.5, 0.6], PAIR]],
+    ['a date', new Date(0), 'an object (Date)', [new Date(0), FORM]],
+    ['an object of no class', bare, 'an object (Object)', [bare, FORM]],
+    ['a number', 0.5, '0.5', [0.5, FORM]],
+    ['a string', '.*', 'the string ".*"', ['.*', FORM]],
+    ['null', null, 'null', [null, FORM]],
+  ] as const) {
+    it(`rejects ${what}, and says what to write`, () => {
+      expect(() => parseTargets(targets as unknown as TargetSparsityByScope))
+        .to.throw(ScopeError)
+        .with.deep.include({code: 'invalid-scope', message: `got ${got}; ${allowed}`, data: {value}});
+    });
+  }
+
+  for (const [target, got] of [
+    ['0.5', 'the string "0.5"'],
+    [null, 'null'],
+    [{}, 'an object (Object)'],
+    [-0.1, '-0.1'],
+    [NaN, 'NaN'],
+  ] as const) {
+    it(`rejects ${got} for a target, and says for which scope`, () => {
+      expect(() => parseTargets({'.*up': target as number}))
+        .to.throw(ScopeError)
+        .with.deep.include({
+          code: 'target-out-of-range',
+          message: `target sparsity is ${got} for patterns ".*up"; it must be a number in [0, 1]: write 0.5 for 50 %`,
+          data: {target, scope: 'patterns ".*up"'},
+        });
     });
   }
 
