@@ -35,7 +35,7 @@ const {modes} = await compareWithDense(sparse, await text('wikitext-2-test.txt')
 });
 for (const {mode, sparsity, tokenPerplexity} of modes) {
   console.log(
-    `${mode}: sparsity ${sparsity?.toFixed(3) ?? 0}, perplexity of a token ${tokenPerplexity.toFixed(2)}`,
+    `${mode}: sparsity ${sparsity.toFixed(3)}, perplexity of a token ${tokenPerplexity.toFixed(2)}`,
   );
 }
 
