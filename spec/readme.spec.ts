@@ -46,7 +46,7 @@ const PROGRAMS: Readonly<Record<string, (output: string) => void>> = {
     expect(shares).to.have.lengthOf(10);
     expect(shares.reduce((sum, share) => sum + share)).to.be.closeTo(1, 1e-5); // probabilities as float32
   },
-  'models/digits/README.md': (output) => expect(output).to.include('672842 weights, 5 batches'),
+  'models/digits/README.md': (output) => expect(output).to.include('672842 weights, 500 images'),
 };
 
 /** Blocks of commands on the digits model, run one after another in one folder; what they print and write. */

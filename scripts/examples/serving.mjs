@@ -4,11 +4,12 @@
  * Usage: npm run build && node scripts/examples/serving.mjs
  */
 import {fileURLToPath} from 'node:url';
-import {openDataFile, readLabels} from 'tfjs-sparsify/node';
+import {loadBackend, openDataFile, readLabels} from 'tfjs-sparsify/node';
 import {createServer} from 'tfjs-sparsify/serve';
 
 const digits = (name) => fileURLToPath(new URL(`../../models/digits/${name}`, import.meta.url));
 
+await loadBackend();
 const server = await createServer({models: [{name: 'digits', path: digits('')}]});
 try {
   const url = await server.listen({port: 0}); // any that is free
