@@ -104,7 +104,7 @@ describe('README and guides', () => {
 
   for (const guide of withPrograms) {
     it(`${guide.path} has a program that runs`, function () {
-      this.timeout(300_000);
+      this.timeout(600_000);
       // Several specs may run at a time, so the server of the guide takes any port.
       const program = blocks(guide, 'js').join('\n').replace('port: 8501', 'port: 0');
       writeFileSync(join(folder, 'program.mjs'), program);
