@@ -22,14 +22,14 @@ class Unregistered extends tf.layers.Layer {
   }
 }
 
-/** A layer with a Dense inside, whose kernel it lists, or whose threshold too, once the Dense is sparsified. */
+/** A layer with a Dense inside, of which it lists nothing, the kernel, or once the Dense is sparsified the threshold too. */
 class Holder extends tf.layers.Layer {
   static className = 'Holder';
-  listed: 'kernel' | 'all' = 'kernel';
+  listed: 'nothing' | 'kernel' | 'all' = 'kernel';
   readonly inner = tf.layers.dense({name: 'inner', units: 2, useBias: false});
 
   override get trainableWeights(): tf.LayerVariable[] {
-    return this.inner.trainableWeights;
+    return this.listed === 'nothing' ? [] : this.inner.trainableWeights;
   }
 
   override get nonTrainableWeights(): tf.LayerVariable[] {
@@ -191,6 +191,9 @@ describe('saveLayersModel and loadLayersModel', () => {
     const model = tf.sequential({layers: [holder]});
     const data = [tf.tensor2d([1, 2, 3, 4], [2, 2])];
     tf.dispose(model.predict(data));
+    holder.listed = 'nothing';
+    await saveLayersModel(model, at('plain')); // what TensorFlow.js itself loses is not refused
+    holder.listed = 'kernel';
     await sparsifyActivations(model, data, {targetSparsityByScope: {'.*': 0.5}, inPlace: true});
     const error = await failure(saveLayersModel(model, at('out')));
     expect(error.code).to.equal('unsavable-layer');
@@ -199,7 +202,7 @@ describe('saveLayersModel and loadLayersModel', () => {
     expect(error.message)
       .to.match(/layer "holder" \(Holder\).* of "holder\/inner"/)
       .and.include('threshold');
-    expect(readdirSync(at())).to.deep.equal([]);
+    expect(readdirSync(at())).to.deep.equal(['plain']);
     holder.listed = 'all';
     await saveLayersModel(model, at('out'));
     expect(readdirSync(at('out'))).to.include('model.json');
