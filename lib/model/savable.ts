@@ -1,4 +1,7 @@
-/** @file A model's topology such that all of it comes back: with the settings of activations that are layers. */
+/**
+ * @file Whether all of a model would come back from a file: the settings of activations that are layers, and the weights of
+ * this package's layers inside custom layers.
+ */
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../errors.js';
 import {
@@ -9,6 +12,7 @@ import {
   withActivations,
   type Activation,
 } from '../layers/activation-config.js';
+import {isOwnLayer} from '../layers/registry.js';
 import {asContainer, type Layer} from '../tfjs.js';
 import {walkModel, type PlacedLayer} from './walk.js';
 
@@ -20,6 +24,28 @@ import {walkModel, type PlacedLayer} from './walk.js';
 export function checkActivations(model: tf.LayersModel): void {
   for (const {path, layer} of walkModel(asContainer(model)).layers) {
     for (const activation of activationsOf(layer)) checkSavable(activation, path);
+  }
+}
+
+/**
+ * Checks that the model lists every weight of this package's layers. A custom layer lists the weights of the layers inside
+ * it only if its class says so; where it does not, a saved model would have plain Dense layers without thresholds again.
+ *
+ * @throws {ModelError} `unsavable-layer`.
+ */
+export function checkWeights(model: tf.LayersModel): void {
+  const listed = new Set<unknown>(model.weights);
+  for (const {path, layer, holder} of walkModel(asContainer(model)).layers) {
+    if (holder === null || !isOwnLayer(layer)) continue;
+    const missing = layer.weights.filter((weight) => !listed.has(weight)).map(({name}) => name);
+    if (missing.length === 0) continue;
+    throw new ModelError(
+      'unsavable-layer',
+      `layer "${holder.name}" (${holder.getClassName()}) does not list the weights ${missing.join(', ')} of "${path}", so a ` +
+        `saved model would lose them: have its trainableWeights and nonTrainableWeights hold those of the layers inside it, ` +
+        'and its getConfig their configurations (scripts/examples/custom-layer.mjs of this package shows how)',
+      {layer: holder.name, path, missing},
+    );
   }
 }
 

@@ -9,7 +9,7 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 
 import {FileError, ModelError} from '../../errors.js';
-import {checkActivations, topologyOf} from '../../model/savable.js';
+import {checkActivations, checkWeights, topologyOf} from '../../model/savable.js';
 import {SIGNAL, checkOptions, type OptionRules} from '../../option-rules.js';
 import {fileFailure} from '../files/file-failure.js';
 import {FILE_SYSTEM_RULES, modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
@@ -94,7 +94,7 @@ export async function checkSavePath(path: string): Promise<void> {
  * @param options How to write.
  * @returns What was written.
  * @throws ModelError `disposed-model`, or `duplicate-weight` if two weights have one name, since such a model
- *     could not be loaded again, or `unsavable-activation`; nothing is written then.
+ *     could not be loaded again, `unsavable-activation`, or `unsavable-layer`; nothing is written then.
  * @throws FileError `not-a-model` if the file in its place is no model, `disk-full`, `no-permission` …
  */
 export async function saveLayersModel(
@@ -128,6 +128,7 @@ export async function saveWithWeights(
   {maxShardBytes}: FileSystemOptions = {},
 ): Promise<tf.io.SaveResult> {
   checkActivations(model);
+  checkWeights(model);
   const specs = namedWeights(order).map(({name, tensor}) => ({
     name,
     shape: tensor.shape,

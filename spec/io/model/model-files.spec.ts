@@ -9,6 +9,7 @@ import {expect} from 'chai';
 import fc from 'fast-check';
 
 import {fileSystem} from '../../../lib/io/model/file-system.js';
+import {sparsifyActivations} from '../../../lib/index.js';
 import {checkSavePath, loadLayersModel, saveLayersModel} from '../../../lib/io/model/model-files.js';
 import {checkForLeaks, onEveryBackend} from '../../support/backends.js';
 import {failure, temporaryFolder, write} from '../../support/io/files.js';
@@ -18,6 +19,29 @@ class Unregistered extends tf.layers.Layer {
   static className = 'NeverRegistered';
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
     return (Array.isArray(inputs) ? inputs[0] : inputs).clone();
+  }
+}
+
+/** A layer with a Dense inside, of which it lists nothing, the kernel, or once the Dense is sparsified the threshold too. */
+class Holder extends tf.layers.Layer {
+  static className = 'Holder';
+  listed: 'nothing' | 'kernel' | 'all' = 'kernel';
+  readonly inner = tf.layers.dense({name: 'inner', units: 2, useBias: false});
+
+  override get trainableWeights(): tf.LayerVariable[] {
+    return this.listed === 'nothing' ? [] : this.inner.trainableWeights;
+  }
+
+  override get nonTrainableWeights(): tf.LayerVariable[] {
+    return this.listed === 'all' ? this.inner.nonTrainableWeights : [];
+  }
+
+  override computeOutputShape(shape: tf.Shape): tf.Shape {
+    return [...shape.slice(0, -1), 2];
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    return this.inner.apply(inputs) as tf.Tensor;
   }
 }
 
@@ -160,6 +184,30 @@ describe('saveLayersModel and loadLayersModel', () => {
     const model = tf.sequential({layers: [inner(), inner()]});
     expect((await failure(saveLayersModel(model, at('out')))).code).to.equal('duplicate-weight');
     tf.dispose(model.getWeights()); // dispose() does not reach both nested models
+  });
+
+  it('refuse to save a sparsified layer whose threshold the layer around it does not list', async () => {
+    const holder = new Holder({name: 'holder', inputShape: [2]});
+    const model = tf.sequential({layers: [holder]});
+    const data = [tf.tensor2d([1, 2, 3, 4], [2, 2])];
+    tf.dispose(model.predict(data));
+    holder.listed = 'nothing';
+    await saveLayersModel(model, at('plain')); // what TensorFlow.js itself loses is not refused
+    holder.listed = 'kernel';
+    await sparsifyActivations(model, data, {targetSparsityByScope: {'.*': 0.5}, inPlace: true});
+    const error = await failure(saveLayersModel(model, at('out')));
+    expect(error.code).to.equal('unsavable-layer');
+    expect(error.data).to.deep.include({layer: 'holder', path: 'holder/inner'});
+    expect(error.data.missing).to.have.lengthOf(1);
+    expect(error.message)
+      .to.match(/layer "holder" \(Holder\).* of "holder\/inner"/)
+      .and.include('threshold');
+    expect(readdirSync(at())).to.deep.equal(['plain']);
+    holder.listed = 'all';
+    await saveLayersModel(model, at('out'));
+    expect(readdirSync(at('out'))).to.include('model.json');
+    tf.dispose(data);
+    model.dispose();
   });
 
   it('say that a folder cannot be written', async () => {
