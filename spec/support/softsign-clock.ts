@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs';
 export type TimeOfCall = (zeros: number, z: Float32Array) => number;
 
 /** The shares at which layers are timed; a random mask comes close to one of them. */
-export const SHARES = [0, 0.3, 0.5, 0.7, 0.9, 1];
+const SHARES = [0, 0.3, 0.5, 0.7, 0.9, 1];
 
 /** Sets the clock of this process for each test; every call takes nothing until `takes` is told otherwise. */
 export function softsignClock(): {takes(time: TimeOfCall): void} {
