@@ -19,7 +19,7 @@ import {
   checkModel,
   graphOf,
   makeSparsifying,
-  sparsifyingForms,
+  sparsifyingDenseLayers,
 } from './model/dense-layers.js';
 import {reportWalked, type DenseReport} from './model/inspect.js';
 import {walkModel, type ModelLayers} from './model/walk.js';
@@ -116,7 +116,7 @@ export async function sparsifyActivations(
   const before = snapshot(walked);
   const undo = makeSparsifying(walked, new Set(targets.keys()));
   try {
-    const layers = sparsifyingForms(walked);
+    const layers = sparsifyingDenseLayers(walked);
     for (const [path, target] of targets) layers.get(path)!.targetSparsity = target;
     const calibrated = new Map([...layers].filter(([, {targetSparsity}]) => targetSparsity !== null));
     const {layers: histograms, thresholds} = await calibrate(sparse, calibrated, batches, {
@@ -162,7 +162,7 @@ export function retarget(
   const {targetSparsityByScope: given, ignoredScope} = asked;
   const targets = selectTargets(graphOf(walked), targetsIn(given), ignoredScope, SPARSIFIABLE_TYPES);
   const statistics = statisticsOf(model);
-  const layers = sparsifyingForms(walked);
+  const layers = sparsifyingDenseLayers(walked);
   const missing = [...targets.keys()].filter((path) => !layers.has(path) || !statistics.layers.has(path));
   if (missing.length > 0) {
     throw new ModelError(
@@ -202,7 +202,7 @@ type Snapshot = ReadonlyMap<
 
 function snapshot(model: ModelLayers): Snapshot {
   return new Map(
-    [...sparsifyingForms(model)].map(([path, layer]) => [
+    [...sparsifyingDenseLayers(model)].map(([path, layer]) => [
       path,
       {
         target: layer.targetSparsity,
@@ -214,7 +214,7 @@ function snapshot(model: ModelLayers): Snapshot {
 }
 
 function restore(model: ModelLayers, before: Snapshot): void {
-  for (const [path, layer] of sparsifyingForms(model)) {
+  for (const [path, layer] of sparsifyingDenseLayers(model)) {
     const {target, reached, threshold} = before.get(path)!;
     layer.targetSparsity = target;
     layer.setThreshold(threshold, reached);

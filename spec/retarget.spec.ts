@@ -12,7 +12,7 @@ import {
   type SparsifyOptions,
   type SparsifyWarning,
 } from '../lib/index.js';
-import {sparsifyingForms} from '../lib/model/dense-layers.js';
+import {sparsifyingDenseLayers} from '../lib/model/dense-layers.js';
 import {disposeModels, withoutLeaks} from './support/backends.js';
 import {failure} from './support/io/files.js';
 import {normals} from './support/normals.js';
@@ -159,7 +159,7 @@ describe('retarget', () =>
         missing: ['c'],
         calibrated: ['a', 'b', 'c'],
       });
-      for (const layer of sparsifyingForms(model).values()) expect(layer.int8).to.equal('asym');
+      for (const layer of sparsifyingDenseLayers(model).values()) expect(layer.int8).to.equal('asym');
     });
 
     it('takes an allocation and keeps it', async () => {

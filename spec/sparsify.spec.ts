@@ -5,7 +5,7 @@ import {statisticsOf} from '../lib/metadata/attached-statistics.js';
 import {Dataset} from '../lib/dataset.js';
 import {type SparsifyError} from '../lib/errors.js';
 import {measureSparsity, type LayerSparsity} from '../lib/eval/measure-sparsity.js';
-import {sparsifyingForms} from '../lib/model/dense-layers.js';
+import {sparsifyingDenseLayers} from '../lib/model/dense-layers.js';
 import {walkModel} from '../lib/model/walk.js';
 import {asContainer, onlyTensor} from '../lib/tfjs.js';
 import {registerLayers} from '../lib/layers/registry.js';
@@ -52,7 +52,7 @@ function seeded(model: tf.LayersModel): tf.LayersModel {
 /** All values that each Dense of a sparse model reads, by path. */
 function readBy(model: tf.LayersModel, batches: tf.Tensor[][]): Map<string, number[]> {
   const read = new Map<string, number[]>();
-  const forms = sparsifyingForms(model);
+  const forms = sparsifyingDenseLayers(model);
   for (const [path, layer] of forms) {
     read.set(path, []);
     layer.setCallHook((x) => read.get(path)!.push(...onlyTensor(x).dataSync()));

@@ -8,7 +8,7 @@ import {measureSparsity} from '../eval/measure-sparsity.js';
 import {measureOutputErrors, type LayerOutputError} from '../eval/output-error.js';
 import {measureQuality} from '../eval/quality.js';
 import {readLabels} from '../io/data/labels.js';
-import {sparsifyingLayers} from '../model/dense-layers.js';
+import {maskingLayers} from '../model/dense-layers.js';
 import type {LatencyTable, QualityTable} from '../report/contents.js';
 import type {MeasuredOn} from '../report/model-layers.js';
 import {readText} from '../io/files/decode-text.js';
@@ -45,7 +45,7 @@ export async function measureItems(
 ): Promise<Found> {
   const {model} = models[models.length - 1];
   const data = await openData(model, options);
-  const isSparse = sparsifyingLayers(model).size > 0;
+  const isSparse = maskingLayers(model).size > 0;
   const sparsity = isSparse
     ? await withProgress('measuring sparsity', 'batches', (onProgress) =>
         measureSparsity(model, data, {onProgress, signal}),
@@ -81,7 +81,7 @@ export async function measureText(
   const lms = models.map(({model}) => languageModelOf(model));
   const own = lms[lms.length - 1];
   const options = {windows, protocol, contextLength, signal};
-  const isSparse = sparsifyingLayers(own.model).size > 0;
+  const isSparse = maskingLayers(own.model).size > 0;
   const onText = await withProgress(`evaluating ${name}`, 'windows', async (onProgress) => {
     if (!isSparse) {
       const rows = [];

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {release} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
-import {sparsifyingForms} from '../model/dense-layers.js';
+import {sparsifyingDenseLayers} from '../model/dense-layers.js';
 
 /**
  * A copy of a model that masks nothing. Layers with INT8 kernels keep them, and their form.
@@ -11,7 +11,7 @@ import {sparsifyingForms} from '../model/dense-layers.js';
  */
 export function denseCopy(model: tf.LayersModel): tf.LayersModel {
   const copy = cloneModel(model);
-  for (const layer of sparsifyingForms(copy).values()) {
+  for (const layer of sparsifyingDenseLayers(copy).values()) {
     if (layer.int8 === null) release(layer);
     else layer.setThreshold(-Infinity);
   }

@@ -5,7 +5,7 @@ import {checkRunOptions} from '../calibration/calibration-rules.js';
 import {runPass, type RunOptions} from '../calibration/run.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {ModelError} from '../errors.js';
-import {checkModel, sparsifyingLayers} from '../model/dense-layers.js';
+import {checkModel, maskingLayers} from '../model/dense-layers.js';
 
 /** Target and measured sparsity of one layer. */
 export interface LayerSparsity {
@@ -30,7 +30,7 @@ export async function measureSparsity(
   options: RunOptions = {},
 ): Promise<LayerSparsity[]> {
   checkRunOptions('measureSparsity', options);
-  const layers = sparsifyingLayers(checkModel(model));
+  const layers = maskingLayers(checkModel(model));
   if (layers.size === 0) {
     throw new ModelError(
       'not-sparsified',

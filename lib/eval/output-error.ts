@@ -6,7 +6,7 @@ import {runPass, type RunOptions} from '../calibration/run.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {ModelError} from '../errors.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
-import {checkModel, sparsifyingLayers} from '../model/dense-layers.js';
+import {checkModel, maskingLayers} from '../model/dense-layers.js';
 import {checkOptions, count, type OptionRules} from '../option-rules.js';
 
 /** The error of one layer's output. */
@@ -42,7 +42,7 @@ export async function measureOutputErrors(
 ): Promise<LayerOutputError[]> {
   checkOptions('measureOutputErrors', options, RULES);
   const {maxRows = 1024, ...running} = options;
-  const layers = sparsifyingLayers(checkModel(model));
+  const layers = maskingLayers(checkModel(model));
   if (layers.size === 0) {
     throw new ModelError('not-sparsified', 'the model has no sparsified layer, so no output has an error');
   }

@@ -6,7 +6,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {inspectWeights} from '../compress.js';
 import {ModelError} from '../errors.js';
-import {sparsifyingLayers} from '../model/dense-layers.js';
+import {maskingLayers} from '../model/dense-layers.js';
 import {checkOptions, optional, type OptionRules} from '../option-rules.js';
 import type {Decoder} from './decoding/decoder.js';
 import {LanguageModel} from './language-model.js';
@@ -221,7 +221,7 @@ function modeOf({model}: LanguageModel, sparse: boolean): string {
 }
 
 function checkSparsified({model}: LanguageModel): void {
-  if (sparsifyingLayers(model).size > 0) return;
+  if (maskingLayers(model).size > 0) return;
   throw new ModelError(
     'not-sparsified',
     'the model has no sparsified layer and there is no baseline, so there is nothing to compare: sparsify it first with ' +

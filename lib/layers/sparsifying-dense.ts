@@ -121,7 +121,7 @@ export class SparsifyingDense extends Dense {
 }
 
 /** Whether a layer is one of ours. */
-export function isSparsifying(layer: object): layer is SparsifyingDense {
+export function isSparsifyingDense(layer: object): layer is SparsifyingDense {
   return layer instanceof SparsifyingDense;
 }
 

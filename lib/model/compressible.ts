@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {COMPRESSIBLE_CLASSES, DENSE_KERNEL, type CompressibleWeight} from '../layers/int8-layers.js';
 import {asInt8} from '../layers/int8-weight.js';
-import {isPlainDense, isSparsifying} from '../layers/sparsifying-dense.js';
+import {isPlainDense, isSparsifyingDense} from '../layers/sparsifying-dense.js';
 import type {Int8Mode} from '../quantization/int8.js';
 import {asContainer, type Layer, type LayerVariable} from '../tfjs.js';
 import {walkModel, type PlacedLayer} from './walk.js';
@@ -61,7 +61,7 @@ export function reportWeights(model: tf.LayersModel): WeightReport[] {
 
 /** The class name that a layer has when its weights are float32 and it is not sparsified. */
 export function stockTypeOf(layer: Layer): string {
-  if (isSparsifying(layer)) return 'Dense';
+  if (isSparsifyingDense(layer)) return 'Dense';
   const form = COMPRESSIBLE_CLASSES.find(({int8}) => Object.getPrototypeOf(layer) === int8.prototype);
   return form?.stock.className ?? layer.getClassName();
 }
@@ -81,7 +81,7 @@ export function sizeOf(variable: LayerVariable): number {
 
 /** Which of a layer's weights can be INT8: those of exactly the stock classes and of their INT8 forms. */
 function weightsOf(layer: Layer): readonly CompressibleWeight[] {
-  if (isPlainDense(layer) || isSparsifying(layer)) return [DENSE_KERNEL];
+  if (isPlainDense(layer) || isSparsifyingDense(layer)) return [DENSE_KERNEL];
   const prototype: unknown = Object.getPrototypeOf(layer);
   const form = COMPRESSIBLE_CLASSES.find(
     ({stock, int8}) => prototype === stock.prototype || prototype === int8.prototype,

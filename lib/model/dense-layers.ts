@@ -7,7 +7,7 @@ import {ModelError} from '../errors.js';
 import {
   adopt,
   isPlainDense,
-  isSparsifying,
+  isSparsifyingDense,
   release,
   type SparsifyingDense,
 } from '../layers/sparsifying-dense.js';
@@ -40,20 +40,20 @@ export function denseLayers(model: Walkable): PlacedDense[] {
  * The layers of a model that mask their inputs or were made to, by path, in the order of the graph: not those whose
  * weights are compressed and no more.
  */
-export function sparsifyingLayers(model: Walkable): Map<string, SparsifyingDense> {
-  return new Map([...sparsifyingForms(model)].filter(([, layer]) => isSparsified(layer)));
+export function maskingLayers(model: Walkable): Map<string, SparsifyingDense> {
+  return new Map([...sparsifyingDenseLayers(model)].filter(([, layer]) => isMasking(layer)));
 }
 
 /** All `SparsifyingDense` layers of a model, by path, in the order of the graph: those with INT8 kernels are too. */
-export function sparsifyingForms(model: Walkable): Map<string, SparsifyingDense> {
+export function sparsifyingDenseLayers(model: Walkable): Map<string, SparsifyingDense> {
   const found = new Map<string, SparsifyingDense>();
-  for (const {path, layer} of denseLayers(model)) if (isSparsifying(layer)) found.set(path, layer);
+  for (const {path, layer} of denseLayers(model)) if (isSparsifyingDense(layer)) found.set(path, layer);
   return found;
 }
 
 /** Whether a Dense layer masks its inputs, or was made to. */
-export function isSparsified(layer: DenseLayer): layer is SparsifyingDense {
-  if (!isSparsifying(layer)) return false;
+export function isMasking(layer: DenseLayer): layer is SparsifyingDense {
+  if (!isSparsifyingDense(layer)) return false;
   return (
     layer.int8 === null ||
     layer.targetSparsity !== null ||
@@ -76,7 +76,7 @@ export function graphOf(model: Walkable): ModelGraph {
 export function makeSparsifying(model: Walkable, paths: ReadonlySet<string>): () => void {
   const adopted: SparsifyingDense[] = [];
   for (const {path, layer} of denseLayers(model)) {
-    if (paths.has(path) && !isSparsifying(layer)) adopted.push(adopt(layer));
+    if (paths.has(path) && !isSparsifyingDense(layer)) adopted.push(adopt(layer));
   }
   return () => adopted.forEach(release);
 }
@@ -148,7 +148,7 @@ export function ensureBuilt(model: tf.LayersModel): void {
 
 function isPlacedDense(placed: PlacedLayer): placed is PlacedDense {
   const {layer} = placed;
-  return (isPlainDense(layer) || isSparsifying(layer)) && isBuilt(layer);
+  return (isPlainDense(layer) || isSparsifyingDense(layer)) && isBuilt(layer);
 }
 
 function isBuilt(layer: Layer): boolean {

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {asInt8} from '../layers/int8-weight.js';
 import {bytesOf, compressibleWeights, formatOf, sizeOf, type WeightFormat} from './compressible.js';
-import {checkModel, checkUsable, denseLayers, isSparsified} from './dense-layers.js';
+import {checkModel, checkUsable, denseLayers, isMasking} from './dense-layers.js';
 import type {ModelLayers} from './walk.js';
 
 /** One Dense layer of a model. */
@@ -51,7 +51,7 @@ export function reportWalked(model: tf.LayersModel, walked: ModelLayers): DenseR
   const total = countWeights(model);
   return denseLayers(walked).map(({path, layer}) => {
     const [inputSize, units] = layer.kernel!.shape as [number, number];
-    const sparsified = isSparsified(layer);
+    const sparsified = isMasking(layer);
     return {
       path,
       inputSize,

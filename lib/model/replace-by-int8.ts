@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../errors.js';
 import {COMPRESSIBLE_CLASSES, kindOf, type CompressibleClass, type Int8Layer} from '../layers/int8-layers.js';
 import {asInt8, Int8Weight, standIn} from '../layers/int8-weight.js';
-import {adopt, isPlainDense, isSparsifying, release} from '../layers/sparsifying-dense.js';
+import {adopt, isPlainDense, isSparsifyingDense, release} from '../layers/sparsifying-dense.js';
 import type {Int8Mode} from '../quantization/int8.js';
 import {
   lossesOf,
@@ -15,7 +15,7 @@ import {
   type LayerVariable,
 } from '../tfjs.js';
 import {compressibleWeights, type PlacedWeight} from './compressible.js';
-import {isSparsified} from './dense-layers.js';
+import {isMasking} from './dense-layers.js';
 import {trainAll} from './training-state.js';
 
 /**
@@ -94,8 +94,8 @@ export function dequantizeLayers(model: tf.LayersModel): void {
   }
   for (const int8 of made.keys()) for (const part of int8.list()) part.dispose();
   for (const {layer} of placed) {
-    if (isSparsifying(layer)) {
-      const masks = isSparsified(layer); // a compressed one need not
+    if (isSparsifyingDense(layer)) {
+      const masks = isMasking(layer); // a compressed one need not
       layer.int8 = null;
       if (!masks) release(layer);
     }

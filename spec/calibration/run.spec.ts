@@ -4,7 +4,7 @@ import {expect} from 'chai';
 import {calibrate} from '../../lib/calibration/calibrate.js';
 import type {Batches} from '../../lib/dataset.js';
 import {inspect, measureSparsity, sparsifyActivations} from '../../lib/index.js';
-import {makeSparsifying, sparsifyingForms} from '../../lib/model/dense-layers.js';
+import {makeSparsifying, sparsifyingDenseLayers} from '../../lib/model/dense-layers.js';
 import {quantileAbs} from '../../lib/stats/quantile.js';
 import {disposeModels, withoutLeaks} from '../support/backends.js';
 import {normals} from '../support/normals.js';
@@ -110,7 +110,7 @@ describe('a pass over a data set', () => {
 
       it(`carries out what the model gives for each batch, in order: ${calibration}`, async () => {
         makeSparsifying(model, new Set(['d0', 'd1']));
-        const layers = sparsifyingForms(model);
+        const layers = sparsifyingDenseLayers(model);
         for (const layer of layers.values()) layer.targetSparsity = 1;
         const items = [1, 2, 3].map((seed) => rowsOf(seed));
         const carried: number[] = [];
@@ -164,7 +164,7 @@ describe('a pass over a data set', () => {
 
     it('frees what it carries where the batch turns out bad', async () => {
       makeSparsifying(model, new Set(['d1']));
-      const layers = sparsifyingForms(model);
+      const layers = sparsifyingDenseLayers(model);
       for (const layer of layers.values()) layer.targetSparsity = 0.5;
       const only = new Map([['d1', layers.get('d1')!]]);
       for (const method of METHODS) {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {measureOutputErrors} from '../../lib/eval/output-error.js';
-import {sparsifyingLayers} from '../../lib/model/dense-layers.js';
+import {maskingLayers} from '../../lib/model/dense-layers.js';
 import {sparsifyActivations} from '../../lib/sparsify.js';
 import {onEveryBackend} from '../support/backends.js';
 import {failure} from '../support/io/files.js';
@@ -56,7 +56,7 @@ describe('errors of outputs', () => {
         [0, 0, 6, 8],
       ];
       await sparsifyActivations(model, [batch], {targetSparsityByScope: {'.*': 0.5}, inPlace: true});
-      const [a, b] = sparsifyingLayers(model).values();
+      const [a, b] = maskingLayers(model).values();
       a.setThreshold(2);
       b.setThreshold(7); // masks the first row, of 7 and 7, and not the others
       const items = [batch, [[2, 5, 0, 9]]];

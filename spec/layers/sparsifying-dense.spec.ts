@@ -4,7 +4,7 @@ import {
   SparsifyingDense,
   adopt,
   isPlainDense,
-  isSparsifying,
+  isSparsifyingDense,
   release,
 } from '../../lib/layers/sparsifying-dense.js';
 import type {DenseLayer} from '../../lib/tfjs.js';
@@ -84,10 +84,10 @@ describe('SparsifyingDense', () => {
     const layer = tf.layers.dense(ARGS) as unknown as DenseLayer;
     const before = apply(layer, 0, -2, 3);
     const fields = Object.keys(layer).sort();
-    expect([isPlainDense(layer), isSparsifying(layer)]).to.deep.equal([true, false]);
+    expect([isPlainDense(layer), isSparsifyingDense(layer)]).to.deep.equal([true, false]);
     const adopted = adopt(layer);
     expect(adopted).to.equal(layer);
-    expect([isPlainDense(layer), isSparsifying(layer)]).to.deep.equal([false, true]);
+    expect([isPlainDense(layer), isSparsifyingDense(layer)]).to.deep.equal([false, true]);
     expect(apply(layer, 0, -2, 3)).to.deep.equal(before);
     expect(adopted).to.deep.include({targetSparsity: null, reachedSparsity: null, int8: null});
     expect(adopted.nonTrainableWeights.map(({originalName}) => originalName)).to.deep.equal(['d/threshold']);
@@ -96,7 +96,7 @@ describe('SparsifyingDense', () => {
     const threshold = adopted.threshold!;
     expect(release(adopted)).to.equal(layer);
     expect(() => threshold.read().dataSync()).to.throw('disposed');
-    expect([isPlainDense(layer), isSparsifying(layer)]).to.deep.equal([true, false]);
+    expect([isPlainDense(layer), isSparsifyingDense(layer)]).to.deep.equal([true, false]);
     expect(Object.keys(layer).sort()).to.deep.equal(fields);
     expect(layer.nonTrainableWeights).to.deep.equal([]);
     expect(apply(layer, 0, -2, 3)).to.deep.equal(before);

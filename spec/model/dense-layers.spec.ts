@@ -9,10 +9,10 @@ import {
   denseLayers,
   ensureBuilt,
   graphOf,
-  isSparsified,
+  isMasking,
   makeSparsifying,
-  sparsifyingForms,
-  sparsifyingLayers,
+  sparsifyingDenseLayers,
+  maskingLayers,
 } from '../../lib/model/dense-layers.js';
 import {runSteps, stepsOf} from '../../lib/model/graph-steps.js';
 import {countWeights, inspect, reportDense} from '../../lib/model/inspect.js';
@@ -44,45 +44,45 @@ describe('Dense layers of a model', () =>
     it('become sparsifying at the paths that are named, until that is undone', () => {
       const model = chain();
       expect(denseLayers(model).map(({path}) => path)).to.deep.equal(['a', 'b']);
-      expect(pathsOf(sparsifyingForms(model))).to.deep.equal([]);
+      expect(pathsOf(sparsifyingDenseLayers(model))).to.deep.equal([]);
       const undo = makeSparsifying(model, new Set(['b', 'r']));
       const again = makeSparsifying(model, new Set(['b']));
-      expect(pathsOf(sparsifyingForms(model))).to.deep.equal(['b']);
-      expect(pathsOf(sparsifyingLayers(model))).to.deep.equal(['b']);
+      expect(pathsOf(sparsifyingDenseLayers(model))).to.deep.equal(['b']);
+      expect(pathsOf(maskingLayers(model))).to.deep.equal(['b']);
       expect(graphOf(model).nodes.map(({name, type}) => `${name} ${type}`)).to.deep.equal([
         'a Dense',
         'r ReLU',
         'b Dense',
       ]);
       again(); // made nothing
-      expect(pathsOf(sparsifyingForms(model))).to.deep.equal(['b']);
+      expect(pathsOf(sparsifyingDenseLayers(model))).to.deep.equal(['b']);
       undo();
-      expect(pathsOf(sparsifyingForms(model))).to.deep.equal([]);
+      expect(pathsOf(sparsifyingDenseLayers(model))).to.deep.equal([]);
       disposeModels(model);
     });
 
     it('count as sparsified if they mask or were made to, and not for INT8 alone', async () => {
       const model = await compressWeights(chain(), {inPlace: true});
-      const [a, b] = sparsifyingForms(model).values();
-      expect(pathsOf(sparsifyingForms(model))).to.deep.equal(['a', 'b']);
-      expect([a, b].map(isSparsified)).to.deep.equal([false, false]);
+      const [a, b] = sparsifyingDenseLayers(model).values();
+      expect(pathsOf(sparsifyingDenseLayers(model))).to.deep.equal(['a', 'b']);
+      expect([a, b].map(isMasking)).to.deep.equal([false, false]);
       a.targetSparsity = 0.5;
       b.setThreshold(1);
-      expect(pathsOf(sparsifyingLayers(model))).to.deep.equal(['a', 'b']);
+      expect(pathsOf(maskingLayers(model))).to.deep.equal(['a', 'b']);
       a.targetSparsity = null;
-      expect(pathsOf(sparsifyingLayers(model))).to.deep.equal(['b']);
+      expect(pathsOf(maskingLayers(model))).to.deep.equal(['b']);
       disposeModels(model);
       const plain = chain();
-      expect(denseLayers(plain).map(({layer}) => isSparsified(layer))).to.deep.equal([false, false]);
+      expect(denseLayers(plain).map(({layer}) => isMasking(layer))).to.deep.equal([false, false]);
       makeSparsifying(plain, new Set(['a']));
-      expect(denseLayers(plain).map(({layer}) => isSparsified(layer))).to.deep.equal([true, false]);
+      expect(denseLayers(plain).map(({layer}) => isMasking(layer))).to.deep.equal([true, false]);
       disposeModels(plain);
     });
 
     it('are reported with sizes, share of the weights, target, and threshold', async () => {
       const model = chain();
       makeSparsifying(model, new Set(['a']));
-      const [a] = sparsifyingForms(model).values();
+      const [a] = sparsifyingDenseLayers(model).values();
       a.targetSparsity = 0.4;
       a.setThreshold(0.25, 0.5);
       // Kernels of 6 and 12 weights, a bias of 3, and the threshold.

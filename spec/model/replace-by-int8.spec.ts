@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {ModelError} from '../../lib/errors.js';
 import {compressibleWeights, type PlacedWeight} from '../../lib/model/compressible.js';
-import {makeSparsifying, sparsifyingForms} from '../../lib/model/dense-layers.js';
+import {makeSparsifying, sparsifyingDenseLayers} from '../../lib/model/dense-layers.js';
 import {
   dequantizeLayers,
   quantizeWeight,
@@ -55,7 +55,7 @@ describe('layers made INT8 in place', () =>
         ],
       );
       makeSparsifying(model, new Set(['masked']));
-      sparsifyingForms(model).get('masked')!.targetSparsity = 0.5;
+      sparsifyingDenseLayers(model).get('masked')!.targetSparsity = 0.5;
       return model;
     }
     const losses = (model: tf.LayersModel) =>

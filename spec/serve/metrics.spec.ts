@@ -1,7 +1,7 @@
 import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
+import {makeSparsifying, maskingLayers} from '../../lib/model/dense-layers.js';
 import {saveLayersModel} from '../../lib/io/model/model-files.js';
 import {modelFolder, serving, type Serving} from '../support/serving.js';
 
@@ -19,7 +19,7 @@ describe('/metrics', function () {
     });
     const model = tf.sequential({layers: [layer]});
     makeSparsifying(model, new Set(['sum']));
-    for (const sparse of sparsifyingLayers(model).values()) sparse.setThreshold(0.5);
+    for (const sparse of maskingLayers(model).values()) sparse.setThreshold(0.5);
     await saveLayersModel(model, join(folder.path, 'sparse'));
     model.dispose();
     served = await serving({models: [{name: 'sparse', path: join(folder.path, 'sparse')}]});

@@ -1,7 +1,7 @@
 import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
+import {makeSparsifying, maskingLayers} from '../../lib/model/dense-layers.js';
 import type {GenerationRequest} from '../../lib/serve/messages.js';
 import {TextGeneration} from '../../lib/serve/worker/text-generation.js';
 import type {LanguageModel} from '../../lib/language/language-model.js';
@@ -138,7 +138,7 @@ describe('the generations of a language model', function () {
   it('count what sparse ones masked after their prompts, and nothing of dense ones', async () => {
     const sparse = await loadLanguageModel(TINY);
     makeSparsifying(sparse.model, new Set(['model.layers.0.mlp.up_proj']));
-    for (const layer of sparsifyingLayers(sparse.model).values()) layer.setThreshold(1e9);
+    for (const layer of maskingLayers(sparse.model).values()) layer.setThreshold(1e9);
     const own = new TextGeneration(sparse, 2 ** 24, 2);
     await own.generate(request({dense: true}), () => {}, never);
     expect(own.sparsity()!.mean).to.satisfy((mean: number) => Number.isNaN(mean) || mean === 0);

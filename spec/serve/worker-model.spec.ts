@@ -3,7 +3,7 @@ import {fileURLToPath} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {saveLayersModel} from '../../lib/io/model/model-files.js';
-import {makeSparsifying, sparsifyingLayers} from '../../lib/model/dense-layers.js';
+import {makeSparsifying, maskingLayers} from '../../lib/model/dense-layers.js';
 import {checkIds} from '../../lib/serve/worker/id-check.js';
 import {WorkerModel} from '../../lib/serve/worker/worker-model.js';
 import {onlyTensor} from '../../lib/tfjs.js';
@@ -53,7 +53,7 @@ describe('a model in a worker', () => {
       layers: [tf.layers.dense({units: 1, inputShape: [4], name: 'sum', ...ones})],
     });
     makeSparsifying(dense, new Set(['sum']));
-    for (const layer of sparsifyingLayers(dense).values()) layer.setThreshold(0.5);
+    for (const layer of maskingLayers(dense).values()) layer.setThreshold(0.5);
     await saveLayersModel(dense, path);
     dense.dispose();
     const model = await WorkerModel.load(path, {backend: 'cpu', cacheBytes: 1, maxSequences: 1});

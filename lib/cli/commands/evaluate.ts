@@ -19,7 +19,7 @@ import {measureSparsity, type LayerSparsity} from '../../eval/measure-sparsity.j
 import {measureQuality, type Quality} from '../../eval/quality.js';
 import {readLabels, type Labels} from '../../io/data/labels.js';
 import {withoutCredentials} from '../../io/files/url-credentials.js';
-import {ensureBuilt, sparsifyingLayers} from '../../model/dense-layers.js';
+import {ensureBuilt, maskingLayers} from '../../model/dense-layers.js';
 import {readText} from '../../io/files/decode-text.js';
 import {addDataOptions, isTextFile, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
@@ -169,7 +169,7 @@ async function run(path: string, options: EvaluateOptions, signal: AbortSignal):
 
 /** The model with its thresholds off. */
 function denseOf(model: tf.LayersModel): tf.LayersModel {
-  if (sparsifyingLayers(model).size > 0) return denseCopy(model);
+  if (maskingLayers(model).size > 0) return denseCopy(model);
   throw new SparsifyError(
     'bad-option',
     'the model is dense, so there is nothing to hold it against: give what it should answer with --labels, or another ' +
@@ -297,7 +297,7 @@ async function sparsityOf(
   data: Batches,
   signal: AbortSignal,
 ): Promise<LayerSparsity[]> {
-  if (sparsifyingLayers(model).size === 0) return [];
+  if (maskingLayers(model).size === 0) return [];
   return withProgress('measuring sparsity', 'batches', (onProgress) =>
     measureSparsity(model, data, {onProgress, signal}),
   );

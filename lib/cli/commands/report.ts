@@ -8,7 +8,7 @@ import {benchModel} from '../../eval/bench-model.js';
 import {denseCopy} from '../../eval/dense-copy.js';
 import {writeTextFile} from '../../io/files/atomic-file.js';
 import {checkFilePath} from '../../io/files/check-file-path.js';
-import {sparsifyingLayers} from '../../model/dense-layers.js';
+import {maskingLayers} from '../../model/dense-layers.js';
 import type {ReportContents} from '../../report/contents.js';
 import {renderReport} from '../../report/render-report.js';
 import {openBenchInputs} from '../bench-inputs.js';
@@ -86,7 +86,7 @@ async function run(path: string, options: ReportCommandOptions, signal: AbortSig
       models.push({name: modelName(model), weights: weightFormats(last), model: last, isDense: false});
     }
     const own = opened[opened.length - 1];
-    if (data !== undefined && baseline.length === 0 && sparsifyingLayers(own).size > 0) {
+    if (data !== undefined && baseline.length === 0 && maskingLayers(own).size > 0) {
       opened.push(denseCopy(own));
       const [copy] = opened.slice(-1);
       models.unshift({

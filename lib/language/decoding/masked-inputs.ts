@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {SparsifyingDense} from '../../layers/sparsifying-dense.js';
-import {sparsifyingLayers} from '../../model/dense-layers.js';
+import {maskingLayers} from '../../model/dense-layers.js';
 import {floatsOf} from '../../tensor-values.js';
 import {makeLayerVariable, onlyTensor, type LayerVariable} from '../../tfjs.js';
 import type {MaskedCount} from './decoder.js';
@@ -19,7 +19,7 @@ export class MaskedInputs {
 
   /** @param model Layers that are sparsified later are not watched. */
   constructor(model: tf.LayersModel) {
-    this.layers = sparsifyingLayers(model);
+    this.layers = maskingLayers(model);
     this.reset();
   }
 

@@ -10,8 +10,8 @@ import {
   type DecoderModelHandle,
   type DecoderSessionHandle,
 } from '../../kernels/decoder-addon.js';
-import {isSparsifying} from '../../layers/sparsifying-dense.js';
-import {isSparsified} from '../../model/dense-layers.js';
+import {isSparsifyingDense} from '../../layers/sparsifying-dense.js';
+import {isMasking} from '../../model/dense-layers.js';
 import {oneOf, type OptionRules} from '../../option-rules.js';
 import {rawValue, type LayerVariable} from '../../tfjs.js';
 import type {LlamaConfig} from '../config/llama-config.js';
@@ -113,7 +113,7 @@ class NativeDecoder implements Decoder {
     this.logits = new Float32Array(vocabulary);
     this.thresholds = new Float32Array(layout.denses.length).fill(-Infinity);
     this.thresholdIds = layout.denses.map(() => null);
-    this.counted = layout.denses.flatMap(({layer}, i) => (isSparsified(layer) ? [i] : []));
+    this.counted = layout.denses.flatMap(({layer}, i) => (isMasking(layer) ? [i] : []));
   }
 
   async append(tokens: ArrayLike<number>, options?: AppendOptions): Promise<Float32Array> {
@@ -300,7 +300,7 @@ class NativeDecoder implements Decoder {
       this.release(old);
     }
     this.layout.denses.forEach(({layer}, i) => {
-      const threshold = isSparsifying(layer) && layer.threshold !== null ? rawValue(layer.threshold) : null;
+      const threshold = isSparsifyingDense(layer) && layer.threshold !== null ? rawValue(layer.threshold) : null;
       const id = threshold?.dataId ?? null;
       if (id === this.thresholdIds[i]) return;
       this.thresholds[i] = threshold === null ? -Infinity : threshold.dataSync()[0];

@@ -3,7 +3,7 @@
  * (lib/kernels/native/shared/decoder-description.h).
  */
 import {asInt8} from '../../layers/int8-weight.js';
-import {isPlainDense, isSparsifying} from '../../layers/sparsifying-dense.js';
+import {isPlainDense, isSparsifyingDense} from '../../layers/sparsifying-dense.js';
 import {walkModel} from '../../model/walk.js';
 import {asContainer, rawValue, type DenseLayer, type Layer, type LayerVariable} from '../../tfjs.js';
 import type * as tf from '@tensorflow/tfjs';
@@ -136,7 +136,7 @@ function numbersOf(config: LlamaConfig): number[] {
 
 /** The layer at `path`, if it multiplies and adds a bias and no more. */
 function linearDense(layer: Layer | undefined, path: string): DenseLayer {
-  if (layer === undefined || !(isPlainDense(layer) || isSparsifying(layer))) throw new Unfit(path);
+  if (layer === undefined || !(isPlainDense(layer) || isSparsifyingDense(layer))) throw new Unfit(path);
   const activation = layer.activation?.getClassName() ?? 'linear';
   const {kernel} = layer;
   // An INT8 kernel says float32, which is what it stands for.

@@ -1,7 +1,7 @@
 /** @file How sparse the inputs of a language model's layers were while a decoder ran: per layer, per group, on average. */
 import type * as tf from '@tensorflow/tfjs';
 import type {LayerSparsity} from '../../eval/measure-sparsity.js';
-import {sparsifyingLayers} from '../../model/dense-layers.js';
+import {maskingLayers} from '../../model/dense-layers.js';
 import type {MaskedCount} from '../decoding/decoder.js';
 
 /** Layers with one role: `up_proj`, `down_proj`, `experts.w1`, … */
@@ -30,7 +30,7 @@ export function sparsityReport(
   model: tf.LayersModel,
   counts: ReadonlyMap<string, MaskedCount>,
 ): SparsityReport | null {
-  const layers = [...sparsifyingLayers(model)].map(([path, {targetSparsity}]): LayerSparsity => {
+  const layers = [...maskingLayers(model)].map(([path, {targetSparsity}]): LayerSparsity => {
     const {masked, total} = counts.get(path) ?? {masked: 0, total: 0};
     return {path, target: targetSparsity, actual: total === 0 ? 0 : masked / total};
   });

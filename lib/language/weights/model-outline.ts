@@ -7,7 +7,7 @@ import type * as tf from '@tensorflow/tfjs';
 import {targetsIn} from '../../allocation/allocation-targets.js';
 import {weightPaths} from '../../compress.js';
 import {compressibleWeights, type PlacedWeight} from '../../model/compressible.js';
-import {SPARSIFIABLE_TYPES, graphOf, makeSparsifying, sparsifyingForms} from '../../model/dense-layers.js';
+import {SPARSIFIABLE_TYPES, graphOf, makeSparsifying, sparsifyingDenseLayers} from '../../model/dense-layers.js';
 import {quantizeWeight, replaceByInt8, unfilledInt8} from '../../model/replace-by-int8.js';
 import {walkModel} from '../../model/walk.js';
 import type {Int8Mode} from '../../quantization/int8.js';
@@ -64,7 +64,7 @@ export class ModelOutline {
   /** Makes the targeted layers of the model or a part of it sparsifying, each with its target. */
   sparsify(part: tf.LayersModel): void {
     makeSparsifying(part, new Set(this.targets.keys()));
-    for (const [path, layer] of sparsifyingForms(part)) {
+    for (const [path, layer] of sparsifyingDenseLayers(part)) {
       layer.targetSparsity = this.targets.get(path) ?? layer.targetSparsity;
     }
   }
@@ -81,8 +81,8 @@ export class ModelOutline {
 
   /** Takes over the thresholds of a part; returns the variables that hold them here. */
   takeThresholds(part: tf.LayersModel): LayerVariable[] {
-    const layers = sparsifyingForms(this.model);
-    return [...sparsifyingForms(part)].map(([path, {threshold, reachedSparsity}]) => {
+    const layers = sparsifyingDenseLayers(this.model);
+    return [...sparsifyingDenseLayers(part)].map(([path, {threshold, reachedSparsity}]) => {
       const layer = layers.get(path)!;
       layer.setThreshold(threshold!.read().dataSync()[0], reachedSparsity);
       return layer.threshold!;

@@ -7,7 +7,7 @@ import {calibrate, type CalibrationOptions} from '../../calibration/calibrate.js
 import type {RunOptions} from '../../calibration/run.js';
 import {CalibrationStatistics, type TargetThreshold} from '../../metadata/calibration-statistics.js';
 import type {Batches} from '../../dataset.js';
-import {sparsifyingForms} from '../../model/dense-layers.js';
+import {sparsifyingDenseLayers} from '../../model/dense-layers.js';
 import type {AbsHistogram} from '../../stats/histogram.js';
 
 type Mask = number[][] | boolean[][];
@@ -42,7 +42,7 @@ export class PartsCalibration {
    */
   async run(part: tf.LayersModel): Promise<void> {
     const layers = new Map(
-      [...sparsifyingForms(part)].filter(([, {targetSparsity}]) => targetSparsity !== null),
+      [...sparsifyingDenseLayers(part)].filter(([, {targetSparsity}]) => targetSparsity !== null),
     );
     const inputs = this.hidden;
     const outputs: tf.Tensor[] = inputs ?? [];

@@ -7,7 +7,7 @@ import {registerLlamaLayers} from '../../language/graph/layers/register-llama-la
 import {measureSparsity} from '../../eval/measure-sparsity.js';
 import {ModelError, SparsifyError} from '../../errors.js';
 import {loadLayersModel} from '../../io/model/model-files.js';
-import {sparsifyingLayers} from '../../model/dense-layers.js';
+import {maskingLayers} from '../../model/dense-layers.js';
 import {valuesAs} from '../../tensor-values.js';
 import {onlyTensor} from '../../tfjs.js';
 import type {ActualSparsity, LoadedInfo, WorkerSettings} from '../messages.js';
@@ -49,7 +49,7 @@ export class WorkerModel {
       const canBatch = await warmUp(model, signature.inputs);
       generation = lm === null ? null : new TextGeneration(lm, cacheBytes, maxSequences);
       const isText = lm !== null && lm.tokenizer !== null;
-      const sparsified = [...sparsifyingLayers(model)].map(([path, {targetSparsity: target}]) => ({
+      const sparsified = [...maskingLayers(model)].map(([path, {targetSparsity: target}]) => ({
         path,
         target,
       }));
@@ -96,7 +96,7 @@ export class WorkerModel {
     const now = performance.now();
     if (inputs === null || now - this.measuredAt < SPARSITY_INTERVAL_MS) return null;
     this.measuredAt = now;
-    if (sparsifyingLayers(this.model).size === 0) return null;
+    if (maskingLayers(this.model).size === 0) return null;
     const batch = inputs.map(toTensor);
     try {
       const layers = await measureSparsity(this.model, [batch.length === 1 ? batch[0] : batch]);

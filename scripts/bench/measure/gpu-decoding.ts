@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import {median} from '../../../lib/eval/latency.js';
 import type {TensorflowBackend} from '../../../lib/kernels/tensorflow.js';
 import {compressibleWeights, type PlacedWeight} from '../../../lib/model/compressible.js';
-import {denseLayers, makeSparsifying, sparsifyingForms} from '../../../lib/model/dense-layers.js';
+import {denseLayers, makeSparsifying, sparsifyingDenseLayers} from '../../../lib/model/dense-layers.js';
 import {replaceByInt8, unfilledInt8} from '../../../lib/model/replace-by-int8.js';
 import type {LayerVariable} from '../../../lib/tfjs.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
@@ -110,7 +110,7 @@ async function step(decoder: Decoder, first: number, count: number, dense: boole
 
 /** Sets thresholds that mask half of the inputs of what is decoded here, and returns the share that they mask. */
 async function maskHalf(model: tf.LayersModel, decoder: Decoder): Promise<number> {
-  const layers = [...sparsifyingForms(model)].filter(([path]) => path !== HEAD_NAME);
+  const layers = [...sparsifyingDenseLayers(model)].filter(([path]) => path !== HEAD_NAME);
   const thresholds = new Map(layers.map(([path]) => [path, 0.5]));
   const mask = () => {
     for (const [path, layer] of layers) layer.setThreshold(thresholds.get(path)!);

@@ -6,7 +6,7 @@ import {expect} from 'chai';
 import * as tf from '@tensorflow/tfjs';
 import {Dataset, inspect, measureSparsity, sparsifyActivations, TargetScope} from '../../../lib/index.js';
 import {cloneModel} from '../../../lib/model/clone.js';
-import {sparsifyingLayers} from '../../../lib/model/dense-layers.js';
+import {maskingLayers} from '../../../lib/model/dense-layers.js';
 import {loadLayersModel, saveLayersModel} from '../../../lib/io/model/model-files.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import {buildModel} from '../../../lib/language/graph/build-model.js';
@@ -110,7 +110,7 @@ describe('a language model as a LayersModel', () => {
           targetSparsityByScope: TARGETS,
         },
       );
-      const thresholds = [...sparsifyingLayers(sparse)].map(([path, {threshold}]) => ({
+      const thresholds = [...maskingLayers(sparse)].map(([path, {threshold}]) => ({
         path,
         value: threshold!.read().dataSync()[0],
       }));

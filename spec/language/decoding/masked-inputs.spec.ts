@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import * as tf from '@tensorflow/tfjs';
-import {makeSparsifying, sparsifyingLayers} from '../../../lib/model/dense-layers.js';
+import {makeSparsifying, maskingLayers} from '../../../lib/model/dense-layers.js';
 import {MaskedInputs} from '../../../lib/language/decoding/masked-inputs.js';
 import {disposeModels, withoutLeaks} from '../../support/backends.js';
 
@@ -30,7 +30,7 @@ describe('MaskedInputs', () => {
     });
 
     function setThresholds(thresholds: Record<string, number>): void {
-      for (const [path, layer] of sparsifyingLayers(model)) layer.setThreshold(thresholds[path]);
+      for (const [path, layer] of maskingLayers(model)) layer.setThreshold(thresholds[path]);
     }
 
     /** What the layers b and c give for rows of numbers. */
@@ -114,13 +114,13 @@ describe('MaskedInputs', () => {
 
     it('leaves hooks of others alone where it counts nothing', () => {
       let calls = 0;
-      sparsifyingLayers(model)
+      maskingLayers(model)
         .get('a')!
         .setCallHook(() => calls++);
       run([[1, 2, 3, 4]], {counting: false});
       tf.tidy(() => void model.predict(tf.ones([1, 4])));
       expect(calls).to.equal(2);
-      sparsifyingLayers(model).get('a')!.clearCallHook();
+      maskingLayers(model).get('a')!.clearCallHook();
     });
 
     it('puts thresholds back and takes its hooks away after a failure', () => {

@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import * as tf from '@tensorflow/tfjs';
-import {sparsifyingLayers} from '../../../lib/model/dense-layers.js';
+import {maskingLayers} from '../../../lib/model/dense-layers.js';
 import {createGraphDecoder} from '../../../lib/language/decoding/graph-decoder.js';
 import {disposeModels, withoutLeaks} from '../../support/backends.js';
 import {randomModel, sparsifyEverything} from '../../support/language/loaded-models.js';
@@ -142,7 +142,7 @@ describeNative('a native decoder in use', () => {
           decoder.truncate(0);
           const masked = createGraphDecoder(model, config);
           expect(relativeError(await decoder.append(ids), await masked.append(ids))).to.be.below(limit);
-          for (const layer of sparsifyingLayers(model).values()) layer.setThreshold(0.2);
+          for (const layer of maskingLayers(model).values()) layer.setThreshold(0.2);
           decoder.truncate(0);
           masked.truncate(0);
           expect(relativeError(await decoder.append(ids), await masked.append(ids))).to.be.below(limit);

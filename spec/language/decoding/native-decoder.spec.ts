@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import * as tf from '@tensorflow/tfjs';
 import {registeredKernels} from '../../../lib/kernels/tensorflow.js';
-import {makeSparsifying, sparsifyingLayers} from '../../../lib/model/dense-layers.js';
+import {makeSparsifying, maskingLayers} from '../../../lib/model/dense-layers.js';
 import {createGraphDecoder} from '../../../lib/language/decoding/graph-decoder.js';
 import {createNativeDecoder} from '../../../lib/language/decoding/native-decoder.js';
 import {disposeModels, withoutLeaks} from '../../support/backends.js';
@@ -62,7 +62,7 @@ describeNative('createNativeDecoder', () => {
       const config = smallConfigs().get('qwen2')!;
       const model = await randomModel(config);
       makeSparsifying(model, new Set(['model.layers.0.mlp.down_proj']));
-      const [layer] = sparsifyingLayers(model).values();
+      const [layer] = maskingLayers(model).values();
       const kernel = layer.kernel!;
       const decoder = native(model, config);
       layer.setThreshold(1e9);

@@ -2,7 +2,7 @@
 import {expect} from 'chai';
 import type * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../../../lib/errors.js';
-import {makeSparsifying, sparsifyingLayers} from '../../../lib/model/dense-layers.js';
+import {makeSparsifying, maskingLayers} from '../../../lib/model/dense-layers.js';
 import {onlyTensor} from '../../../lib/tfjs.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import type {Decoder} from '../../../lib/language/decoding/decoder.js';
@@ -16,7 +16,7 @@ import {argmax, expectedOf, relativeError, TINY_CHECKPOINTS} from './tiny-checkp
 /** The model with every layer that is Dense itself sparsified at a threshold of its own; experts stay as they are. */
 function sparsify(model: tf.LayersModel): void {
   makeSparsifying(model, new Set(model.layers.map(({name}) => name)));
-  [...sparsifyingLayers(model).values()].forEach((layer, i) => layer.setThreshold(0.1 + (i % 5) * 0.1));
+  [...maskingLayers(model).values()].forEach((layer, i) => layer.setThreshold(0.1 + (i % 5) * 0.1));
 }
 
 /**
@@ -101,7 +101,7 @@ export function itDecodes(create: (model: tf.LayersModel, config: LlamaConfig) =
     const ids = randomIds(12, config.vocabularySize, 9);
     const whenDense = fullForward(model, ids);
     sparsify(model);
-    const layers = sparsifyingLayers(model);
+    const layers = maskingLayers(model);
     expect(layers.has('lm_head')).to.equal(true);
     const expected = new Map<string, {masked: number; total: number}>();
     for (const [path, layer] of layers) {

@@ -1,6 +1,6 @@
 /** @file Language models with their weights loaded: small ones of every architecture, and the tiny checkpoints. */
 import * as tf from '@tensorflow/tfjs';
-import {makeSparsifying, sparsifyingForms} from '../../../lib/model/dense-layers.js';
+import {makeSparsifying, sparsifyingDenseLayers} from '../../../lib/model/dense-layers.js';
 import {walkModel} from '../../../lib/model/walk.js';
 import {asContainer} from '../../../lib/tfjs.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
@@ -29,7 +29,7 @@ export async function tinyModel(name: string): Promise<{model: tf.LayersModel; c
 /** Makes every Dense layer, those of experts too, sparsifying at a threshold of its own. */
 export function sparsifyEverything(model: tf.LayersModel): void {
   makeSparsifying(model, new Set(walkModel(asContainer(model)).layers.map(({path}) => path)));
-  [...sparsifyingForms(model).values()].forEach((layer, i) =>
+  [...sparsifyingDenseLayers(model).values()].forEach((layer, i) =>
     // Some alike, some dense.
     layer.setThreshold(i % 7 === 6 ? -Infinity : 0.05 + (i % 3) * 0.07),
   );
