@@ -11,14 +11,19 @@ import type {
   AllocationWeighting,
   ProbeErrors,
 } from './metadata/allocation.js';
-import {greedySpread} from './allocation/greedy.js';
+import {greedyShares} from './allocation/greedy.js';
 import type {LossMeasure, SpeedMeasure} from './allocation/measures.js';
 import {checkMethod, checkReachable, checkWeighting, parseTarget} from './allocation/allocation-options.js';
 import {gapAround} from './allocation/attainable.js';
 import {AllocationPlan} from './allocation/plan.js';
 import {probeLayers} from './allocation/probe.js';
 import {searchSparsity} from './allocation/search.js';
-import {lawSpread, uniformSpread, type SharingLayer, type Spread} from './allocation/spread.js';
+import {
+  lawShares,
+  uniformShares,
+  type WeightedLayer,
+  type ShareFunction,
+} from './allocation/share-functions.js';
 import {CALIBRATION} from './calibration/calibration-rules.js';
 import type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
 import type {Progress} from './calibration/model-batches.js';
@@ -161,10 +166,10 @@ export async function allocateSparsity(
     target.sparsity === undefined
       ? await measuredData(model, dataOf(batches, 'a loss or a speed'), target, options)
       : null;
-  const layers = await sharingLayers(model, walked, batches, options);
+  const layers = await weightedLayers(model, walked, batches, options);
   const seen = measured?.calibration ?? batches;
-  const {probes, spread} = await methodOf(method, model, layers, seen, options);
-  const plan = new AllocationPlan(layers, spread, {method, weighting, target, probes});
+  const {probes, sharesAt} = await methodOf(method, model, layers, seen, options);
+  const plan = new AllocationPlan(layers, sharesAt, {method, weighting, target, probes});
   if (measured !== null) return search(model, measured, plan, target, options);
   checkReachable(target.sparsity!, plan.range);
   const allocation = plan.at(target.sparsity!);
@@ -202,12 +207,12 @@ function warnOfMean(
 }
 
 /** The layers that the scopes select, with their bounds and sizes. */
-async function sharingLayers(
+async function weightedLayers(
   model: tf.LayersModel,
   walked: ModelLayers,
   batches: Batches | null,
   options: AllocateOptions,
-): Promise<SharingLayer[]> {
+): Promise<WeightedLayer[]> {
   const {ignoredScope, weighting, signal} = options;
   const scopes = options.scopes ?? (batches === null ? savedScopes(model) : undefined);
   const bounds = selectBounds(graphOf(walked), scopes, ignoredScope, SPARSIFIABLE_TYPES);
@@ -230,10 +235,10 @@ async function sharingLayers(
 async function methodOf(
   method: AllocationMethod,
   model: tf.LayersModel,
-  layers: readonly SharingLayer[],
+  layers: readonly WeightedLayer[],
   batches: Batches | null,
   options: AllocateOptions,
-): Promise<{probes: ProbeErrors | null; spread: Spread}> {
+): Promise<{probes: ProbeErrors | null; sharesAt: ShareFunction}> {
   const {calibration, probeData, probeRows: rows, signal} = options;
   const probed = probeData === undefined ? batches : toBatches(probeData);
   const {tokenMask, skipLeadingTokens} = typeof calibration === 'object' ? calibration : {};
@@ -245,10 +250,10 @@ async function methodOf(
   };
   switch (method) {
     case 'uniform':
-      return {probes: null, spread: uniformSpread(layers)};
+      return {probes: null, sharesAt: uniformShares(layers)};
     case 'greedy': {
       const data = dataOf(probed, 'method "greedy"');
-      return {probes: null, spread: await greedySpread(model, layers, data, running)};
+      return {probes: null, sharesAt: await greedyShares(model, layers, data, running)};
     }
     case 'local': {
       const paths = new Set(layers.map(({path}) => path));
@@ -256,7 +261,7 @@ async function methodOf(
         probed === null
           ? savedProbes(model, paths)
           : await probeLayers(model, paths, probed, {...running, rows});
-      return {probes, spread: lawSpread(layers, probes)};
+      return {probes, sharesAt: lawShares(layers, probes)};
     }
   }
 }

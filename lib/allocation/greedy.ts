@@ -12,14 +12,14 @@ import {attainable, beyondGap, gapsOf, thresholdFor, type Gaps} from './attainab
 import type {DenseSegment} from './dense-segment.js';
 import type {SegmentPlan} from './probe-plan.js';
 import {runSegments, type SegmentVisitor} from './segment-runs.js';
-import {levelSpread, meanOf, type SharingLayer, type Spread} from './spread.js';
+import {levelShares, meanOf, type WeightedLayer, type ShareFunction} from './share-functions.js';
 
 /** Mean sparsity that a step adds to its segment. */
 const STEP = 0.05;
 
 /** The shares of a segment's layers after each step, by rising mean. */
 interface Trajectory {
-  readonly layers: readonly SharingLayer[];
+  readonly layers: readonly WeightedLayer[];
   readonly points: {readonly mean: number; readonly shares: readonly number[]}[];
   /** Of each layer: shares that no threshold gives. */
   readonly gaps: readonly Gaps[];
@@ -31,16 +31,16 @@ interface Trajectory {
  * @param options `onProgress` is told of layers whose segment is done.
  * @throws As `probeLayers`.
  */
-export async function greedySpread(
+export async function greedyShares(
   model: tf.LayersModel,
-  layers: readonly SharingLayer[],
+  layers: readonly WeightedLayer[],
   dataset: Batches,
   options: RunOptions = {},
-): Promise<Spread> {
+): Promise<ShareFunction> {
   const climber = new Climber(layers, options);
   await runSegments(model, new Set(layers.map(({path}) => path)), dataset, climber, options);
   const {trajectories} = climber;
-  return levelSpread(layers, (level) => {
+  return levelShares(layers, (level) => {
     const shares = new Map(
       trajectories.flatMap((trajectory) => {
         const own = sharesAt(trajectory, level);
@@ -55,11 +55,11 @@ export async function greedySpread(
 
 class Climber implements SegmentVisitor {
   readonly trajectories: Trajectory[] = [];
-  private readonly byPath: ReadonlyMap<string, SharingLayer>;
+  private readonly byPath: ReadonlyMap<string, WeightedLayer>;
   private done = 0;
 
   constructor(
-    layers: readonly SharingLayer[],
+    layers: readonly WeightedLayer[],
     private readonly options: RunOptions,
   ) {
     this.byPath = new Map(layers.map((layer) => [layer.path, layer]));

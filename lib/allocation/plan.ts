@@ -10,7 +10,13 @@ import type {
 } from '../metadata/allocation.js';
 import type {MeasuredSpeed} from './measures.js';
 import type {Candidate, Found, SearchRange} from './search.js';
-import {SAME_MEAN, meanOf, predictedErrors, type SharingLayer, type Spread} from './spread.js';
+import {
+  SAME_MEAN,
+  meanOf,
+  predictedErrors,
+  type WeightedLayer,
+  type ShareFunction,
+} from './share-functions.js';
 
 /** What all allocations of a plan share. */
 export interface PlanOptions {
@@ -25,8 +31,8 @@ const CURVE_STEP = 0.05;
 
 export class AllocationPlan {
   constructor(
-    private readonly layers: readonly SharingLayer[],
-    private readonly spread: Spread,
+    private readonly layers: readonly WeightedLayer[],
+    private readonly sharesAt: ShareFunction,
     private readonly options: PlanOptions,
   ) {}
 
@@ -42,14 +48,14 @@ export class AllocationPlan {
 
   /** The allocation with a mean, weighted as the plan says, of which nothing was measured; not met if layers cannot have it. */
   at(sparsity: number): Allocation {
-    const shares = this.spread(sparsity);
+    const shares = this.sharesAt(sparsity);
     const met = meanOf(this.layers, shares) >= sparsity - SAME_MEAN;
     return this.allocationOf(shares, {sparsity, met, candidates: []}, null);
   }
 
   /** The allocation that a search chose. */
   chosen(found: Found, metric: LossMetric | null): Allocation {
-    return this.allocationOf(this.spread(found.sparsity), found, metric);
+    return this.allocationOf(this.sharesAt(found.sparsity), found, metric);
   }
 
   private allocationOf(
@@ -108,7 +114,7 @@ export class AllocationPlan {
   }
 
   private point(mean: number, candidate: Candidate | undefined, denseMs: number | null): TradeOffPoint {
-    const shares = this.spread(mean);
+    const shares = this.sharesAt(mean);
     const errors = predictedErrors(this.layers, this.options.probes, shares);
     const speed = candidate?.speed ?? null;
     const latencyMs = speed === null ? null : this.latencyOf(speed, denseMs!);

@@ -11,7 +11,7 @@ import {AbsHistogram} from '../stats/histogram.js';
 import {gapsOf, thresholdFor} from './attainable.js';
 import type {LayerProbe, ProbeErrors} from '../metadata/allocation.js';
 import type {DenseSegment, ErrorSum} from './dense-segment.js';
-import {PROBE_LEVELS} from './law.js';
+import {PROBE_LEVELS} from './error-law.js';
 import type {PlacedProbe, SegmentPlan} from './probe-plan.js';
 import {runSegments, type SegmentVisitor} from './segment-runs.js';
 

@@ -19,7 +19,7 @@ import {RunningThreshold} from '../stats/running-threshold.js';
 import {setQuantile, setReached} from './reached.js';
 import {nanError, readsSynchronously} from './reading.js';
 import {ActivationRecorder, type Observation, type Stream} from './recorder.js';
-import {runPass, type Carry, type Pass, type RunOptions} from './run.js';
+import {runPass, type CarriedTensor, type Pass, type RunOptions} from './run.js';
 import {calibrateSequentially} from './sequential.js';
 import {CalibrationStatistics, type TargetThreshold} from '../metadata/calibration-statistics.js';
 import type {TokenMaskOptions} from './token-mask.js';
@@ -52,7 +52,7 @@ export async function calibrate(
   model: tf.LayersModel,
   layers: ReadonlyMap<string, SparsifyingDense>,
   dataset: Batches,
-  options: CalibrationOptions & RunOptions & {readonly carry?: Carry} = {},
+  options: CalibrationOptions & RunOptions & {readonly carry?: CarriedTensor} = {},
 ): Promise<CalibrationStatistics> {
   const {method = 'pooled', alpha, carry = null} = options;
   checkCalibrationMethod(method);
@@ -88,7 +88,7 @@ abstract class Calibration implements Pass {
 
   constructor(
     protected readonly layers: ReadonlyMap<string, SparsifyingDense>,
-    private readonly carry: Carry | null,
+    private readonly carry: CarriedTensor | null,
   ) {}
 
   abstract recorder(index: number): ActivationRecorder;
@@ -136,7 +136,11 @@ class PooledCalibration extends Calibration {
   private readonly first: ActivationRecorder;
   private readonly countAtRenewal = new Map<string, number>();
 
-  constructor(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDense>, carry: Carry | null) {
+  constructor(
+    model: tf.LayersModel,
+    layers: ReadonlyMap<string, SparsifyingDense>,
+    carry: CarriedTensor | null,
+  ) {
     super(layers, carry);
     const recorder = (live: boolean) => new ActivationRecorder(model, layers, live, carry?.tensor);
     this.following = recorder(false);
@@ -185,7 +189,7 @@ class NncfCalibration extends Calibration {
   constructor(
     model: tf.LayersModel,
     layers: ReadonlyMap<string, SparsifyingDense>,
-    carry: Carry | null,
+    carry: CarriedTensor | null,
     alpha?: number,
   ) {
     super(layers, carry);

@@ -9,7 +9,7 @@ import {readTokenMask, rowsThatCount, type TokenMaskOptions} from './token-mask.
 export interface RunOptions extends WalkOptions, TokenMaskOptions {}
 
 /** What a model computes for every batch, to be the input of the model that continues it. */
-export interface Carry {
+export interface CarriedTensor {
   /** Of the model's graph. */
   readonly tensor: tf.SymbolicTensor;
   /** Given the tensor's value in the batch of this index, under the thresholds that the batch met; owns it. */

@@ -14,7 +14,7 @@ import {onlyTensor, type Layer} from '../tfjs.js';
 import {emptyError, modelBatches} from './model-batches.js';
 import {setQuantile} from './reached.js';
 import {RowsLeft, nanError, readsSynchronously} from './reading.js';
-import type {Carry, RunOptions} from './run.js';
+import type {CarriedTensor, RunOptions} from './run.js';
 import {CalibrationStatistics} from '../metadata/calibration-statistics.js';
 import {readTokenMask, rowsThatCount, type TokenMask} from './token-mask.js';
 
@@ -47,7 +47,7 @@ export async function calibrateSequentially(
   model: tf.LayersModel,
   layers: ReadonlyMap<string, SparsifyingDense>,
   dataset: Batches,
-  carry: Carry | null,
+  carry: CarriedTensor | null,
   options: RunOptions = {},
 ): Promise<CalibrationStatistics> {
   const held = heldBy(model, layers);

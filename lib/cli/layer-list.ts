@@ -2,7 +2,7 @@
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
 import type {WeightReport} from '../model/compressible.js';
 import type {DenseReport} from '../model/inspect.js';
-import {describeBytes} from '../report/figures.js';
+import {describeBytes} from '../report/number-format.js';
 import {formatTable, percent} from './text-table.js';
 
 /** The table of `inspect`. */

@@ -2,7 +2,7 @@
 import type {WeightReport} from '../model/compressible.js';
 import type {DenseReport} from '../model/inspect.js';
 import {arrange, placeOf} from '../report/arrangement.js';
-import {describeBytes, meanOf} from '../report/figures.js';
+import {describeBytes, meanOf} from '../report/number-format.js';
 import {describeLayers, describeTotal, describeWeights} from './layer-list.js';
 import {formatTable, percent} from './text-table.js';
 

@@ -7,7 +7,7 @@ import {reportWeights} from '../model/compressible.js';
 import {reportDense} from '../model/inspect.js';
 import type {Metric, QualityTable} from '../report/contents.js';
 import type {MeasuredOn} from '../report/model-layers.js';
-import {formatsOf} from '../report/summary-figures.js';
+import {formatsOf} from '../report/summary-numbers.js';
 import {describeAmount} from './windows.js';
 
 /** What a table calls a model beside itself, dense. */

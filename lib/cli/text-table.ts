@@ -1,6 +1,6 @@
 /** @file Plain text tables: columns as wide as their widest cell, numbers to the right. */
 
-export {percent} from '../report/figures.js';
+export {percent} from '../report/number-format.js';
 
 /** One column: its title and the cell of a row. */
 export interface Column<T> {

@@ -4,7 +4,7 @@ import type {Progress} from '../calibration/model-batches.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {SPARSIFIED_MATMUL} from '../kernels/sparsified-matmul-kernel.js';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
-import {release} from '../layers/sparsifying-dense.js';
+import {toPlainDense} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
 import {sparsifyingDenseLayers} from '../model/dense-layers.js';
 import {dequantizeLayers} from '../model/replace-by-int8.js';
@@ -65,7 +65,7 @@ export async function benchModel(
     const dense = cloneModel(model);
     models.push(dense);
     dequantizeLayers(dense);
-    for (const layer of sparsifyingDenseLayers(dense).values()) release(layer);
+    for (const layer of sparsifyingDenseLayers(dense).values()) toPlainDense(layer);
     const batches = toBatches(calibration);
     for (const sparsity of measureAt) {
       models.push(

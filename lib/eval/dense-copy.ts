@@ -1,6 +1,6 @@
 /** @file A model as it was before it was sparsified, to hold a sparse one against. */
 import type * as tf from '@tensorflow/tfjs';
-import {release} from '../layers/sparsifying-dense.js';
+import {toPlainDense} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
 import {sparsifyingDenseLayers} from '../model/dense-layers.js';
 
@@ -12,7 +12,7 @@ import {sparsifyingDenseLayers} from '../model/dense-layers.js';
 export function denseCopy(model: tf.LayersModel): tf.LayersModel {
   const copy = cloneModel(model);
   for (const layer of sparsifyingDenseLayers(copy).values()) {
-    if (layer.int8 === null) release(layer);
+    if (layer.int8 === null) toPlainDense(layer);
     else layer.setThreshold(-Infinity);
   }
   return copy;

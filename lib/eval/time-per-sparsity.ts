@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {RunOptions} from '../calibration/run.js';
 import type {Batches} from '../dataset.js';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
-import {release} from '../layers/sparsifying-dense.js';
+import {toPlainDense} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
 import {sparsifyingDenseLayers} from '../model/dense-layers.js';
 import {dequantizeLayers} from '../model/replace-by-int8.js';
@@ -31,7 +31,7 @@ export async function timePerSparsity(
   const inputs = await firstItems(model, batches, 1);
   const dense = cloneModel(model);
   dequantizeLayers(dense);
-  for (const layer of sparsifyingDenseLayers(dense).values()) release(layer);
+  for (const layer of sparsifyingDenseLayers(dense).values()) toPlainDense(layer);
   try {
     const {layers} = await measureLayerTimes([dense], inputs, {sparsities: SPARSITIES, ...options});
     return new Map(

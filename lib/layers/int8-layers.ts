@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {Int8Mode} from '../quantization/int8.js';
 import {onlyTensor, stockClass, type Layer, type LayerClass, type LayerVariable} from '../tfjs.js';
 import {withActivations} from './activation-config.js';
-import {Int8Weight, standIn, type Int8Layout} from './int8-weight.js';
+import {Int8Weight, asLayerVariable, type Int8Layout} from './int8-weight.js';
 
 /** How a layer's weights are quantized, as its configuration says it: saving a model mangles words with `_`. */
 export type Int8Kind = 'asym' | 'sym';
@@ -53,7 +53,7 @@ export function addInt8Weight(
     const zeros = tf.initializers.zeros();
     const plain = (part: string, size: number[], dtype: tf.DataType) =>
       add(part, size, dtype, zeros, undefined, false);
-    return standIn(Int8Weight.build(name, shape as number[], weight.layout, modeOf(kind), plain));
+    return asLayerVariable(Int8Weight.build(name, shape as number[], weight.layout, modeOf(kind), plain));
   };
 }
 

@@ -223,7 +223,7 @@ export function asInt8(weight: LayerVariable | null | undefined): Int8Weight | u
 }
 
 /** An INT8 weight where a layer has its variable. */
-export function standIn(weight: Int8Weight): LayerVariable {
+export function asLayerVariable(weight: Int8Weight): LayerVariable {
   return weight as unknown as LayerVariable;
 }
 

@@ -134,7 +134,7 @@ export function isPlainDense(layer: object): layer is DenseLayer {
  * Turns a built Dense layer into a `SparsifyingDense` in place: its name, weights, calls and everything that refers
  * to it stay. The threshold starts at -Infinity, so that the layer computes what it did before.
  */
-export function adopt(layer: DenseLayer): SparsifyingDense {
+export function toSparsifyingDense(layer: DenseLayer): SparsifyingDense {
   const sparsifying = Object.setPrototypeOf(layer, SparsifyingDense.prototype) as SparsifyingDense;
   // The prefix of the kernel's name, since wrappers and nested models name an inner layer's weights differently.
   const prefix = layer.kernel!.originalName.replace(/kernel$/, '');
@@ -149,8 +149,8 @@ export function adopt(layer: DenseLayer): SparsifyingDense {
   return sparsifying;
 }
 
-/** Undoes `adopt`: the layer is the Dense that it was, and the threshold's memory is free. Its kernel must be float32. */
-export function release(layer: SparsifyingDense): DenseLayer {
+/** Undoes `toSparsifyingDense`: the layer is the Dense that it was, and the threshold's memory is free. Its kernel must be float32. */
+export function toPlainDense(layer: SparsifyingDense): DenseLayer {
   const weights = ownNonTrainableWeights(layer);
   weights.splice(weights.indexOf(layer.threshold!), 1);
   layer.threshold!.dispose();

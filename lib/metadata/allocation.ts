@@ -5,7 +5,7 @@
 
 /**
  * How the mean sparsity is spread over the layers. `local`: two probes a layer, at the end of its block, and a law
- * (law.ts). `uniform`: every layer the same. `greedy`: TEAL's greedy choice within each block (Liu et al. 2024,
+ * (error-law.ts). `uniform`: every layer the same. `greedy`: TEAL's greedy choice within each block (Liu et al. 2024,
  * arXiv:2408.14690, algorithm 1).
  */
 export type AllocationMethod = 'local' | 'uniform' | 'greedy';

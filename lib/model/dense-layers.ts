@@ -5,10 +5,10 @@
 import type * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../errors.js';
 import {
-  adopt,
+  toSparsifyingDense,
   isPlainDense,
   isSparsifyingDense,
-  release,
+  toPlainDense,
   type SparsifyingDense,
 } from '../layers/sparsifying-dense.js';
 import type {ModelGraph} from '../scope/model-graph.js';
@@ -76,9 +76,9 @@ export function graphOf(model: Walkable): ModelGraph {
 export function makeSparsifying(model: Walkable, paths: ReadonlySet<string>): () => void {
   const adopted: SparsifyingDense[] = [];
   for (const {path, layer} of denseLayers(model)) {
-    if (paths.has(path) && !isSparsifyingDense(layer)) adopted.push(adopt(layer));
+    if (paths.has(path) && !isSparsifyingDense(layer)) adopted.push(toSparsifyingDense(layer));
   }
-  return () => adopted.forEach(release);
+  return () => adopted.forEach(toPlainDense);
 }
 
 /**

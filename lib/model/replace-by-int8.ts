@@ -2,8 +2,13 @@
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../errors.js';
 import {COMPRESSIBLE_CLASSES, kindOf, type CompressibleClass, type Int8Layer} from '../layers/int8-layers.js';
-import {asInt8, Int8Weight, standIn} from '../layers/int8-weight.js';
-import {adopt, isPlainDense, isSparsifyingDense, release} from '../layers/sparsifying-dense.js';
+import {asInt8, Int8Weight, asLayerVariable} from '../layers/int8-weight.js';
+import {
+  toSparsifyingDense,
+  isPlainDense,
+  isSparsifyingDense,
+  toPlainDense,
+} from '../layers/sparsifying-dense.js';
 import type {Int8Mode} from '../quantization/int8.js';
 import {
   lossesOf,
@@ -63,12 +68,12 @@ export function unfilledInt8({weight, variable}: PlacedWeight, mode: Int8Mode): 
  * @param placed Not compressed.
  */
 export function replaceByInt8({layer, weight, variable}: PlacedWeight, int8: Int8Weight): void {
-  if (isPlainDense(layer)) adopt(layer);
+  if (isPlainDense(layer)) toSparsifyingDense(layer);
   const form = formOf(layer);
   if (form !== undefined) Object.setPrototypeOf(layer, form.int8.prototype);
   const target = layer as unknown as Int8Layer;
   target.int8 = kindOf(int8.mode);
-  target[weight.field] = standIn(int8);
+  target[weight.field] = asLayerVariable(int8);
   for (const list of [ownTrainableWeights(layer), ownNonTrainableWeights(layer)]) {
     const index = list.indexOf(variable);
     if (index >= 0) list.splice(index, 1);
@@ -97,7 +102,7 @@ export function dequantizeLayers(model: tf.LayersModel): void {
     if (isSparsifyingDense(layer)) {
       const masks = isMasking(layer); // a compressed one need not
       layer.int8 = null;
-      if (!masks) release(layer);
+      if (!masks) toPlainDense(layer);
     }
     const form = formOf(layer);
     if (form === undefined) continue;

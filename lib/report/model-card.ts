@@ -6,10 +6,10 @@ import type {Allocation} from '../metadata/allocation.js';
 import {FLAG, checkOptions, count, required, type OptionRules} from '../option-rules.js';
 import type {LatencyTable, QualityTable, ReportContents, Step} from './contents.js';
 import {arrange, placeOf} from './arrangement.js';
-import {describeBytes, describeMs, meanOf, percent, describeCount, times} from './figures.js';
+import {describeBytes, describeMs, meanOf, percent, describeCount, times} from './number-format.js';
 import {askedFor} from './sections/allocation-section.js';
 import {writeMetric} from './sections/quality-section.js';
-import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from './summary-figures.js';
+import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from './summary-numbers.js';
 
 /** What a card is told beside the figures. */
 export interface ModelCardOptions {

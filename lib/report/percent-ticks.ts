@@ -1,5 +1,5 @@
 /** @file Shares beside an axis: with as many digits as its ticks differ by. */
-import {percent} from './figures.js';
+import {percent} from './number-format.js';
 
 /**
  * Formats the ticks of an axis in per cent.

@@ -5,9 +5,9 @@
 import {arrange} from './arrangement.js';
 import type {ReportContents} from './contents.js';
 import {Html, html} from './html.js';
-import {openPen} from './pen.js';
+import {openPlotDrawer} from './plot-drawer.js';
 import {allocationSection} from './sections/allocation-section.js';
-import {figuresSection} from './sections/figures-section.js';
+import {figuresSection} from './sections/all-numbers-section.js';
 import {head} from './sections/head-section.js';
 import {histogramSection} from './sections/histograms-section.js';
 import {originSection} from './sections/origin-section.js';
@@ -26,15 +26,15 @@ const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; 
  * await writeFile('report.html', await renderReport(contents));
  */
 export async function renderReport(contents: ReportContents): Promise<string> {
-  const pen = await openPen();
+  const drawer = await openPlotDrawer();
   const {layers} = contents.measured;
   const arrangement = arrange(layers.map(({path}) => path));
   const sections = [
     qualitySection(contents.quality),
-    speedSection(pen, contents, arrangement),
-    sparsitySection(pen, contents, arrangement),
-    allocationSection(pen, contents.allocation, arrangement),
-    histogramSection(pen, layers, arrangement),
+    speedSection(drawer, contents, arrangement),
+    sparsitySection(drawer, contents, arrangement),
+    allocationSection(drawer, contents.allocation, arrangement),
+    histogramSection(drawer, layers, arrangement),
     figuresSection(contents),
     originSection(contents),
   ];

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {greedySpread} from '../../lib/allocation/greedy.js';
-import type {SharingLayer} from '../../lib/allocation/spread.js';
+import {greedyShares} from '../../lib/allocation/greedy.js';
+import type {WeightedLayer} from '../../lib/allocation/share-functions.js';
 import {Dataset} from '../../lib/index.js';
 import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
 import {disposeModels, withoutLeaks} from '../support/backends.js';
@@ -31,7 +31,7 @@ function twoBranches(factors = {cheap: 1, dear: 10}): tf.LayersModel {
   return tf.model({inputs, outputs: scaled('last', 1).apply(sum) as tf.SymbolicTensor});
 }
 
-const layer = (path: string, bounds: Partial<SharingLayer> = {}): SharingLayer => ({
+const layer = (path: string, bounds: Partial<WeightedLayer> = {}): WeightedLayer => ({
   ...{path, weights: WIDTH ** 2, size: WIDTH ** 2, minimum: 0, maximum: 0.95},
   ...bounds,
 });
@@ -40,7 +40,7 @@ const layer = (path: string, bounds: Partial<SharingLayer> = {}): SharingLayer =
 const rising = () => new Dataset([0], () => tf.tidy(() => ({x: ramp(), y: ramp()})));
 const ramp = () => tf.range(1, WIDTH + 1).reshape([1, WIDTH]);
 
-describe('greedySpread', () =>
+describe('greedyShares', () =>
   withoutLeaks(() => {
     before(() => tf.setBackend('cpu'));
     let model: tf.LayersModel;
@@ -48,7 +48,7 @@ describe('greedySpread', () =>
 
     it('gives each step to the layer that loses least by it, up to its bound', async () => {
       model = twoBranches();
-      const spread = await greedySpread(model, [layer('cheap', {maximum: 0.35}), layer('dear')], rising());
+      const spread = await greedyShares(model, [layer('cheap', {maximum: 0.35}), layer('dear')], rising());
       // A step is 0.05 of the mean, so 0.1 of one of two equal layers: four for `cheap`, the last of them half as long.
       for (const [mean, cheap, dear] of [
         [0, 0, 0],
@@ -68,7 +68,7 @@ describe('greedySpread', () =>
 
     it('starts from the least shares, and measures each step beside what was given before', async () => {
       model = twoBranches({cheap: 1, dear: 1});
-      const spread = await greedySpread(model, [layer('cheap', {minimum: 0.4}), layer('dear')], rising());
+      const spread = await greedyShares(model, [layer('cheap', {minimum: 0.4}), layer('dear')], rising());
       expect(spread(0.2)).to.deep.equal([0.4, 0]);
       // Of the sums 2, 4, … 20 the first four miss a half already. Then 1 of `dear` costs 2² - 1², less than 5² for 5 of `cheap`;
       // 2 costs 4² - 2²; then 5 of `cheap` is cheaper than 6² - 3²; then that.
@@ -80,7 +80,7 @@ describe('greedySpread', () =>
     it('masks nothing of a layer that has no share yet, though all its inputs are of one magnitude', async () => {
       model = twoBranches({cheap: 1, dear: 1});
       const flat = new Dataset([0], () => tf.tidy(() => ({x: ramp(), y: tf.fill([1, WIDTH], 5)})));
-      const spread = await greedySpread(model, [layer('cheap', {maximum: 0.3}), layer('dear')], flat);
+      const spread = await greedyShares(model, [layer('cheap', {maximum: 0.3}), layer('dear')], flat);
       const shares = spread(0.1);
       expect(shares[0]).to.be.closeTo(0.2, 1e-9);
       expect(shares[1]).to.be.closeTo(0, 1e-9);
@@ -89,7 +89,7 @@ describe('greedySpread', () =>
     it('counts a step in the size of its layer', async () => {
       model = twoBranches();
       const layers = [layer('cheap', {size: 300}), layer('dear', {size: 100})];
-      const spread = await greedySpread(model, layers, rising());
+      const spread = await greedyShares(model, layers, rising());
       const shares = spread(0.1); // of 400: 40 of 300
       expect(shares[0]).to.be.closeTo(40 / 300, 1e-9);
       expect(shares[1]).to.be.closeTo(0, 1e-9);
@@ -98,10 +98,10 @@ describe('greedySpread', () =>
     it('gives every segment the mean, and layers that data do not reach too', async () => {
       model = twoBranches();
       const layers = [layer('cheap'), layer('dear'), layer('last'), layer('elsewhere', {minimum: 0.5})];
-      const shares = (await greedySpread(model, layers.slice(0, 3), rising()))(0.3);
+      const shares = (await greedyShares(model, layers.slice(0, 3), rising()))(0.3);
       expect((shares[0] + shares[1]) / 2).to.be.closeTo(0.3, 1e-9);
       expect(shares[2]).to.be.closeTo(0.3, 1e-9);
-      const spread = await greedySpread(model, layers, rising());
+      const spread = await greedyShares(model, layers, rising());
       expect(spread(0.2)[3]).to.equal(0.5);
       expect(spread(0.6)[3]).to.be.closeTo(0.6, 1e-9);
     });
@@ -119,7 +119,7 @@ describe('greedySpread', () =>
       let read = 0;
       const data = new Dataset([0, 1], () => (read++, tf.tidy(() => ({x: ramp(), y: ramp()}))));
       try {
-        await greedySpread(model, [layer('cheap'), layer('dear'), layer('last')], data, {
+        await greedyShares(model, [layer('cheap'), layer('dear'), layer('last')], data, {
           onProgress: (progress) => done.push([progress.done, progress.total]),
         });
       } finally {
@@ -142,7 +142,7 @@ describe('greedySpread', () =>
         return tf.tidy(() => ({x: ramp(), y: ramp()}));
       });
       const layers = [layer('cheap'), layer('dear')];
-      const stopped = greedySpread(model, layers, data, {signal: controller.signal});
+      const stopped = greedyShares(model, layers, data, {signal: controller.signal});
       expect(await stopped.catch((error: unknown) => error)).to.equal(reason);
     });
   }));

@@ -1,12 +1,12 @@
 /** @file Allocations and their trade-off curves, of two layers whose means and errors can be computed by hand. */
 import {expect} from 'chai';
 import type {ProbeErrors} from '../../lib/metadata/allocation.js';
-import {predictedError} from '../../lib/allocation/law.js';
+import {predictedError} from '../../lib/allocation/error-law.js';
 import {AllocationPlan, type PlanOptions} from '../../lib/allocation/plan.js';
-import {uniformSpread, type SharingLayer} from '../../lib/allocation/spread.js';
+import {uniformShares, type WeightedLayer} from '../../lib/allocation/share-functions.js';
 
 /** Of weights 1 : 3, of sizes 3 : 1. */
-const LAYERS: readonly SharingLayer[] = [
+const LAYERS: readonly WeightedLayer[] = [
   {path: 'a', weights: 100, size: 3, minimum: 0.2, maximum: 0.8},
   {path: 'b', weights: 300, size: 1, minimum: 0.1, maximum: 0.9},
 ];
@@ -20,7 +20,7 @@ const PROBES: ProbeErrors = {
 };
 
 function planWith(options: Partial<PlanOptions> = {}): AllocationPlan {
-  return new AllocationPlan(LAYERS, uniformSpread(LAYERS), {
+  return new AllocationPlan(LAYERS, uniformShares(LAYERS), {
     ...{method: 'uniform', weighting: 'time', target: {sparsity: 0.5}, probes: null},
     ...options,
   });

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {probeLayers, type ProbeOptions} from '../../lib/allocation/probe.js';
 import {probePlan} from '../../lib/allocation/probe-plan.js';
-import {PROBE_LEVELS} from '../../lib/allocation/law.js';
+import {PROBE_LEVELS} from '../../lib/allocation/error-law.js';
 import {runSegments} from '../../lib/allocation/segment-runs.js';
 import {DatasetError} from '../../lib/errors.js';
 import {Dataset, SparsifyingDense} from '../../lib/index.js';

@@ -1,7 +1,7 @@
 /** @file INT8 weights of every layout, against the quantized numbers of each output channel by itself. */
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {Int8Weight, asInt8, standIn, type Int8Layout} from '../../lib/layers/int8-weight.js';
+import {Int8Weight, asInt8, asLayerVariable, type Int8Layout} from '../../lib/layers/int8-weight.js';
 import {COMPRESSIBLE_CLASSES, DENSE_KERNEL, addInt8Weight, kindOf} from '../../lib/layers/int8-layers.js';
 import {INT8_MODES, dequantizeInt8, quantizeInt8, type Int8Mode} from '../../lib/quantization/int8.js';
 import {makeLayerVariable, type Layer} from '../../lib/tfjs.js';
@@ -155,7 +155,7 @@ describe('Int8Weight', () => {
       '"layer/kernel" is INT8 and cannot be written as float32; decompressWeights(model) first',
     );
     expect(error.data).to.deep.equal({name: 'layer/kernel'});
-    expect(asInt8(standIn(weight))).to.equal(weight);
+    expect(asInt8(asLayerVariable(weight))).to.equal(weight);
     expect(asInt8(weight.variables.scale)).to.equal(undefined);
     for (const none of [null, undefined]) expect(asInt8(none)).to.equal(undefined);
     dispose(weight);
@@ -271,7 +271,7 @@ describe('layers that can be INT8', () => {
     layer.build([null, 2]);
     for (const weight of layer.weights) weight.dispose();
     const table = Int8Weight.quantize('e', normals(15, 2), [5, 3], 'rows', 'int8_asym');
-    layer.embeddings = standIn(table);
+    layer.embeddings = asLayerVariable(table);
     const seen: number[][] = [];
     layer.setCallHook((input) => seen.push([...[input].flat()[0].dataSync()]));
     tf.tidy(() => {

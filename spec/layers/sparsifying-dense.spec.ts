@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {
   SparsifyingDense,
-  adopt,
+  toSparsifyingDense,
   isPlainDense,
   isSparsifyingDense,
-  release,
+  toPlainDense,
 } from '../../lib/layers/sparsifying-dense.js';
 import type {DenseLayer} from '../../lib/tfjs.js';
 import {checkForLeaks} from '../support/backends.js';
@@ -85,7 +85,7 @@ describe('SparsifyingDense', () => {
     const before = apply(layer, 0, -2, 3);
     const fields = Object.keys(layer).sort();
     expect([isPlainDense(layer), isSparsifyingDense(layer)]).to.deep.equal([true, false]);
-    const adopted = adopt(layer);
+    const adopted = toSparsifyingDense(layer);
     expect(adopted).to.equal(layer);
     expect([isPlainDense(layer), isSparsifyingDense(layer)]).to.deep.equal([false, true]);
     expect(apply(layer, 0, -2, 3)).to.deep.equal(before);
@@ -94,7 +94,7 @@ describe('SparsifyingDense', () => {
     adopted.setThreshold(2);
     expect(apply(layer, 0, -2, 3)).to.deep.equal([1, 1, 4]);
     const threshold = adopted.threshold!;
-    expect(release(adopted)).to.equal(layer);
+    expect(toPlainDense(adopted)).to.equal(layer);
     expect(() => threshold.read().dataSync()).to.throw('disposed');
     expect([isPlainDense(layer), isSparsifyingDense(layer)]).to.deep.equal([true, false]);
     expect(Object.keys(layer).sort()).to.deep.equal(fields);

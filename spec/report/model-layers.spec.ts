@@ -2,7 +2,7 @@ import {expect} from 'chai';
 import type {CalibrationStatistics} from '../../lib/metadata/calibration-statistics.js';
 import type {DenseReport} from '../../lib/model/inspect.js';
 import {measuredLayers, parametersOf} from '../../lib/report/model-layers.js';
-import {bytesRead, formatsOf, sparsitySummary} from '../../lib/report/summary-figures.js';
+import {bytesRead, formatsOf, sparsitySummary} from '../../lib/report/summary-numbers.js';
 import {AbsHistogram} from '../../lib/stats/histogram.js';
 
 /** Layers `a`, sparsified at a threshold of 2, `b`, dense, and `c`, sparsified but not calibrated. */

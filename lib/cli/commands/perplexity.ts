@@ -4,7 +4,7 @@ import {Command} from 'commander';
 import type {Perplexity} from '../../language/index.js';
 import {inspect} from '../../model/inspect.js';
 import type {ReportContents} from '../../report/contents.js';
-import {formatsOf} from '../../report/summary-figures.js';
+import {formatsOf} from '../../report/summary-numbers.js';
 import {readText} from '../../io/files/decode-text.js';
 import {interruptible} from '../interrupt.js';
 import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';

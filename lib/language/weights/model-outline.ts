@@ -7,7 +7,12 @@ import type * as tf from '@tensorflow/tfjs';
 import {targetsIn} from '../../allocation/allocation-targets.js';
 import {weightPaths} from '../../compress.js';
 import {compressibleWeights, type PlacedWeight} from '../../model/compressible.js';
-import {SPARSIFIABLE_TYPES, graphOf, makeSparsifying, sparsifyingDenseLayers} from '../../model/dense-layers.js';
+import {
+  SPARSIFIABLE_TYPES,
+  graphOf,
+  makeSparsifying,
+  sparsifyingDenseLayers,
+} from '../../model/dense-layers.js';
 import {quantizeWeight, replaceByInt8, unfilledInt8} from '../../model/replace-by-int8.js';
 import {walkModel} from '../../model/walk.js';
 import type {Int8Mode} from '../../quantization/int8.js';

@@ -1,10 +1,10 @@
 /** @file What an allocation was chosen from, and what each layer got for what masking it costs. */
 import type {Allocation, LossMetric, TradeOffPoint} from '../../metadata/allocation.js';
 import {placeOf, shortName, type Arrangement} from '../arrangement.js';
-import {percent, significant, times} from '../figures.js';
+import {percent, significant, times} from '../number-format.js';
 import type {Html} from '../html.js';
 import {logTicks} from '../log-ticks.js';
-import type {Pen} from '../pen.js';
+import type {PlotDrawer} from '../plot-drawer.js';
 import {percentTicks} from '../percent-ticks.js';
 import {seriesColor} from '../series.js';
 
@@ -23,7 +23,7 @@ export function showsLoss(curve: readonly TradeOffPoint[]): boolean {
 }
 
 /** The trade-off curve: loss by sparsity, or the law's error where no losses were measured; null if neither is known. */
-export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Html | null {
+export function drawTradeOff(drawer: PlotDrawer, {curve, chosen, metric}: Allocation): Html | null {
   const measured = showsLoss(curve);
   const valueOf = (point: TradeOffPoint) => (measured ? point.loss : point.predictedError);
   const points = curve.flatMap((point, i) => {
@@ -34,7 +34,7 @@ export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Htm
   if (points.length < 2) return null;
   const values = points.map(({value}) => value);
   const domain: [number, number] = [Math.min(...values) / 1.3, Math.max(...values) * 1.3];
-  const {plot} = pen;
+  const {plot} = drawer;
   const titleOf = ({sparsity, value, speedup}: (typeof points)[number]) =>
     `${percent(sparsity)}: ${measured ? describeLoss(value, metric) : significant(value)}` +
     (speedup === null ? '' : `, ${times(speedup)}`);
@@ -42,7 +42,7 @@ export function drawTradeOff(pen: Pen, {curve, chosen, metric}: Allocation): Htm
     measured && lossError !== null ? [{sparsity, low: value - lossError, high: value + lossError}] : [],
   );
   const inPerCent = measured && metric !== 'KL divergence';
-  return pen.draw('Loss by mean sparsity: the allocations that were considered', {
+  return drawer.draw('Loss by mean sparsity: the allocations that were considered', {
     ...{height: 240, marginLeft: 48, marginRight: 20, marginBottom: 36, marginTop: 24},
     x: {
       ...{label: 'mean sparsity →', ticks: TICKS, nice: true},
@@ -107,7 +107,7 @@ export function describeAmount(loss: number, metric: LossMetric | null): string 
 
 /** Each layer's target against the error of its probe, coloured by kind; null without probes. */
 export function drawProbesAndTargets(
-  pen: Pen,
+  drawer: PlotDrawer,
   {layers, probes}: Allocation,
   arrangement: Arrangement | null,
 ): Html | null {
@@ -120,12 +120,12 @@ export function drawProbesAndTargets(
     return error > 0 ? [{path, target, error, color: seriesColor(Math.max(index, 0))}] : [];
   });
   if (points.length === 0) return null;
-  const {plot} = pen;
+  const {plot} = drawer;
   const errorsShown = points.map(({error}) => error);
   const domain: [number, number] = [Math.min(...errorsShown) / 1.2, Math.max(...errorsShown) * 1.2];
   const ticks = logTicks(domain);
   const named = points.length <= NAMED ? [...points].sort((a, b) => a.error - b.error) : [];
-  return pen.draw('Target of each layer by the error of its probe', {
+  return drawer.draw('Target of each layer by the error of its probe', {
     ...{height: 240, marginLeft: 42, marginRight: 20, marginBottom: 36, marginTop: 24},
     x: {
       type: 'log',

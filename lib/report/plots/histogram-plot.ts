@@ -1,8 +1,8 @@
 /** @file The histogram of one layer's |x|, small: what its threshold masks in one colour, what it keeps in another. */
-import {significant} from '../figures.js';
+import {significant} from '../number-format.js';
 import type {Html} from '../html.js';
 import type {HistogramBins} from '../histogram-bins.js';
-import type {Pen} from '../pen.js';
+import type {PlotDrawer} from '../plot-drawer.js';
 
 /** Natural sizes, in CSS pixels: of one among many, and of one among few. */
 const SMALL = {width: 160, height: 78, ticks: 2, fontSize: 9.5};
@@ -10,14 +10,14 @@ const LARGE = {width: 300, height: 120, ticks: 4, fontSize: 10.5};
 
 /** Draws the density of the values that are not zero; null if all are. */
 export function drawHistogram(
-  pen: Pen,
+  drawer: PlotDrawer,
   label: string,
   {bins}: HistogramBins,
   threshold: number | null,
   isLarge: boolean,
 ): Html | null {
   if (bins.length === 0) return null;
-  const {plot} = pen;
+  const {plot} = drawer;
   const {width, height, ticks, fontSize} = isLarge ? LARGE : SMALL;
   const end = bins[bins.length - 1].to;
   const outline = (isMasked: boolean) => {
@@ -32,7 +32,7 @@ export function drawHistogram(
   };
   const outlined = {x: 'x', y1: 0, y2: 'density'}; // with y alone, points at one x would be stacked
   const isShown = threshold !== null && threshold >= 0 && threshold <= end;
-  return pen.draw(label, {
+  return drawer.draw(label, {
     ...{width, height, marginTop: 3, marginLeft: 4, marginRight: 14, marginBottom: 17},
     x: {domain: [0, end], axis: null},
     y: {axis: null, zero: true},

@@ -1,10 +1,10 @@
 /** @file One figure for each layer: bars of shares, or dots on a logarithmic axis; by kind and block, or layer by layer. */
 import type {Markish, PlotOptions} from '@observablehq/plot';
 import {shortName, type Arrangement} from '../arrangement.js';
-import {meanOf, percent, significant} from '../figures.js';
+import {meanOf, percent, significant} from '../number-format.js';
 import type {Html} from '../html.js';
 import {logTicks} from '../log-ticks.js';
-import {PLOT_WIDTH, type Pen} from '../pen.js';
+import {PLOT_WIDTH, type PlotDrawer} from '../plot-drawer.js';
 
 /** The figure of a layer. */
 interface LayerValue {
@@ -40,15 +40,15 @@ const BAR = 'var(--accent)';
 const GOAL = 'var(--ink)';
 
 /** Draws it; null where there is nothing to show. */
-export function drawLayerValues(pen: Pen, options: LayerValuesPlot): Html | null {
+export function drawLayerValues(drawer: PlotDrawer, options: LayerValuesPlot): Html | null {
   const {values, scale, arrangement} = options;
   const shown = values.filter(({value}) => value !== null && (scale === 'share' || value > 0));
   if (shown.length === 0) return null;
-  return arrangement === null ? drawList(pen, options) : drawFacets(pen, options, arrangement);
+  return arrangement === null ? drawList(drawer, options) : drawFacets(drawer, options, arrangement);
 }
 
 function drawFacets(
-  pen: Pen,
+  drawer: PlotDrawer,
   {label, scale, values}: LayerValuesPlot,
   {kinds, blocks, cells}: Arrangement,
 ): Html {
@@ -62,7 +62,7 @@ function drawFacets(
     return [{kind, block, value, goal, title: titleOf(name, value, goal, scale)}];
   });
   const shownKinds = kinds.filter((kind) => points.some((point) => point.kind === kind));
-  const {plot} = pen;
+  const {plot} = drawer;
   const channels = {x: 'block', fy: 'kind', title: 'title'};
   const marks: Markish[] = [
     ...(scale === 'share'
@@ -78,7 +78,7 @@ function drawFacets(
       ...{frameAnchor: 'top-left', dx: 3, dy: -11, textAnchor: 'start', fontWeight: '600'},
     }),
   ];
-  return pen.draw(label, {
+  return drawer.draw(label, {
     height: shownKinds.length * (FACET_HEIGHT + 18) + 44,
     ...{marginLeft: 42, marginRight: 6, marginTop: 18, marginBottom: 32},
     x: {type: 'band', domain: blocks, label: 'block', ticks: someOf(blocks), padding: 0.08},
@@ -88,8 +88,8 @@ function drawFacets(
   });
 }
 
-function drawList(pen: Pen, {label, scale, values}: LayerValuesPlot): Html {
-  const {plot} = pen;
+function drawList(drawer: PlotDrawer, {label, scale, values}: LayerValuesPlot): Html {
+  const {plot} = drawer;
   const points = values.flatMap(({path, value, goal = null}): Point[] =>
     value === null || (scale === 'log' && value <= 0)
       ? []
@@ -99,7 +99,7 @@ function drawList(pen: Pen, {label, scale, values}: LayerValuesPlot): Html {
   const longest = Math.max(...names.map((name) => shortName(name).length));
   const channels = {y: 'kind', title: 'title'};
   const axis = valueScale(scale, points);
-  return pen.draw(label, {
+  return drawer.draw(label, {
     height: names.length * ROW_HEIGHT + 46,
     marginLeft: Math.min(PLOT_WIDTH / 2, 14 + longest * CHARACTER_WIDTH),
     ...{marginRight: 16, marginTop: 8, marginBottom: 36},

@@ -5,9 +5,9 @@
 import type {ModelBench} from '../../eval/bench-model.js';
 import {median} from '../../eval/latency.js';
 import type {Arrangement} from '../arrangement.js';
-import {percent, times} from '../figures.js';
+import {percent, times} from '../number-format.js';
 import type {Html} from '../html.js';
-import type {Pen} from '../pen.js';
+import type {PlotDrawer} from '../plot-drawer.js';
 
 const SPARSITY_AXIS = {
   domain: [0, 1],
@@ -19,18 +19,18 @@ const SPEED_AXIS = {label: '↑ times as fast as dense', grid: true, nice: true,
 const ACCENT = 'var(--accent)';
 
 /** The whole model: predicted from the times of its layers, and measured. */
-export function drawModelSpeed(pen: Pen, {predicted, measured}: ModelBench): Html {
-  const {plot} = pen;
+export function drawModelSpeed(drawer: PlotDrawer, {predicted, measured}: ModelBench): Html {
+  const {plot} = drawer;
   const describe =
     (what: string) =>
     ({sparsity, speedup}: Speed) =>
       `${what} at ${percent(sparsity, 0)}: ${times(speedup)}`;
-  return pen.draw('Speed of the model against the dense one, by sparsity', {
+  return drawer.draw('Speed of the model against the dense one, by sparsity', {
     ...{height: 240, marginLeft: 38, marginRight: 20, marginBottom: 36, marginTop: 24},
     x: SPARSITY_AXIS,
     y: SPEED_AXIS,
     marks: [
-      ...breakEvenLine(pen),
+      ...breakEvenLine(drawer),
       plot.lineY(predicted, {x: 'sparsity', y: 'speedup', stroke: 'var(--accent)', strokeWidth: 2}),
       plot.dot(predicted, {
         x: 'sparsity',
@@ -49,11 +49,11 @@ export function drawModelSpeed(pen: Pen, {predicted, measured}: ModelBench): Htm
 
 /** The layers: for each kind a plot with a thin curve a layer and their median. */
 export function drawLayerSpeed(
-  pen: Pen,
+  drawer: PlotDrawer,
   {layers}: ModelBench,
   arrangement: Arrangement | null,
 ): {readonly kind: string; readonly drawn: Html}[] {
-  const {plot} = pen;
+  const {plot} = drawer;
   const kindOf = new Map(
     arrangement?.cells.flatMap(({kind, paths}) => paths.map((path) => [path, kind] as const)),
   );
@@ -70,12 +70,12 @@ export function drawLayerSpeed(
     const points = own.flatMap(({path, points}) => points.map((point) => ({path, ...point})));
     const medians = mediansOf(own);
     const channels = {x: 'sparsity', y: 'speedup'};
-    const drawn = pen.draw(`Speed of ${kind} against dense, by sparsity`, {
+    const drawn = drawer.draw(`Speed of ${kind} against dense, by sparsity`, {
       ...{width: 220, height: 110, marginLeft: 28, marginRight: 14, marginBottom: 20, marginTop: 8},
       x: {...SPARSITY_AXIS, ticks: [0, 0.5, 1], label: null},
       y: {...SPEED_AXIS, domain: [0, highest], ticks: 3, label: null},
       marks: [
-        ...breakEvenLine(pen),
+        ...breakEvenLine(drawer),
         plot.line(points, {...channels, z: 'path', stroke: ACCENT, strokeOpacity: 0.25, strokeWidth: 1}),
         plot.line(medians, {...channels, stroke: ACCENT, strokeWidth: 2}),
         plot.dot(medians, {
@@ -101,6 +101,6 @@ function mediansOf(curves: readonly {readonly points: readonly Speed[]}[]): Spee
 }
 
 /** Above it sparsity gains time. */
-function breakEvenLine({plot}: Pen) {
+function breakEvenLine({plot}: PlotDrawer) {
   return [plot.ruleY([1], {stroke: 'var(--warn)', strokeDasharray: '4 3', strokeWidth: 1.5})];
 }

@@ -1,9 +1,9 @@
 /** @file How the sparsity was spread over the layers: what was asked for, what it was chosen from, what each layer got. */
 import type {Allocation, AllocationTarget, TradeOffPoint} from '../../metadata/allocation.js';
 import type {Arrangement} from '../arrangement.js';
-import {describeMs, percent, significant, times} from '../figures.js';
+import {describeMs, percent, significant, times} from '../number-format.js';
 import {html, type Html} from '../html.js';
-import type {Pen} from '../pen.js';
+import type {PlotDrawer} from '../plot-drawer.js';
 import {
   describeAmount,
   describeLoss,
@@ -25,18 +25,18 @@ const METHODS: Readonly<Record<Allocation['method'], string>> = {
 
 /** Null without an allocation. */
 export function allocationSection(
-  pen: Pen,
+  drawer: PlotDrawer,
   allocation: Allocation | null,
   arrangement: Arrangement | null,
 ): Html | null {
   if (allocation === null) return null;
   const {method, target, met, sparsity, probes, weighting, metric} = allocation;
-  const curve = drawTradeOff(pen, allocation);
-  const probesAndTargets = drawProbesAndTargets(pen, allocation, arrangement);
+  const curve = drawTradeOff(drawer, allocation);
+  const probesAndTargets = drawProbesAndTargets(drawer, allocation, arrangement);
   const errors =
     probes === null
       ? null
-      : drawLayerValues(pen, {
+      : drawLayerValues(drawer, {
           label: 'Error of the probe of each layer',
           scale: 'log',
           values: probes.layers.map(({path, error}) => ({path, value: error})),

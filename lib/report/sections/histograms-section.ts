@@ -1,14 +1,14 @@
 /** @file For each layer the histogram of |x| with its threshold: few layers open, many by kind. */
 import {placeOf, type Arrangement} from '../arrangement.js';
 import type {ReportLayer} from '../contents.js';
-import {percent, significant} from '../figures.js';
+import {percent, significant} from '../number-format.js';
 import {html, type Html} from '../html.js';
-import type {Pen} from '../pen.js';
+import type {PlotDrawer} from '../plot-drawer.js';
 import {drawHistogram} from '../plots/histogram-plot.js';
 
 /** Null without statistics. */
 export function histogramSection(
-  pen: Pen,
+  drawer: PlotDrawer,
   layers: readonly ReportLayer[],
   arrangement: Arrangement | null,
 ): Html | null {
@@ -19,7 +19,8 @@ export function histogramSection(
     <li><i style="--c:var(--accent)"></i>kept</li>
     <li><i class="line" style="--c:var(--ink)"></i>threshold</li>
   </ul>`;
-  const parts = arrangement === null ? [grid(pen, known, ({path}) => path)] : byKind(pen, known, arrangement);
+  const parts =
+    arrangement === null ? [grid(drawer, known, ({path}) => path)] : byKind(drawer, known, arrangement);
   return html`<section>
     <h2>Inputs and thresholds</h2>
     <p>
@@ -30,12 +31,12 @@ export function histogramSection(
   </section>`;
 }
 
-function byKind(pen: Pen, layers: readonly ReportLayer[], {kinds, cells}: Arrangement): Html[] {
+function byKind(drawer: PlotDrawer, layers: readonly ReportLayer[], {kinds, cells}: Arrangement): Html[] {
   const placed = new Set(cells.flatMap(({paths}) => paths));
   const parts = kinds.map((kind, i) => {
     const own = new Set(cells.filter((cell) => cell.kind === kind).flatMap(({paths}) => paths));
     const members = layers.filter(({path}) => own.has(path));
-    return details(kind, members.length, grid(pen, members, blockOf), i === 0);
+    return details(kind, members.length, grid(drawer, members, blockOf), i === 0);
   });
   const others = layers.filter(({path}) => !placed.has(path));
   return others.length === 0
@@ -45,7 +46,7 @@ function byKind(pen: Pen, layers: readonly ReportLayer[], {kinds, cells}: Arrang
         details(
           'others',
           others.length,
-          grid(pen, others, ({path}) => path),
+          grid(drawer, others, ({path}) => path),
           false,
         ),
       ];
@@ -64,16 +65,25 @@ function blockOf({path}: ReportLayer): string {
   return `block ${block}${expert === null ? '' : `, expert ${expert[1]}`}`;
 }
 
-function grid(pen: Pen, layers: readonly ReportLayer[], nameOf: (layer: ReportLayer) => string): Html {
+function grid(
+  drawer: PlotDrawer,
+  layers: readonly ReportLayer[],
+  nameOf: (layer: ReportLayer) => string,
+): Html {
   const areFew = layers.length <= 6;
   return html`<div class="${areFew ? 'histograms few' : 'histograms'}">
-    ${layers.map((layer) => one(pen, layer, nameOf(layer), areFew))}
+    ${layers.map((layer) => one(drawer, layer, nameOf(layer), areFew))}
   </div>`;
 }
 
-function one(pen: Pen, {path, histogram, threshold}: ReportLayer, name: string, isLarge: boolean): Html {
+function one(
+  drawer: PlotDrawer,
+  {path, histogram, threshold}: ReportLayer,
+  name: string,
+  isLarge: boolean,
+): Html {
   const {bins, zeros} = histogram!;
-  const drawn = drawHistogram(pen, `|x| at ${path}`, histogram!, threshold, isLarge);
+  const drawn = drawHistogram(drawer, `|x| at ${path}`, histogram!, threshold, isLarge);
   const masked = bins.filter(({isMasked}) => isMasked).reduce((sum, {share}) => sum + share, 0);
   const isMasking = threshold !== null && threshold >= 0;
   const facts = [

@@ -1,6 +1,6 @@
 /** @file How model and report were made: commands, hashes of what went in, versions. */
 import type {ReportContents, Step} from '../contents.js';
-import {describeBytes} from '../figures.js';
+import {describeBytes} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import {table} from '../html-table.js';
 

@@ -1,6 +1,6 @@
 /** @file The quality table: dense, sparse, INT8, beside each other. */
 import type {Metric, QualityTable} from '../contents.js';
-import {percent} from '../figures.js';
+import {percent} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import {table} from '../html-table.js';
 

@@ -1,22 +1,22 @@
 /** @file Target and actual sparsity, by kind and layer by layer, and the error that masking makes in each output. */
 import type {Arrangement} from '../arrangement.js';
 import type {ReportContents, ReportLayer} from '../contents.js';
-import {describeBytes, meanOf, percent, significant} from '../figures.js';
+import {describeBytes, meanOf, percent, significant} from '../number-format.js';
 import {html, type Html} from '../html.js';
-import type {Pen} from '../pen.js';
+import type {PlotDrawer} from '../plot-drawer.js';
 import {drawLayerValues} from '../plots/layer-values.js';
 import {table} from '../html-table.js';
 
 /** Null if no layer is sparsified. */
 export function sparsitySection(
-  pen: Pen,
+  drawer: PlotDrawer,
   {measured}: ReportContents,
   arrangement: Arrangement | null,
 ): Html | null {
   const {layers, actualOn, errorsOn, missed} = measured;
   if (!layers.some(({sparsified}) => sparsified)) return null;
   const hasActual = layers.some(({actual}) => actual !== null);
-  const shares = drawLayerValues(pen, {
+  const shares = drawLayerValues(drawer, {
     label: 'Sparsity of each layer',
     scale: 'share',
     values: layers.map(({path, actual, target}) => ({
@@ -26,7 +26,7 @@ export function sparsitySection(
     })),
     arrangement,
   });
-  const errors = drawLayerValues(pen, {
+  const errors = drawLayerValues(drawer, {
     label: "Error of each layer's output",
     scale: 'log',
     values: layers.map(({path, outputError}) => ({path, value: outputError})),

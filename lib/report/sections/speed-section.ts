@@ -1,16 +1,16 @@
 /** @file Latency, bytes, and from which sparsity on the sparse path is faster. */
 import type {Arrangement} from '../arrangement.js';
 import type {LatencyTable, ReportBench, ReportContents} from '../contents.js';
-import {describeBytes, describeMs, percent, times} from '../figures.js';
+import {describeBytes, describeMs, percent, times} from '../number-format.js';
 import {html, type Html} from '../html.js';
-import type {Pen} from '../pen.js';
+import type {PlotDrawer} from '../plot-drawer.js';
 import {drawLayerSpeed, drawModelSpeed} from '../plots/speed-by-sparsity.js';
-import {bytesRead} from '../summary-figures.js';
+import {bytesRead} from '../summary-numbers.js';
 import {table} from '../html-table.js';
 
 /** What is known of speed; null if nothing is. */
 export function speedSection(
-  pen: Pen,
+  drawer: PlotDrawer,
   contents: ReportContents,
   arrangement: Arrangement | null,
 ): Html | null {
@@ -19,7 +19,7 @@ export function speedSection(
   if (latency === null && bench === null && bytes === null) return null;
   return html`<section>
     <h2>Latency and bytes</h2>
-    ${latency === null ? null : latencyTable(latency)}${bytes}${bench === null ? null : benchPart(pen, bench, arrangement)}
+    ${latency === null ? null : latencyTable(latency)}${bytes}${bench === null ? null : benchPart(drawer, bench, arrangement)}
   </section>`;
 }
 
@@ -56,7 +56,7 @@ function bytesTable({measured: {layers, actualOn}, unit}: ReportContents): Html 
     </p>`;
 }
 
-function benchPart(pen: Pen, bench: ReportBench, arrangement: Arrangement | null): Html {
+function benchPart(drawer: PlotDrawer, bench: ReportBench, arrangement: Arrangement | null): Html {
   const {rows, on, skipsRows, layers} = bench;
   const gaining = layers.filter(({breakEven}) => breakEven !== null);
   const always = layers.filter(({breakEven}) => breakEven === 0);
@@ -73,12 +73,12 @@ function benchPart(pen: Pen, bench: ReportBench, arrangement: Arrangement | null
     </ul>
     <div class="plots">
       <figure>
-        ${drawModelSpeed(pen, bench)}
+        ${drawModelSpeed(drawer, bench)}
         <figcaption>The whole model.</figcaption>
       </figure>
     </div>
     <div class="small-plots">
-      ${drawLayerSpeed(pen, bench, arrangement).map(
+      ${drawLayerSpeed(drawer, bench, arrangement).map(
         ({kind, drawn}) =>
           html`<figure>
             <figcaption><b>${kind}</b></figcaption>

@@ -1,6 +1,6 @@
 /** @file The law of a layer's error over its sparsity, against its formula with numbers of which the powers are known. */
 import {expect} from 'chai';
-import {PROBE_LEVELS, predictedError} from '../../lib/allocation/law.js';
+import {PROBE_LEVELS, predictedError} from '../../lib/allocation/error-law.js';
 import type {AttainableShares} from '../../lib/metadata/allocation.js';
 
 /** Where the probes of these specs stand: odds 1 and 4. */

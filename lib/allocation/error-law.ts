@@ -1,7 +1,7 @@
 /**
  * @file How the error of a layer grows with its sparsity s, from two probes. Below the lower level with s³ / (1 - s)^c: near
  * 0 the values under a threshold lie evenly, so that their squares add up to the cube of their share. Between the levels
- * with the power of the odds s / (1 - s) that they measure; above again with the former. c, the wall at s → 1 where a layer
+ * with the power of the odds s / (1 - s) that they measure; above again with the former. c, the power of the pole at s = 1, where a layer
  * that masks everything gives nothing, is what the two probes say.
  *
  * What was tried, by the share of uniform's excess of log perplexity that is left at the same actual sparsity, on 40,940
@@ -29,18 +29,18 @@ import type {LayerProbe, ProbeErrors} from '../metadata/allocation.js';
 /** Shares of its inputs that a layer masks when it is probed. */
 export const PROBE_LEVELS = {level: 0.65, upperLevel: 0.85} as const;
 
-/** Of the share, below the wall. */
+/** Power of the share, away from the pole. */
 const POWER = 3;
 
-/** Of what is not masked: some wall there is, whatever two probes say. */
-const LEAST_WALL = 0.25;
+/** Least power of the pole: there is a pole, whatever two probes say. */
+const LEAST_POLE = 0.25;
 
 /** Where the law is cut off: it is infinite at 1. */
 const ALMOST_ONE = 0.999;
 
 /**
  * The error that the law predicts. Zeros are masked for free: the law is that of the share of the other values. Where many
- * values are tied, the probes stand at the shares that were had; if both are one share, the wall is the least.
+ * values are tied, the probes stand at the shares that were had; if both are one share, the power of the pole is the least.
  *
  * @param probe Of the layer.
  * @param levels Of its probes.
@@ -81,9 +81,9 @@ function through([level, error]: Probed, [upperLevel, upper]: Probed, share: num
   if (share > level && share < upperLevel) {
     return error * (odds(share) / odds(level)) ** (rise / (shareRise + restRise));
   }
-  const wall = restRise > 0 ? Math.max(LEAST_WALL, (rise - POWER * shareRise) / restRise) : LEAST_WALL;
+  const pole = restRise > 0 ? Math.max(LEAST_POLE, (rise - POWER * shareRise) / restRise) : LEAST_POLE;
   const [from, known] = share <= level ? [level, error] : [upperLevel, upper];
-  return known * (share / from) ** POWER * ((1 - from) / (1 - share)) ** wall;
+  return known * (share / from) ** POWER * ((1 - from) / (1 - share)) ** pole;
 }
 
 /** A share of all values as one of those that are not zero; below 0 if zeros alone are more, -Infinity if all are zero. */

@@ -6,8 +6,8 @@
 import type * as PlotModule from '@observablehq/plot';
 import {Html, escapeHtml} from './html.js';
 
-/** Observable Plot, as its marks are written: `pen.plot.dot(…)`. */
-export interface Pen {
+/** Observable Plot, as its marks are written: `drawer.plot.dot(…)`. */
+export interface PlotDrawer {
   readonly plot: typeof PlotModule;
   /** @param label What it shows, for those who cannot see it. */
   draw(label: string, options: PlotModule.PlotOptions): Html;
@@ -17,7 +17,7 @@ export interface Pen {
 export const PLOT_WIDTH = 360;
 
 /** Loads what plots take. */
-export async function openPen(): Promise<Pen> {
+export async function openPlotDrawer(): Promise<PlotDrawer> {
   const [plot, {parseHTML}] = await Promise.all([import('@observablehq/plot'), import('linkedom')]);
   const {document} = parseHTML('<!doctype html><html><body></body></html>');
   return {

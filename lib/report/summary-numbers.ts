@@ -1,6 +1,6 @@
 /** @file What several layers come to together: the figures that the head of a report and a model card have in common. */
 import type {ReportContents, ReportLayer} from './contents.js';
-import {describeBytes} from './figures.js';
+import {describeBytes} from './number-format.js';
 
 /** The layers that are sparsified, taken together. */
 export interface SparsitySummary {

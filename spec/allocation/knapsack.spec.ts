@@ -1,37 +1,37 @@
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {PROBE_LEVELS, predictedError} from '../../lib/allocation/law.js';
-import {spending, type Spender} from '../../lib/allocation/spend.js';
+import {PROBE_LEVELS, predictedError} from '../../lib/allocation/error-law.js';
+import {knapsack, type KnapsackItem} from '../../lib/allocation/knapsack.js';
 import type {AttainableShares, LayerProbe} from '../../lib/metadata/allocation.js';
-import {lawSpread, meanOf} from '../../lib/allocation/spread.js';
+import {lawShares, meanOf} from '../../lib/allocation/share-functions.js';
 
 /** A layer that loses `scale` times the square of its odds. */
-const convex = (scale: number, size = 1, minimum = 0, maximum = 0.95): Spender => ({
+const convex = (scale: number, size = 1, minimum = 0, maximum = 0.95): KnapsackItem => ({
   ...{size, minimum, maximum},
   loss: (s) => scale * (s / (1 - s)) ** 2,
 });
 
-const mean = (layers: readonly Spender[], shares: readonly number[]) =>
+const mean = (layers: readonly KnapsackItem[], shares: readonly number[]) =>
   layers.reduce((sum, {size}, i) => sum + size * shares[i], 0) /
   layers.reduce((sum, {size}) => sum + size, 0);
 
-describe('spending', () => {
+describe('knapsack', () => {
   it('gives equal layers equal shares, to within a piece', () => {
-    const shares = spending([convex(1), convex(1), convex(1)])(0.5);
+    const shares = knapsack([convex(1), convex(1), convex(1)])(0.5);
     for (const share of shares) expect(share).to.be.closeTo(0.5, 0.0101);
   });
 
   it('gives less to the layer that loses more, and to the larger of two the same loss at a lower price', () => {
-    const [sensitive, robust] = spending([convex(100), convex(1)])(0.5);
+    const [sensitive, robust] = knapsack([convex(100), convex(1)])(0.5);
     expect(sensitive).to.be.below(0.25);
     expect(robust).to.be.above(0.75);
-    const [small, large] = spending([convex(1, 1), convex(1, 10)])(0.5);
+    const [small, large] = knapsack([convex(1, 1), convex(1, 10)])(0.5);
     expect(large).to.be.above(small);
   });
 
   it('spends on the hull of a curve that is not convex: its cheap end, not its dear middle', () => {
-    const step: Spender = {size: 1, minimum: 0, maximum: 1, loss: (s) => (s < 0.1 ? 10 * s : 1)};
-    const [stepped, other] = spending([step, {...convex(1), loss: (s) => 3 * s}])(0.5);
+    const step: KnapsackItem = {size: 1, minimum: 0, maximum: 1, loss: (s) => (s < 0.1 ? 10 * s : 1)};
+    const [stepped, other] = knapsack([step, {...convex(1), loss: (s) => 3 * s}])(0.5);
     expect(stepped).to.be.closeTo(1, 1e-9);
     expect(other).to.be.closeTo(0, 1e-9);
   });
@@ -59,7 +59,7 @@ describe('spending', () => {
             ),
           );
           const wanted = least + at * (most - least);
-          const shares = spending(layers)(wanted);
+          const shares = knapsack(layers)(wanted);
           expect(mean(layers, shares)).to.be.closeTo(wanted, 1e-9);
           shares.forEach((share, i) =>
             expect(share).to.be.within(layers[i].minimum, layers[i].maximum + 1e-12),
@@ -71,32 +71,32 @@ describe('spending', () => {
   });
 });
 
-describe('spending, by loss per weight', () => {
-  const linear = (slope: number, more: Partial<Spender> = {}): Spender => ({
+describe('knapsack, by loss per weight', () => {
+  const linear = (slope: number, more: Partial<KnapsackItem> = {}): KnapsackItem => ({
     ...{size: 1, minimum: 0, maximum: 1, loss: (s) => slope * s},
     ...more,
   });
 
   it('takes what a layer loses over and above, not what it loses at all', () => {
-    expect(spending([linear(2), linear(1, {loss: (s) => 10 + s})])(0.5)).to.deep.equal([0, 1]);
+    expect(knapsack([linear(2), linear(1, {loss: (s) => 10 + s})])(0.5)).to.deep.equal([0, 1]);
   });
 
   it('fills the first of equal layers first', () => {
-    const shares = spending([linear(1), linear(1), linear(1)])(0.5);
+    const shares = knapsack([linear(1), linear(1), linear(1)])(0.5);
     [1, 0.5, 0].forEach((share, i) => expect(shares[i]).to.be.closeTo(share, 1e-12));
   });
 
   it('gives the least that the bounds allow where less is asked for, and the most where more is', () => {
     const layers = [linear(1, {minimum: 0.2, maximum: 0.6}), linear(2, {minimum: 0.4, maximum: 0.5})];
-    expect(spending(layers)(0.1)).to.deep.equal([0.2, 0.4]);
-    for (const [i, share] of spending(layers)(0.9).entries())
+    expect(knapsack(layers)(0.1)).to.deep.equal([0.2, 0.4]);
+    for (const [i, share] of knapsack(layers)(0.9).entries())
       expect(share).to.be.closeTo([0.6, 0.5][i], 1e-12);
   });
 
   it('takes no notice of a layer whose bounds are one', () => {
     const fixed = linear(5, {minimum: 0.5, maximum: 0.5});
-    const [a, b, c] = spending([convex(100), fixed, convex(1)])(0.5);
-    const [alone, other] = spending([convex(100), convex(1)])(0.5);
+    const [a, b, c] = knapsack([convex(100), fixed, convex(1)])(0.5);
+    const [alone, other] = knapsack([convex(100), convex(1)])(0.5);
     expect(b).to.equal(0.5);
     expect(a).to.be.closeTo(alone, 1e-12);
     expect(c).to.be.closeTo(other, 1e-12);
@@ -104,13 +104,13 @@ describe('spending, by loss per weight', () => {
 
   it('gives convex layers equal shares, whatever they lose at 0', () => {
     const layer = linear(1, {loss: (s) => 5 + s ** 2, minimum: 0.3});
-    for (const share of spending([layer, layer])(0.6)) expect(share).to.be.closeTo(0.6, 0.0051);
+    for (const share of knapsack([layer, layer])(0.6)) expect(share).to.be.closeTo(0.6, 0.0051);
   });
 
   it('goes over the dear start of a layer to its cheap end, wherever it starts', () => {
     for (const minimum of [0, 0.2]) {
       const stepped = linear(1, {minimum, loss: (s) => 5 + (s < minimum + 0.1 ? 10 * (s - minimum) : 1)});
-      const [share, other] = spending([stepped, linear(3, {minimum})])((1 + minimum) / 2);
+      const [share, other] = knapsack([stepped, linear(3, {minimum})])((1 + minimum) / 2);
       expect(share).to.be.closeTo(1, 1e-9);
       expect(other).to.be.closeTo(minimum, 1e-9);
     }
@@ -118,68 +118,68 @@ describe('spending, by loss per weight', () => {
 
   it('looks at curves up to 99 %', () => {
     const cliff = linear(1, {loss: (s) => (s <= 0.99 ? 0 : 1)});
-    const [share, other] = spending([cliff, linear(0.5)])(0.745);
+    const [share, other] = knapsack([cliff, linear(0.5)])(0.745);
     expect(share).to.be.closeTo(0.99, 1e-12);
     expect(other).to.be.closeTo(0.5, 1e-12);
   });
 
   it('buys a layer by its size: the larger first at one loss, and less of it for the same mean', () => {
-    const [small, large] = spending([linear(1), linear(1, {size: 4})])(0.4);
+    const [small, large] = knapsack([linear(1), linear(1, {size: 4})])(0.4);
     expect(small).to.equal(0);
     expect(large).to.be.closeTo(0.5, 1e-12);
   });
 });
 
-describe('spending where a layer cannot have every sparsity', () => {
+describe('knapsack where a layer cannot have every sparsity', () => {
   it('knows ends of gaps that lie between its cuts', () => {
-    const gapped: Spender = {...convex(1), gaps: [[0.2003, 0.5997]]};
+    const gapped: KnapsackItem = {...convex(1), gaps: [[0.2003, 0.5997]]};
     for (const wanted of [0.1, 0.25, 0.35, 0.5, 0.7, 0.85]) {
       const layers = [gapped, convex(1)];
-      const shares = spending(layers)(wanted);
+      const shares = knapsack(layers)(wanted);
       expect(mean(layers, shares), `at ${wanted}`).to.be.closeTo(wanted, 1e-9);
       expect(shares[0] <= 0.2003 + 1e-12 || shares[0] >= 0.5997 - 1e-12, `at ${wanted}`).to.equal(true);
     }
-    const shares = spending([gapped, convex(1)])(0.3);
+    const shares = knapsack([gapped, convex(1)])(0.3);
     expect(shares[0]).to.be.closeTo(0.2003, 1e-12);
     expect(shares[1]).to.be.closeTo(0.3997, 1e-12);
   });
 
   it('ends in no gap: what is left goes to the others', () => {
-    const gapped: Spender = {...convex(1), gaps: [[0.2, 0.6]]};
+    const gapped: KnapsackItem = {...convex(1), gaps: [[0.2, 0.6]]};
     for (const wanted of [0.1, 0.25, 0.35, 0.5, 0.7, 0.85]) {
       const layers = [gapped, convex(1)];
-      const shares = spending(layers)(wanted);
+      const shares = knapsack(layers)(wanted);
       expect(mean(layers, shares), `at ${wanted}`).to.be.closeTo(wanted, 1e-9);
       const [share] = shares;
       expect(share <= 0.2 + 1e-12 || share >= 0.6 - 1e-12, `${share} at ${wanted}`).to.equal(true);
     }
-    expect(spending([gapped, convex(1)])(0.3)[0]).to.be.closeTo(0.2, 1e-12);
+    expect(knapsack([gapped, convex(1)])(0.3)[0]).to.be.closeTo(0.2, 1e-12);
   });
 
   it('jumps a gap where that is the cheapest', () => {
-    const cheap: Spender = {...convex(0.001), gaps: [[0.2, 0.6]]};
-    const [share, other] = spending([cheap, convex(1000)])(0.4);
+    const cheap: KnapsackItem = {...convex(0.001), gaps: [[0.2, 0.6]]};
+    const [share, other] = knapsack([cheap, convex(1000)])(0.4);
     expect(share).to.be.above(0.6);
     expect(other).to.be.below(0.2);
   });
 
   it('gives no more than lies below a gap that ends beyond the maximum', () => {
-    const capped: Spender = {...convex(1), gaps: [[0.19, 1]]};
-    expect(spending([capped, convex(1)])(0.9)).to.deep.equal([0.19, 0.95]);
+    const capped: KnapsackItem = {...convex(1), gaps: [[0.19, 1]]};
+    expect(knapsack([capped, convex(1)])(0.9)).to.deep.equal([0.19, 0.95]);
     const both = [
       {...capped, maximum: 1},
       {...convex(1), maximum: 1},
     ];
-    for (const share of spending(both)(1)) expect(share).to.be.closeTo(1, 1e-9);
+    for (const share of knapsack(both)(1)) expect(share).to.be.closeTo(1, 1e-9);
   });
 
   it('keeps a minimum that lies in a gap', () => {
-    const [share] = spending([{...convex(1), minimum: 0.3, gaps: [[0.2, 0.6]]}, convex(1)])(0.3);
+    const [share] = knapsack([{...convex(1), minimum: 0.3, gaps: [[0.2, 0.6]]}, convex(1)])(0.3);
     expect(share).to.equal(0.3);
   });
 });
 
-describe('lawSpread', () => {
+describe('lawShares', () => {
   const layer = (path: string, size = 1) => ({path, weights: size, size, minimum: 0, maximum: 0.95});
   const probe = (path: string, error: number, inputs?: AttainableShares): LayerProbe => ({
     ...{path, weights: 1, join: 'j', error, upperError: 10 * error},
@@ -190,7 +190,7 @@ describe('lawSpread', () => {
 
   it('reaches a mean that is to be had, though a small layer cannot have its share', () => {
     const layers = [layer('tied', 1), layer('free', 20)];
-    const spread = lawSpread(layers, probesOf(probe('tied', 0.01, tied), probe('free', 0.01)));
+    const spread = lawShares(layers, probesOf(probe('tied', 0.01, tied), probe('free', 0.01)));
     const shares = spread(0.5);
     expect(meanOf(layers, shares)).to.be.closeTo(0.5, 1e-9);
     expect(shares[0]).to.be.at.most(0.2);
@@ -198,7 +198,7 @@ describe('lawSpread', () => {
 
   it('lets the others lose a little more than all layers alike', () => {
     const layers = [layer('tied', 1), layer('free', 20)];
-    const spread = lawSpread(layers, probesOf(probe('tied', 1e-9, tied), probe('free', 0.01)));
+    const spread = lawShares(layers, probesOf(probe('tied', 1e-9, tied), probe('free', 0.01)));
     const shares = spread(0.5);
     expect(shares[0]).to.be.closeTo(0.2, 1e-9);
     expect(shares[1]).to.be.closeTo(0.5 + 0.3 / 20, 1e-9);
@@ -206,7 +206,7 @@ describe('lawSpread', () => {
 
   it('is content with what all layers alike would have, where more would lose much more', () => {
     const layers = [layer('tied', 4), layer('free', 1)];
-    const spread = lawSpread(layers, probesOf(probe('tied', 0.01, tied), probe('free', 0.01)));
+    const spread = lawShares(layers, probesOf(probe('tied', 0.01, tied), probe('free', 0.01)));
     const shares = spread(0.5);
     expect(meanOf(layers, shares)).to.be.closeTo((4 * 0.2 + 0.5) / 5, 1e-9);
     expect(shares[1]).to.be.at.most(0.6);

@@ -1,13 +1,13 @@
 /**
- * @file The cheapest way to a mean sparsity: each layer's curve of loss over sparsity is cut into segments, and segments
- * are bought by rising loss per weight until the mean is reached. For convex curves that is the minimum; where a curve is
- * not convex, its convex hull stands for it.
+ * @file The cheapest way to a mean sparsity, as a continuous knapsack over convex hulls: the knapsack is the mean sparsity,
+ * the items are the layers, and the cost of an item is its loss at a sparsity. The curve of loss over sparsity of each layer
+ * is replaced by its lower convex hull, the hull is cut into straight segments, and segments are taken by rising slope (loss
+ * per weight) until the mean is reached. For convex curves the result is the minimum.
  */
-
 import {attainable, type Gaps} from './attainable.js';
 
-/** A layer to spend sparsity on. */
-export interface Spender {
+/** A layer as an item of the knapsack: how much it can take, and what that costs. */
+export interface KnapsackItem {
   /** What a sparsity of 1 would count, above 0: weights, or milliseconds. */
   readonly size: number;
   /** Bounds of its sparsity, in [0, 1]. */
@@ -23,18 +23,18 @@ export interface Spender {
 const CUTS = 100;
 
 /**
- * Prepares spreading mean sparsities.
+ * Prepares the segments, from which every mean sparsity is then filled.
  *
  * @returns The sparsity of each layer for a mean, weighted by the sizes, in [0, 1]; beyond the bounds what comes nearest. A
  *   layer that would end in a gap stays below it, and what is left goes to the others.
  */
-export function spending(layers: readonly Spender[]): (sparsity: number) => number[] {
-  const pieces = piecesByPrice(layers);
+export function knapsack(layers: readonly KnapsackItem[]): (sparsity: number) => number[] {
+  const segments = segmentsBySlope(layers);
   return (sparsity) => {
     const shares = layers.map(({minimum}) => minimum);
     let left = layers.reduce((sum, {size, minimum}) => sum + size * (sparsity - minimum), 0);
     const closed = new Set<number>();
-    for (const {layer, width, size} of pieces) {
+    for (const {layer, width, size} of segments) {
       if (left <= 0) break;
       if (closed.has(layer)) continue;
       const before = shares[layer];
@@ -49,23 +49,27 @@ export function spending(layers: readonly Spender[]): (sparsity: number) => numb
   };
 }
 
-interface Piece {
+interface HullSegment {
+  /** Index of the layer. */
   readonly layer: number;
+  /** In sparsity. */
   readonly width: number;
+  /** Of the layer. */
   readonly size: number;
-  readonly price: number;
+  /** Loss per sparsity and size. */
+  readonly slope: number;
 }
 
-/** The pieces of all hulls, cheapest first; those of one layer in their order, since a hull is convex. */
-function piecesByPrice(layers: readonly Spender[]): Piece[] {
-  const pieces = layers.flatMap((spender, layer) => {
-    const hull = lowerHull(cuts(spender).map((x) => ({x, y: spender.loss(x)})));
-    return hull.slice(1).map((end, i): Piece => {
+/** The segments of all hulls, cheapest first; those of one layer in their order, since a hull is convex. */
+function segmentsBySlope(layers: readonly KnapsackItem[]): HullSegment[] {
+  const segments = layers.flatMap((item, layer) => {
+    const hull = lowerHull(cuts(item).map((x) => ({x, y: item.loss(x)})));
+    return hull.slice(1).map((end, i): HullSegment => {
       const width = end.x - hull[i].x;
-      return {layer, width, size: spender.size, price: (end.y - hull[i].y) / width / spender.size};
+      return {layer, width, size: item.size, slope: (end.y - hull[i].y) / width / item.size};
     });
   });
-  return pieces.sort((a, b) => a.price - b.price || a.layer - b.layer);
+  return segments.sort((a, b) => a.slope - b.slope || a.layer - b.layer);
 }
 
 interface Point {
@@ -90,7 +94,7 @@ function lowerHull(points: readonly Point[]): Point[] {
 }
 
 /** The bounds and what lies between them. */
-function cuts({minimum, maximum, gaps = []}: Spender): number[] {
+function cuts({minimum, maximum, gaps = []}: KnapsackItem): number[] {
   const inner = Array.from({length: CUTS - 1}, (_, i) => (i + 1) / CUTS);
   const all = gaps.length === 0 ? inner : [...new Set([...inner, ...gaps.flat()])].sort((a, b) => a - b);
   const most = Math.max(minimum, attainable(gaps, maximum));

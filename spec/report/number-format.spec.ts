@@ -7,7 +7,7 @@ import {
   percent,
   significant,
   times,
-} from '../../lib/report/figures.js';
+} from '../../lib/report/number-format.js';
 
 describe('figures as people read them', () => {
   for (const [bytes, text] of [

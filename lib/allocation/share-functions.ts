@@ -1,12 +1,12 @@
-/** @file How each method spreads a mean sparsity over the layers. */
+/** @file Each method of allocation as a function from a mean sparsity to the share of each layer. */
 import type {LayerProbe, ProbeErrors} from '../metadata/allocation.js';
 import type {LayerBounds} from './bounds.js';
 import {attainable} from './attainable.js';
-import {predictedError} from './law.js';
-import {spending} from './spend.js';
+import {predictedError} from './error-law.js';
+import {knapsack} from './knapsack.js';
 
-/** A layer that takes part. */
-export interface SharingLayer extends LayerBounds {
+/** A layer that takes part in an allocation, with what its share counts in the mean. */
+export interface WeightedLayer extends LayerBounds {
   readonly path: string;
   /** Weights of its kernel. */
   readonly weights: number;
@@ -18,11 +18,11 @@ export interface SharingLayer extends LayerBounds {
  * From a mean sparsity to that of each layer, in the order of the layers. Beyond what the bounds allow it gives what comes
  * nearest.
  */
-export type Spread = (sparsity: number) => number[];
+export type ShareFunction = (sparsity: number) => number[];
 
 /** Every layer the same, as far as its bounds allow. */
-export function uniformSpread(layers: readonly SharingLayer[]): Spread {
-  return levelSpread(layers, (level) => layers.map(({minimum, maximum}) => clamp(level, minimum, maximum)));
+export function uniformShares(layers: readonly WeightedLayer[]): ShareFunction {
+  return levelShares(layers, (level) => layers.map(({minimum, maximum}) => clamp(level, minimum, maximum)));
 }
 
 /**
@@ -30,7 +30,10 @@ export function uniformSpread(layers: readonly SharingLayer[]): Spread {
  *
  * @param at The shares at a level in [0, 1]; none of them falls as the level rises.
  */
-export function levelSpread(layers: readonly SharingLayer[], at: (level: number) => number[]): Spread {
+export function levelShares(
+  layers: readonly WeightedLayer[],
+  at: (level: number) => number[],
+): ShareFunction {
   return (sparsity) => {
     let [low, high] = [0, 1];
     if (meanOf(layers, at(sparsity)) === sparsity) return at(sparsity);
@@ -49,22 +52,21 @@ export function levelSpread(layers: readonly SharingLayer[], at: (level: number)
  * magnitude, others take it over if that loses hardly more than to ask the mean of every layer and to be content with what
  * each can have of it; else the mean is what that gives.
  */
-export function lawSpread(layers: readonly SharingLayer[], probes: ProbeErrors): Spread {
+export function lawShares(layers: readonly WeightedLayer[], probes: ProbeErrors): ShareFunction {
   const byPath = probesByPath(probes);
-  const spenders = layers.map(({path, size, minimum, maximum}) => ({
+  const items = layers.map(({path, size, minimum, maximum}) => ({
     size,
     minimum,
     maximum,
     gaps: byPath.get(path)!.inputs?.gaps,
     loss: (sparsity: number) => predictedError(byPath.get(path)!, probes, sparsity),
   }));
-  const spend = spending(spenders);
-  if (spenders.every(({gaps = []}) => gaps.length === 0)) return spend;
-  const uniform = uniformSpread(layers);
-  const loss = (shares: readonly number[]) =>
-    spenders.reduce((sum, spender, i) => sum + spender.loss(shares[i]), 0);
+  const spend = knapsack(items);
+  if (items.every(({gaps = []}) => gaps.length === 0)) return spend;
+  const uniform = uniformShares(layers);
+  const loss = (shares: readonly number[]) => items.reduce((sum, item, i) => sum + item.loss(shares[i]), 0);
   return (sparsity) => {
-    const had = uniform(sparsity).map((share, i) => attainable(spenders[i].gaps, share));
+    const had = uniform(sparsity).map((share, i) => attainable(items[i].gaps, share));
     const [reached, most] = [meanOf(layers, had), loss(had)];
     const shares = spend(sparsity);
     return reached >= sparsity - SAME_MEAN || loss(shares) <= DEAREST * most ? shares : spend(reached);
@@ -79,7 +81,7 @@ export const SAME_MEAN = 0.005;
 
 /** The error that the law predicts for each layer at its share; null for layers without probe. */
 export function predictedErrors(
-  layers: readonly SharingLayer[],
+  layers: readonly WeightedLayer[],
   probes: ProbeErrors | null,
   shares: readonly number[],
 ): (number | null)[] {
@@ -93,7 +95,7 @@ export function predictedErrors(
 
 /** Mean of the layers' shares, weighted by a field. */
 export function meanOf(
-  layers: readonly SharingLayer[],
+  layers: readonly WeightedLayer[],
   shares: readonly number[],
   by: 'size' | 'weights' = 'size',
 ): number {
