@@ -15,7 +15,7 @@ import {ALLOCATION_METHODS} from '../allocation/allocation-options.js';
 import type {CalibrationMethod, CalibrationOptions} from '../calibration/calibrate.js';
 import {SparsifyError} from '../errors.js';
 import {readLabels} from '../io/data/labels.js';
-import {askedFor} from '../report/sections/allocation-section.js';
+import {describeTarget} from '../report/wording.js';
 import {TargetScope} from '../scope/target-scope.js';
 import {readText} from '../io/files/decode-text.js';
 import {isTextFile, openData, type DataOptions} from './data.js';
@@ -172,7 +172,7 @@ function checkUsable({met, target, metric, curve, chosen}: Allocation): void {
       : `the least loss within the bounds is ${describeLoss(curve[chosen], metric!)}`;
   throw new SparsifyError(
     'target-not-met',
-    `${askedFor(target, metric)}: cannot be met; ${got}, at a mean sparsity of ${percent(sparsity)}; ask for less, or for ` +
+    `${describeTarget(target, metric)}: cannot be met; ${got}, at a mean sparsity of ${percent(sparsity)}; ask for less, or for ` +
       `that with --sparsity ${percent(sparsity)}; nothing was saved`,
   );
 }
@@ -185,7 +185,7 @@ export function describeAllocation(allocation: Allocation): string {
   const head = `allocated by method ${method}: ${percent(sparsity)} on average, weighted by weights${asked}`;
   const measured = curve.filter(({loss, latencyMs}) => loss !== null || latencyMs !== null);
   if (measured.length === 0) return head; // a mean sparsity is given, or refused
-  const outcome = `${askedFor(target, metric)}: ${met ? 'met' : 'NOT MET; this comes nearest'}`;
+  const outcome = `${describeTarget(target, metric)}: ${met ? 'met' : 'NOT MET; this comes nearest'}`;
   const lossTitle = metric === null ? [] : [metric];
   const table = formatTable(measured, [
     {title: 'mean sparsity', cell: ({sparsity}) => percent(sparsity), align: 'right'},

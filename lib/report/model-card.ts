@@ -7,8 +7,7 @@ import {FLAG, checkOptions, count, required, type OptionRules} from '../option-r
 import type {LatencyTable, QualityTable, ReportContents, Step} from './contents.js';
 import {arrange, placeOf} from './arrangement.js';
 import {describeBytes, describeMs, meanOf, percent, describeCount, times} from './number-format.js';
-import {askedFor} from './sections/allocation-section.js';
-import {writeMetric} from './sections/quality-section.js';
+import {describeTarget, writeMetric} from './wording.js';
 import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from './summary-numbers.js';
 
 /** What a card is told beside the figures. */
@@ -201,7 +200,7 @@ function speed({bench}: ReportContents, latency: LatencyTable | null): string | 
 }
 
 function allocationText({method, target, met, sparsity, metric}: Allocation): string {
-  const asked = askedFor(target, metric);
+  const asked = describeTarget(target, metric);
   return `Spread over the layers by the method \`${method}\`; asked for ${asked}${met ? '' : ', which no allocation meets: this comes nearest'}; mean sparsity ${percent(sparsity)}.`;
 }
 

@@ -7,6 +7,7 @@ import {logTicks} from '../log-ticks.js';
 import type {PlotDrawer} from '../plot-drawer.js';
 import {percentTicks} from '../percent-ticks.js';
 import {seriesColor} from '../series.js';
+import {describeLoss} from '../wording.js';
 
 /** Of each axis, about. */
 const TICKS = 5;
@@ -81,28 +82,6 @@ function lossTitle(metric: LossMetric | null): string {
     default:
       return metric ?? 'loss';
   }
-}
-
-/** A loss in the words of its metric. */
-export function describeLoss(loss: number, metric: LossMetric | null): string {
-  const amount = describeAmount(loss, metric);
-  switch (metric) {
-    case 'relative perplexity':
-      return `${amount} more perplexity`;
-    case 'accuracy points':
-      return `${amount} points of accuracy`;
-    case 'KL divergence':
-      return `${amount} nats`;
-    default:
-      return amount;
-  }
-}
-
-/** The number of a loss, or of its error, alone. */
-export function describeAmount(loss: number, metric: LossMetric | null): string {
-  if (metric === 'accuracy points') return (100 * loss).toFixed(2);
-  if (metric === 'KL divergence') return significant(loss);
-  return percent(loss, metric === 'relative perplexity' ? 1 : 2);
 }
 
 /** Each layer's target against the error of its probe, coloured by kind; null without probes. */

@@ -1,18 +1,13 @@
 /** @file How the sparsity was spread over the layers: what was asked for, what it was chosen from, what each layer got. */
-import type {Allocation, AllocationTarget, TradeOffPoint} from '../../metadata/allocation.js';
+import type {Allocation, TradeOffPoint} from '../../metadata/allocation.js';
 import type {Arrangement} from '../arrangement.js';
 import {describeMs, percent, significant, times} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import type {PlotDrawer} from '../plot-drawer.js';
-import {
-  describeAmount,
-  describeLoss,
-  drawProbesAndTargets,
-  drawTradeOff,
-  showsLoss,
-} from '../plots/allocation-plot.js';
+import {drawProbesAndTargets, drawTradeOff, showsLoss} from '../plots/allocation-plot.js';
 import {drawLayerValues} from '../plots/layer-values.js';
 import {seriesColor} from '../series.js';
+import {describeAmount, describeLoss, describeTarget} from '../wording.js';
 import {table, type ReportColumn} from '../html-table.js';
 
 const METHODS: Readonly<Record<Allocation['method'], string>> = {
@@ -46,7 +41,7 @@ export function allocationSection(
     <h2>Allocation</h2>
     <p>
       ${METHODS[method]}. Asked for:
-      ${askedFor(target, metric)}${met ? ', which is met' : ', which no allocation within the bounds meets: this one comes nearest'}.
+      ${describeTarget(target, metric)}${met ? ', which is met' : ', which no allocation within the bounds meets: this one comes nearest'}.
       Mean sparsity ${percent(sparsity)}, weighted by
       ${weighting === 'weights' ? 'weight count' : 'the layers’ time'}.
     </p>
@@ -131,18 +126,4 @@ function kindLegend({kinds}: Arrangement): Html {
   return html`<ul class="legend">
     ${kinds.map((kind, i) => html`<li><i style="--c:${seriesColor(i)}"></i>${kind}</li>`)}
   </ul>`;
-}
-
-/** The target in words. */
-export function askedFor(
-  {sparsity, maxLoss, speedup, latencyMs}: AllocationTarget,
-  metric: Allocation['metric'],
-): string {
-  const wishes = [
-    sparsity === undefined ? [] : `a mean sparsity of ${percent(sparsity)}`,
-    maxLoss === undefined ? [] : `at most ${describeLoss(maxLoss, metric)}`,
-    speedup === undefined ? [] : `${times(speedup)} the dense speed`,
-    latencyMs === undefined ? [] : `${describeMs(latencyMs)} a prediction`,
-  ].flat();
-  return wishes.join(' and ');
 }

@@ -3,8 +3,8 @@ import type {ReportContents} from '../contents.js';
 import {describeBytes, describeMs, percent, describeCount, times} from '../number-format.js';
 import {html, type Html, type HtmlValue} from '../html.js';
 import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from '../summary-numbers.js';
+import {writeMetric} from '../wording.js';
 import {missing} from './missing-section.js';
-import {writeMetric} from './quality-section.js';
 
 /** Name and tiles. */
 export function head(contents: ReportContents): Html {

@@ -1,8 +1,9 @@
 /** @file The quality table: dense, sparse, INT8, beside each other. */
-import type {Metric, QualityTable} from '../contents.js';
-import {percent} from '../number-format.js';
+import type {QualityTable} from '../contents.js';
 import {html, type Html} from '../html.js';
+import {percent} from '../number-format.js';
 import {table} from '../html-table.js';
+import {writeMetric} from '../wording.js';
 
 /** Models in rows, metrics in columns. */
 export function qualitySection(quality: QualityTable | null): Html | null {
@@ -34,10 +35,4 @@ export function qualitySection(quality: QualityTable | null): Html | null {
     ])}
     <p class="note">On ${on}. ↓ lower is better, ↑ higher.</p>
   </section>`;
-}
-
-/** A figure as its metric is written. */
-export function writeMetric({kind}: Metric, value: number): string {
-  if (kind === 'share') return percent(value, 2);
-  return Math.abs(value) >= 10 ? value.toFixed(2) : value.toPrecision(4);
 }
