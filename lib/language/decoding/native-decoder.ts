@@ -300,7 +300,8 @@ class NativeDecoder implements Decoder {
       this.release(old);
     }
     this.layout.denses.forEach(({layer}, i) => {
-      const threshold = isSparsifyingDense(layer) && layer.threshold !== null ? rawValue(layer.threshold) : null;
+      const threshold =
+        isSparsifyingDense(layer) && layer.threshold !== null ? rawValue(layer.threshold) : null;
       const id = threshold?.dataId ?? null;
       if (id === this.thresholdIds[i]) return;
       this.thresholds[i] = threshold === null ? -Infinity : threshold.dataSync()[0];
