@@ -263,6 +263,47 @@ export function withReadsOf<T>(
   }
 }
 
+/** What a weight is made with at first. */
+export interface Initializer {
+  apply(shape: number[], dtype?: tf.DataType): tf.Tensor;
+}
+
+/** `Layer.addWeight`, which is protected. */
+type AddWeight = (
+  this: Layer,
+  name: string,
+  shape: number[],
+  dtype: tf.DataType | undefined,
+  initializer: Initializer | undefined,
+  ...rest: unknown[]
+) => LayerVariable;
+
+/**
+ * Runs `work` while every weight that a layer makes, also one inside of a wrapper or a cell, starts with the values of
+ * another initializer. No option of TensorFlow.js reaches the latter.
+ *
+ * @param made Told of each such weight, with what its own initializer would have given.
+ */
+export function withWeightsStartingAs<T>(
+  initializer: Initializer,
+  made: (variable: LayerVariable, initialize: () => tf.Tensor) => void,
+  work: () => T,
+): T {
+  const prototype = tf.layers.Layer.prototype as unknown as {addWeight: AddWeight};
+  const addWeight = methodOf(prototype, 'addWeight');
+  prototype.addWeight = function (name, shape, dtype, own, ...rest) {
+    if (!own) return addWeight.call(this, name, shape, dtype, own, ...rest);
+    const variable = addWeight.call(this, name, shape, dtype, initializer, ...rest);
+    made(variable, () => own.apply(shape, dtype ?? 'float32'));
+    return variable;
+  };
+  try {
+    return work();
+  } finally {
+    prototype.addWeight = addWeight;
+  }
+}
+
 /** Runs `work` and tells `observe` of every layer that is applied meanwhile. */
 export function withAppliesObserved<T>(observe: (layer: Layer) => void, work: () => T): T {
   const {prototype} = tf.layers.Layer;

@@ -5,26 +5,9 @@
  * are read (fresh pages of the system). TensorFlow.js does the same while it loads, but not for layers inside
  * wrappers and cells. Also TensorFlow.js's own matching of names to weights, without its values.
  */
-
 import * as tf from '@tensorflow/tfjs';
 import type {io} from '@tensorflow/tfjs';
-
-import {rawValue, type LayerVariable} from '../../tfjs.js';
-
-/** What `addWeight` calls of an initializer. */
-interface Initializer {
-  apply(shape: number[], dtype?: tf.DataType): tf.Tensor;
-}
-
-/** `Layer.addWeight`, which is protected. */
-type AddWeight = (
-  this: tf.layers.Layer,
-  name: string,
-  shape: number[],
-  dtype: tf.DataType | undefined,
-  initializer: Initializer | undefined,
-  ...rest: unknown[]
-) => LayerVariable;
+import {rawValue, withWeightsStartingAs, type Initializer, type LayerVariable} from '../../tfjs.js';
 
 const ZEROS: Initializer = {apply: (shape, dtype) => tf.zeros(shape, dtype)};
 
@@ -43,21 +26,12 @@ export class UnfilledModel {
    */
   static async build(modelTopology: io.ModelJSON['modelTopology']): Promise<UnfilledModel> {
     const initializers = new Map<LayerVariable, () => tf.Tensor>();
-    const prototype = tf.layers.Layer.prototype as unknown as {addWeight: AddWeight};
-    const {addWeight} = prototype;
-    prototype.addWeight = function (name, shape, dtype, initializer, ...rest) {
-      if (!initializer) return addWeight.call(this, name, shape, dtype, initializer, ...rest);
-      const variable = addWeight.call(this, name, shape, dtype, ZEROS, ...rest);
-      initializers.set(variable, () => initializer.apply(shape, dtype ?? 'float32'));
-      return variable;
-    };
-    let building: Promise<tf.LayersModel>;
-    try {
-      // All layers are built before this call returns, so nothing else sees the changed method.
-      building = tf.models.modelFromJSON({modelTopology});
-    } finally {
-      prototype.addWeight = addWeight;
-    }
+    // All layers are built before the call returns, so nothing else sees the other initializer.
+    const building = withWeightsStartingAs(
+      ZEROS,
+      (variable, initialize) => void initializers.set(variable, initialize),
+      () => tf.models.modelFromJSON({modelTopology}),
+    );
     try {
       return new UnfilledModel(await building, initializers);
     } catch (cause) {
