@@ -2,6 +2,7 @@
  * @file What allocating sparsity gives: how much masking each layer hurts, how much each layer is to mask, and what was
  * chosen from. Plain data, so that it is saved with a model, printed and drawn as it is.
  */
+import {Check} from 'typebox/schema';
 
 /**
  * How the mean sparsity is spread over the layers. `local`: two probes a layer, at the end of its block, and a law
@@ -145,22 +146,41 @@ export interface Allocation {
   readonly denseMs: number | null;
 }
 
+const NUMBER = {type: 'number'} as const;
+
+/** What of an allocation others rely on, as JSON. */
+const ALLOCATION = {
+  type: 'object',
+  required: ['version', 'layers', 'curve', 'probes'],
+  properties: {
+    version: {const: 1},
+    layers: listOf('weights', 'target', 'minimum', 'maximum'),
+    curve: listOf('sparsity'),
+    probes: {
+      anyOf: [
+        {type: 'null'},
+        {
+          type: 'object',
+          required: ['level', 'upperLevel', 'rows', 'layers'],
+          properties: {
+            level: NUMBER,
+            upperLevel: NUMBER,
+            rows: NUMBER,
+            layers: listOf('weights', 'error', 'upperError'),
+          },
+        },
+      ],
+    },
+  },
+} as const;
+
+/** A list of objects with these numbers. */
+function listOf(...fields: string[]) {
+  const properties = Object.fromEntries(fields.map((field) => [field, NUMBER]));
+  return {type: 'array', items: {type: 'object', required: fields, properties}} as const;
+}
+
 /** Whether a value is an allocation that this release reads, as far as its form tells. */
 export function isAllocation(value: unknown): value is Allocation {
-  if (typeof value !== 'object' || value === null) return false;
-  const {version, layers, curve, probes} = value as Partial<Record<keyof Allocation, unknown>>;
-  const hasNumbers = (entry: unknown, ...fields: string[]): boolean =>
-    typeof entry === 'object' &&
-    entry !== null &&
-    fields.every((field) => typeof (entry as Record<string, unknown>)[field] === 'number');
-  const listOf = (list: unknown, ...fields: string[]): boolean =>
-    Array.isArray(list) && list.every((entry) => hasNumbers(entry, ...fields));
-  return (
-    version === 1 &&
-    listOf(layers, 'weights', 'target', 'minimum', 'maximum') &&
-    listOf(curve, 'sparsity') &&
-    (probes === null ||
-      (hasNumbers(probes, 'level', 'upperLevel', 'rows') &&
-        listOf((probes as ProbeErrors).layers, 'weights', 'error', 'upperError')))
-  );
+  return Check(ALLOCATION, value);
 }

@@ -2,6 +2,7 @@
  * @file The model card: a README.md in Hugging Face's style with a report's figures, to stand beside a saved model. A
  * comment in it says that this package wrote it, and holds the steps that made the model for the next one.
  */
+import {Check} from 'typebox/schema';
 import type {Allocation} from '../metadata/allocation.js';
 import {FLAG, checkOptions, count, required, type OptionRules} from '../option-rules.js';
 import type {LatencyTable, QualityTable, ReportContents, Step} from './contents.js';
@@ -59,31 +60,34 @@ export function stepsOfCard(text: string): Step[] | null {
   if (json === undefined) return null;
   try {
     const {steps} = JSON.parse(json) as {steps?: unknown};
-    return Array.isArray(steps) && steps.every(isStep) ? steps : [];
+    return Check({type: 'array', items: STEP}, steps) ? (steps as readonly Step[] as Step[]) : [];
   } catch {
     return []; // the comment was edited
   }
 }
 
-function isStep(value: unknown): value is Step {
-  const {command, inputs, versions} = (value ?? {}) as Partial<Step>;
-  return (
-    typeof command === 'string' &&
-    Array.isArray(inputs) &&
-    inputs.every(
-      ({role, files}) =>
-        typeof role === 'string' &&
-        Array.isArray(files) &&
-        files.every(
-          ({name, bytes, sha256}) =>
-            typeof name === 'string' && typeof bytes === 'number' && typeof sha256 === 'string',
-        ),
-    ) &&
-    typeof versions === 'object' &&
-    versions !== null &&
-    Object.values(versions).every((version) => typeof version === 'string')
-  );
-}
+const TEXT = {type: 'string'} as const;
+const FILE = {
+  type: 'object',
+  required: ['name', 'bytes', 'sha256'],
+  properties: {name: TEXT, bytes: {type: 'number'}, sha256: TEXT},
+} as const;
+const INPUT = {
+  type: 'object',
+  required: ['role', 'files'],
+  properties: {role: TEXT, files: {type: 'array', items: FILE}},
+} as const;
+
+/** A `Step` as JSON. */
+const STEP = {
+  type: 'object',
+  required: ['command', 'inputs', 'versions'],
+  properties: {
+    command: TEXT,
+    inputs: {type: 'array', items: INPUT},
+    versions: {type: 'object', additionalProperties: TEXT},
+  },
+} as const;
 
 function frontMatter(
   {name, measured: {layers}, weights = [], quality}: ReportContents,

@@ -4,6 +4,7 @@
  * itself. The tokenizer is kept as text: the words of a vocabulary may be keys that no JSON of a model should have.
  */
 import type * as tf from '@tensorflow/tfjs';
+import {Check} from 'typebox/schema';
 import {ModelError} from '../../errors.js';
 import {ARCHITECTURES, type LlamaConfig} from './llama-config.js';
 import type {TokenizerSource} from '../tokenizer/source.js';
@@ -67,62 +68,54 @@ function parsedTokenizer(text: unknown): TokenizerSource | null {
   throw malformed('the tokenizer is no JSON object with "tokenizer" and "config"');
 }
 
-const COUNTS = [
-  ...([
-    'vocabularySize',
-    'hiddenSize',
-    'intermediateSize',
-    'layers',
-    'heads',
-    'keyHeads',
-    'headSize',
-  ] as const),
-  'contextLength',
-] as const satisfies readonly (keyof LlamaConfig)[];
-const NUMBERS = [
-  'normEpsilon',
-  'ropeTheta',
-  'embeddingScale',
-] as const satisfies readonly (keyof LlamaConfig)[];
-const FLAGS = [
-  'tiedEmbedding',
-  'queryKeyNorm',
-  'fusedProjections',
-] as const satisfies readonly (keyof LlamaConfig)[];
+const COUNT = {type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER} as const;
+const TOKEN_ID = {...COUNT, minimum: 0} as const;
+const NUMBER = {type: 'number'} as const;
+const FLAG = {type: 'boolean'} as const;
+const NULL = {type: 'null'} as const;
+
+/** A `LlamaConfig` as JSON. */
+const CONFIG_PROPERTIES = {
+  architecture: {enum: ARCHITECTURES},
+  vocabularySize: COUNT,
+  hiddenSize: COUNT,
+  intermediateSize: COUNT,
+  layers: COUNT,
+  heads: COUNT,
+  keyHeads: COUNT,
+  headSize: COUNT,
+  contextLength: COUNT,
+  normEpsilon: NUMBER,
+  ropeTheta: NUMBER,
+  embeddingScale: NUMBER,
+  tiedEmbedding: FLAG,
+  queryKeyNorm: FLAG,
+  fusedProjections: FLAG,
+  activation: {enum: ['silu', 'gelu', 'gelu_tanh']},
+  slidingWindow: {anyOf: [COUNT, NULL]},
+  ropeScaling: {type: 'object', required: ['kind'], properties: {kind: {type: 'string'}}},
+  bias: {type: 'object'},
+  experts: {
+    anyOf: [
+      NULL,
+      {type: 'object', required: ['count', 'perToken'], properties: {count: COUNT, perToken: COUNT}},
+    ],
+  },
+  bosTokenId: {anyOf: [TOKEN_ID, NULL]},
+  eosTokenIds: {type: 'array', items: TOKEN_ID},
+} as const satisfies Record<keyof LlamaConfig, object>;
 
 /** The configuration, once every field has its type: a decoder trusts it. */
 function checkedConfig(value: unknown): LlamaConfig {
   if (!isObject(value)) throw malformed('the configuration is missing');
-  const config = value as Partial<LlamaConfig>;
   const need = (holds: boolean, field: string) => {
     if (!holds) throw malformed(`"${field}" of the configuration is ${JSON.stringify(value[field])}`);
   };
-  const isCount = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 1;
-  for (const field of COUNTS) need(isCount(config[field]), field);
-  for (const field of NUMBERS) need(Number.isFinite(config[field]), field);
-  for (const field of FLAGS) need(typeof config[field] === 'boolean', field);
-  need(
-    ARCHITECTURES.some((name) => name === config.architecture),
-    'architecture',
-  );
-  need(['silu', 'gelu', 'gelu_tanh'].includes(String(config.activation)), 'activation');
-  need(config.slidingWindow === null || isCount(config.slidingWindow), 'slidingWindow');
-  need(config.heads! % config.keyHeads! === 0, 'keyHeads');
-  need(config.headSize! % 2 === 0, 'headSize');
-  need(isObject(config.ropeScaling) && typeof config.ropeScaling.kind === 'string', 'ropeScaling');
-  need(isObject(config.bias), 'bias');
-  const {experts} = config;
-  need(
-    experts === null || (isObject(experts) && isCount(experts.count) && isCount(experts.perToken)),
-    'experts',
-  );
-  need(config.bosTokenId === null || isTokenId(config.bosTokenId), 'bosTokenId');
-  need(Array.isArray(config.eosTokenIds) && config.eosTokenIds.every(isTokenId), 'eosTokenIds');
-  return value as unknown as LlamaConfig;
-}
-
-function isTokenId(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+  for (const [field, schema] of Object.entries(CONFIG_PROPERTIES)) need(Check(schema, value[field]), field);
+  const config = value as unknown as LlamaConfig;
+  need(config.heads % config.keyHeads === 0, 'keyHeads');
+  need(config.headSize % 2 === 0, 'headSize');
+  return config;
 }
 
 function malformed(what: string): ModelError {
