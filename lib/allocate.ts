@@ -15,19 +15,19 @@ import {greedyShares} from './allocation/greedy.js';
 import type {LossMeasure, SpeedMeasure} from './allocation/measures.js';
 import {checkMethod, checkReachable, checkWeighting, parseTarget} from './allocation/allocation-options.js';
 import {gapAround} from './allocation/attainable.js';
-import {AllocationPlan} from './allocation/plan.js';
+import {AllocationPlan} from './allocation/allocation-plan.js';
 import {probeLayers} from './allocation/probe.js';
-import {searchSparsity} from './allocation/search.js';
+import {searchSparsity} from './allocation/search-mean-sparsity.js';
 import {
   lawShares,
   uniformShares,
   type WeightedLayer,
   type ShareFunction,
 } from './allocation/share-functions.js';
-import {CALIBRATION} from './calibration/calibration-rules.js';
+import {CALIBRATION} from './calibration/calibration-option-rules.js';
 import type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
 import type {Progress} from './calibration/model-batches.js';
-import type {RunOptions} from './calibration/run.js';
+import type {RunOptions} from './calibration/recording-pass.js';
 import {allocationOf} from './metadata/attached-statistics.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
 import {DatasetError, ModelError} from './errors.js';

@@ -65,7 +65,7 @@ export {SparsifyingDense, type SparsifyingDenseArgs} from './layers/sparsifying-
 export {registerLayers, withLayers, type SerializableClass} from './layers/registry.js';
 export type {CalibrationMethod, CalibrationOptions} from './calibration/calibrate.js';
 export type {Progress} from './calibration/model-batches.js';
-export type {RunOptions} from './calibration/run.js';
+export type {RunOptions} from './calibration/recording-pass.js';
 export {allocationOf, attachStatistics, statisticsOf} from './metadata/attached-statistics.js';
 export {CalibrationStatistics, type CalibrationStatisticsJson} from './metadata/calibration-statistics.js';
 export type {TokenMaskOptions} from './calibration/token-mask.js';

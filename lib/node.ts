@@ -13,7 +13,7 @@ export {openDataFile, type DataFile, type DataFileOptions, type TensorBatch} fro
 export {fileSystem, type FileSystemHandler, type FileSystemOptions} from './io/model/file-system.js';
 export {readLabels, type ClassLabels, type Labels, type TargetLabels} from './io/data/labels.js';
 export {loadLayersModel, saveLayersModel, type SaveOptions} from './io/model/model-files.js';
-export type * from './report/contents.js';
+export type * from './report/report-contents.js';
 export {renderModelCard, type ModelCardOptions} from './report/model-card.js';
 export {measuredLayers, parametersOf, type KnownOfLayers, type MeasuredOn} from './report/model-layers.js';
 export {renderReport} from './report/render-report.js';

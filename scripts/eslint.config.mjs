@@ -64,7 +64,7 @@ const NODE_ONLY = [
   'lib/serve/**',
   'lib/cli/**',
   'lib/node.ts',
-  'lib/kernels/tensorflow.ts',
+  'lib/kernels/tensorflow-backend.ts',
 ];
 
 const noNodeModules = {

@@ -12,7 +12,7 @@ import {
   oneOf,
   required,
 } from '../lib/option-rules.js';
-import type {ReportContents} from '../lib/report/contents.js';
+import type {ReportContents} from '../lib/report/report-contents.js';
 import * as serve from '../lib/serve/index.js';
 import * as llama from '../lib/language/index.js';
 import {rejection} from './support/rejection.js';

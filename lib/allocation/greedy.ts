@@ -5,7 +5,7 @@
  * decoder block; a segment ends at each join, so that attention and feed-forward part are two.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {RunOptions} from '../calibration/run.js';
+import type {RunOptions} from '../calibration/recording-pass.js';
 import type {Batches} from '../dataset.js';
 import {AbsHistogram} from '../stats/histogram.js';
 import {attainable, beyondGap, gapsOf, thresholdFor, type Gaps} from './attainable.js';

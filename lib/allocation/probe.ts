@@ -4,9 +4,9 @@
  * computed again, nothing below the join at all.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {RunOptions} from '../calibration/run.js';
+import type {RunOptions} from '../calibration/recording-pass.js';
 import type {Batches} from '../dataset.js';
-import {noRowsError} from '../calibration/reading.js';
+import {noRowsError} from '../calibration/activation-errors.js';
 import {AbsHistogram} from '../stats/histogram.js';
 import {gapsOf, thresholdFor} from './attainable.js';
 import type {LayerProbe, ProbeErrors} from '../metadata/allocation.js';

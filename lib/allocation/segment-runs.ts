@@ -1,7 +1,7 @@
 /** @file Takes batches through a model segment by segment, dense, for whoever then tries masks in each. */
 import type * as tf from '@tensorflow/tfjs';
 import {emptyError, modelBatches} from '../calibration/model-batches.js';
-import type {RunOptions} from '../calibration/run.js';
+import type {RunOptions} from '../calibration/recording-pass.js';
 import {readTokenMask} from '../calibration/token-mask.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';

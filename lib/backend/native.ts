@@ -1,8 +1,8 @@
 /** @file Loads the addon with this package's TensorFlow ops into a process that runs tfjs-node or tfjs-node-gpu. */
 import {createRequire} from 'node:module';
 import {BackendError} from '../errors.js';
-import {registerTensorflowGpuKernels, type GpuKernels} from '../kernels/tensorflow-gpu.js';
-import {registerTensorflowKernels, type NativeKernels} from '../kernels/tensorflow.js';
+import {registerTensorflowGpuKernels, type GpuKernels} from '../kernels/tensorflow-gpu-backend.js';
+import {registerTensorflowKernels, type NativeKernels} from '../kernels/tensorflow-backend.js';
 import {cpuAddon} from '../provision/addons/cpu-addon.js';
 import {gpuAddon} from '../provision/addons/gpu-addon.js';
 import {findAddon, type FindAddonOptions, type Native} from '../provision/addons/provide-addon.js';

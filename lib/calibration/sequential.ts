@@ -12,9 +12,9 @@ import {AbsHistogram} from '../stats/histogram.js';
 import {floatsOf} from '../tensor-values.js';
 import {onlyTensor, type Layer} from '../tfjs.js';
 import {emptyError, modelBatches} from './model-batches.js';
-import {setQuantile} from './reached.js';
-import {RowsLeft, nanError, readsSynchronously} from './reading.js';
-import type {CarriedTensor, RunOptions} from './run.js';
+import {setQuantile} from './reached-sparsity.js';
+import {RowsLeft, nanError, readsSynchronously} from './activation-errors.js';
+import type {CarriedTensor, RunOptions} from './recording-pass.js';
 import {CalibrationStatistics} from '../metadata/calibration-statistics.js';
 import {readTokenMask, rowsThatCount, type TokenMask} from './token-mask.js';
 

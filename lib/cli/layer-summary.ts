@@ -1,7 +1,7 @@
 /** @file Many layers as a table that fits a screen: by kind, as a report shows them; `inspect` lists each. */
 import type {WeightReport} from '../model/compressible.js';
 import type {DenseReport} from '../model/inspect.js';
-import {arrange, placeOf} from '../report/arrangement.js';
+import {arrange, placeOf} from '../report/layers-by-kind.js';
 import {describeBytes, meanOf} from '../report/number-format.js';
 import {describeLayers, describeTotal, describeWeights} from './layer-list.js';
 import {formatTable, percent} from './text-table.js';

@@ -5,7 +5,7 @@ import {Command, CommanderError} from 'commander';
 import {ScopeError, SparsifyError} from '../errors.js';
 import {commandsFor} from './command-list.js';
 import {withoutCredentials} from '../io/files/url-credentials.js';
-import {explain, outOfDeviceMemory} from './explain.js';
+import {explain, outOfDeviceMemory} from './explain-error.js';
 import {Interruption} from './interrupt.js';
 
 const HELP = `

@@ -5,7 +5,7 @@ import {backendInUse} from '../backend/in-use.js';
 import {describeProcessor} from '../backend/processor.js';
 import {hashFile} from '../io/files/file-hash.js';
 import {hashModel} from '../io/model/hash-model.js';
-import type {Step} from '../report/contents.js';
+import type {Step} from '../report/report-contents.js';
 import {publicArgument} from './public-argument.js';
 
 /** What went into a command; paths as they were given. */

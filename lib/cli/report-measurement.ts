@@ -9,7 +9,7 @@ import {measureOutputErrors, type LayerOutputError} from '../eval/output-error.j
 import {measureQuality} from '../eval/quality.js';
 import {readLabels} from '../io/data/labels.js';
 import {maskingLayers} from '../model/dense-layers.js';
-import type {LatencyTable, QualityTable} from '../report/contents.js';
+import type {LatencyTable, QualityTable} from '../report/report-contents.js';
 import type {MeasuredOn} from '../report/model-layers.js';
 import {readText} from '../io/files/decode-text.js';
 import {openData, type DataOptions} from './data.js';

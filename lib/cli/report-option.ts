@@ -11,7 +11,7 @@ import {bareUrl} from '../io/files/url-credentials.js';
 import {checkFilePath} from '../io/files/check-file-path.js';
 import {reportWeights, type WeightReport} from '../model/compressible.js';
 import {countWeights, reportDense} from '../model/inspect.js';
-import type {ReportContents} from '../report/contents.js';
+import type {ReportContents} from '../report/report-contents.js';
 import {measuredLayers, type KnownOfLayers} from '../report/model-layers.js';
 import {renderReport} from '../report/render-report.js';
 

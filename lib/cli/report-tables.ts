@@ -5,7 +5,7 @@ import type {Quality} from '../eval/quality.js';
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
 import {reportWeights} from '../model/compressible.js';
 import {reportDense} from '../model/inspect.js';
-import type {Metric, QualityTable} from '../report/contents.js';
+import type {Metric, QualityTable} from '../report/report-contents.js';
 import type {MeasuredOn} from '../report/model-layers.js';
 import {formatsOf} from '../report/summary-numbers.js';
 import {describeAmount} from './windows.js';

@@ -1,8 +1,8 @@
 /** @file How sparse the inputs of a sparsified model's layers really are, on data of the caller's choice. */
 import type * as tf from '@tensorflow/tfjs';
 import {ActivationRecorder, type Stream} from '../calibration/recorder.js';
-import {checkRunOptions} from '../calibration/calibration-rules.js';
-import {runPass, type RunOptions} from '../calibration/run.js';
+import {checkRunOptions} from '../calibration/calibration-option-rules.js';
+import {runPass, type RunOptions} from '../calibration/recording-pass.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {ModelError} from '../errors.js';
 import {checkModel, maskingLayers} from '../model/dense-layers.js';

@@ -1,8 +1,8 @@
 /** @file What masking its inputs does to the output of each layer of a sparsified model, on data of the caller's choice. */
 import * as tf from '@tensorflow/tfjs';
-import {RUN_RULES} from '../calibration/calibration-rules.js';
+import {RUN_RULES} from '../calibration/calibration-option-rules.js';
 import {ActivationRecorder} from '../calibration/recorder.js';
-import {runPass, type RunOptions} from '../calibration/run.js';
+import {runPass, type RunOptions} from '../calibration/recording-pass.js';
 import {toBatches, type Batches, type DataSource} from '../dataset.js';
 import {ModelError} from '../errors.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';

@@ -1,6 +1,6 @@
 /** @file How many milliseconds of a prediction each layer saves on this machine, for a mean that is weighted by time. */
 import * as tf from '@tensorflow/tfjs';
-import type {RunOptions} from '../calibration/run.js';
+import type {RunOptions} from '../calibration/recording-pass.js';
 import type {Batches} from '../dataset.js';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {toPlainDense} from '../layers/sparsifying-dense.js';

@@ -1,7 +1,7 @@
 /** @file The addon that decodes for the current backend: that of tfjs-node, or that of tfjs-node-gpu. */
 import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
-import {prepareGpuDecoder, registeredGpuKernels} from './tensorflow-gpu.js';
-import {prepareDecoder, registeredKernels} from './tensorflow.js';
+import {prepareGpuDecoder, registeredGpuKernels} from './tensorflow-gpu-backend.js';
+import {prepareDecoder, registeredKernels} from './tensorflow-backend.js';
 
 export interface Decoding {
   readonly native: NativeDecoding;

@@ -7,7 +7,7 @@ import {BackendError} from '../errors.js';
 import {BYTES_PER_WORD, columnSteps, dequantizeRows as dequantizeArrays} from '../quantization/int8.js';
 import {runKernel} from '../tfjs.js';
 import {DEQUANTIZE_INT8, type Int8Matrix} from './int8-kernels.js';
-import {isOnHost, readInt8Matrix} from './int8-host.js';
+import {isOnHost, readInt8Matrix} from './int8-host-memory.js';
 
 /** As FLOAT16_SPLITTER in float32: keeps the upper 24 - 13 = 11 bits. */
 const SPLITTER = 2 ** 13 + 1;

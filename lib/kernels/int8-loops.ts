@@ -15,10 +15,10 @@ import {
   type ColumnSteps,
 } from '../quantization/int8.js';
 import type {FusedActivation} from './activations.js';
-import {activateInPlace, gatherKept} from './cpu.js';
+import {activateInPlace, gatherKept} from './cpu-backend.js';
 import {MAX_ROUNDED_WEIGHTS} from './int8-kernels.js';
 
-/** Rows of the kernel in one pass over the output, as in cpu.ts. */
+/** Rows of the kernel in one pass over the output, as in cpu-backend.ts. */
 const ROWS_PER_PASS = 4;
 
 /** An INT8 matrix with a scale a column. */

@@ -6,9 +6,9 @@ import * as tf from '@tensorflow/tfjs';
 import {SparsifyError} from '../errors.js';
 import {runKernel} from '../tfjs.js';
 import {activationGradient, type FusedActivation} from './activations.js';
-import {cpuDequantizeConfig, cpuInt8KernelConfig} from './int8-cpu.js';
+import {cpuDequantizeConfig, cpuInt8KernelConfig} from './int8-cpu-backend.js';
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix} from './int8-kernels.js';
-import {columnBlocks, sparsifiedMatMulInt8Fallback, type Int8FallbackArgs} from './int8-fallback.js';
+import {columnBlocks, sparsifiedMatMulInt8Fallback, type Int8FallbackArgs} from './int8-any-backend.js';
 
 /**
  * `activation(masked(x) * kernel + bias)`; `sparsifiedMatMul` with an INT8 kernel calls it.

@@ -8,8 +8,8 @@ import {CHECKED_LATER, checkOptions, oneOf, type OptionRules} from '../option-ru
 import {runKernel} from '../tfjs.js';
 import {FUSED_ACTIVATIONS, activationGradient, type FusedActivation} from './activations.js';
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs} from './sparsified-matmul-kernel.js';
-import {cpuKernelConfig} from './cpu.js';
-import {sparsifiedMatMulFallback} from './fallback.js';
+import {cpuKernelConfig} from './cpu-backend.js';
+import {sparsifiedMatMulFallback} from './any-backend.js';
 import {isInt8Matrix, type Int8Matrix} from './int8-kernels.js';
 import {registerInt8Kernels, sparsifiedMatMulInt8} from './int8-matmul.js';
 import {maskActivations} from './mask.js';

@@ -6,9 +6,9 @@
  * byte for byte. Blocks one after the other: TEAL (Liu et al. 2024, arXiv:2408.14690) calibrates so.
  */
 import * as tf from '@tensorflow/tfjs';
-import {CALIBRATION} from '../calibration/calibration-rules.js';
+import {CALIBRATION} from '../calibration/calibration-option-rules.js';
 import type {CalibrationMethod, CalibrationOptions} from '../calibration/calibrate.js';
-import {warnOfTargets} from '../calibration/reached.js';
+import {warnOfTargets} from '../calibration/reached-sparsity.js';
 import type {Progress} from '../calibration/model-batches.js';
 import {attachStatistics} from '../metadata/attached-statistics.js';
 import type {Batches} from '../dataset.js';

@@ -5,8 +5,8 @@
 import {Check} from 'typebox/schema';
 import type {Allocation} from '../metadata/allocation.js';
 import {FLAG, checkOptions, count, required, type OptionRules} from '../option-rules.js';
-import type {LatencyTable, QualityTable, ReportContents, Step} from './contents.js';
-import {arrange, placeOf} from './arrangement.js';
+import type {LatencyTable, QualityTable, ReportContents, Step} from './report-contents.js';
+import {arrange, placeOf} from './layers-by-kind.js';
 import {describeBytes, describeMs, meanOf, percent, describeCount, times} from './number-format.js';
 import {describeTarget, writeMetric} from './wording.js';
 import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from './summary-numbers.js';

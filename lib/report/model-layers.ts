@@ -1,10 +1,10 @@
 /** @file The layers of a report from what is known of a model: its layers, its statistics, what was measured. */
-import {describeMissed, missedTargets} from '../calibration/reached.js';
+import {describeMissed, missedTargets} from '../calibration/reached-sparsity.js';
 import type {CalibrationStatistics} from '../metadata/calibration-statistics.js';
 import type {LayerSparsity} from '../eval/measure-sparsity.js';
 import type {LayerOutputError} from '../eval/output-error.js';
 import type {DenseReport} from '../model/inspect.js';
-import type {MeasuredLayers, ReportLayer} from './contents.js';
+import type {MeasuredLayers, ReportLayer} from './report-contents.js';
 import {histogramBins} from './histogram-bins.js';
 
 /** Figures of layers, and the data that they were measured on. */

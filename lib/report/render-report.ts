@@ -2,8 +2,8 @@
  * @file The report as one HTML file: no script, nothing from outside, and a policy that would stop both. Sections of which
  * nothing is known are left out.
  */
-import {arrange} from './arrangement.js';
-import type {ReportContents} from './contents.js';
+import {arrange} from './layers-by-kind.js';
+import type {ReportContents} from './report-contents.js';
 import {Html, html} from './html.js';
 import {openPlotDrawer} from './plot-drawer.js';
 import {allocationSection} from './sections/allocation-section.js';

@@ -1,5 +1,5 @@
 /** @file What several layers come to together: the figures that the head of a report and a model card have in common. */
-import type {ReportContents, ReportLayer} from './contents.js';
+import type {ReportContents, ReportLayer} from './report-contents.js';
 import {describeBytes} from './number-format.js';
 
 /** The layers that are sparsified, taken together. */

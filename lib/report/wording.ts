@@ -1,6 +1,6 @@
 /** @file What report, model card and command line say in the same words: targets of an allocation, losses, values of a metric. */
 import type {Allocation, AllocationTarget, LossMetric} from '../metadata/allocation.js';
-import type {Metric} from './contents.js';
+import type {Metric} from './report-contents.js';
 import {describeMs, percent, significant, times} from './number-format.js';
 
 /** The target in words. */

@@ -8,7 +8,7 @@ import {joinRows, splitRows} from './batch.js';
 import {ServeError} from './http-errors.js';
 import type {GenerationRequest} from './messages.js';
 import type {QueueOptions} from './server-options.js';
-import type {ModelVersion} from './repository.js';
+import type {ModelVersion} from './model-repository.js';
 import type {WireTensor} from './tensors.js';
 import type {WorkerPool} from './worker-pool.js';
 import {WorkerGone, type WorkerProcess} from './worker-process.js';

@@ -6,7 +6,7 @@ import {ServeError, badRequest} from './http-errors.js';
 import {checkJsonCost} from './json-limits.js';
 import type {Dispatcher} from './dispatcher.js';
 import type {Metrics} from './metrics.js';
-import type {Repository} from './repository.js';
+import type {Repository} from './model-repository.js';
 
 /** What the protocols answer with. */
 export interface Services {

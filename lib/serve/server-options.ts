@@ -3,7 +3,7 @@ import {isIPv6} from 'node:net';
 import {SparsifyError} from '../errors.js';
 import {checkOptions} from '../option-rules.js';
 import {hostName, originOf} from './hosts.js';
-import {SERVER_RULES} from './server-rules.js';
+import {SERVER_RULES} from './server-option-rules.js';
 
 /** A model to serve. */
 export interface ServedModel {

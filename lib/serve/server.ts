@@ -32,7 +32,7 @@ import {
 import {openAi} from './protocols/openai.js';
 import {openInference} from './protocols/open-inference.js';
 import {tensorFlowServing} from './protocols/tensorflow-serving.js';
-import {Repository} from './repository.js';
+import {Repository} from './model-repository.js';
 import {errorHandler, plainError, type Protocol, type Services} from './request.js';
 import {statusPage} from './status-page/routes.js';
 import {WorkerPool} from './worker-pool.js';

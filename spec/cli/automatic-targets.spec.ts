@@ -9,7 +9,7 @@ import {
   type AllocationOptions,
 } from '../../lib/cli/automatic-targets.js';
 import type {DataOptions} from '../../lib/cli/data.js';
-import {explain} from '../../lib/cli/explain.js';
+import {explain} from '../../lib/cli/explain-error.js';
 import {DatasetError, SparsifyError} from '../../lib/errors.js';
 import {TargetScope} from '../../lib/scope/target-scope.js';
 import {withoutLeaks} from '../support/backends.js';

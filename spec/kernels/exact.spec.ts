@@ -4,8 +4,8 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
-import {sparsifiedMatMulFallback} from '../../lib/kernels/fallback.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/sparsified-matmul-definition.js';
+import {sparsifiedMatMulFallback} from '../../lib/kernels/any-backend.js';
 import {ACTIVATE, FUSED_ACTIVATIONS} from '../../lib/kernels/activations.js';
 import {
   dequantizeByOperations,
@@ -13,7 +13,7 @@ import {
   dequantizeRows,
   dequantizeSomeColumns,
 } from '../../lib/kernels/int8-dequantize.js';
-import {sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-fallback.js';
+import {sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-any-backend.js';
 import {MAX_ROUNDED_WEIGHTS, type Int8Matrix} from '../../lib/kernels/int8-kernels.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';

@@ -14,7 +14,7 @@ const TARGETS = {sse2: 'SSE2', sse4: 'SSE4', avx2: 'AVX2', avx512: 'AVX3'} as co
 
 /** Of the kernels' specs those that are quick and go through every loop: float32, INT8, the decoder. */
 const SPECS = [
-  'spec/kernels/tensorflow.spec.ts',
+  'spec/kernels/tensorflow-backend.spec.ts',
   'spec/kernels/int8-tensorflow.spec.ts',
   'spec/language/decoding/native-decoder-int8.spec.ts',
 ];

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
-import {columnBlocks, sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-fallback.js';
+import {columnBlocks, sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-any-backend.js';
 import {MAX_ROUNDED_WEIGHTS, type Int8Matrix} from '../../lib/kernels/int8-kernels.js';
 import {
   dequantizeByOperations,
@@ -11,7 +11,7 @@ import {
   dequantizeRows,
   dequantizeSomeColumns,
 } from '../../lib/kernels/int8-dequantize.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/sparsified-matmul-definition.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {roundToFloat16} from '../../lib/quantization/float16.js';
 import {

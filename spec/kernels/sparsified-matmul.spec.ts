@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/definition.js';
+import {sparsifiedMatMulReference} from '../../lib/kernels/sparsified-matmul-definition.js';
 import {registerSparsifiedMatMul, sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {runKernel} from '../../lib/tfjs.js';
 import {onEveryBackend} from '../support/backends.js';

@@ -4,7 +4,7 @@ import {ServeError} from '../../lib/serve/http-errors.js';
 import type {Generation} from '../../lib/language/decoding/generate.js';
 import type {GenerationRequest} from '../../lib/serve/messages.js';
 import {DEFAULT_QUEUE, type QueueOptions} from '../../lib/serve/server-options.js';
-import type {ModelVersion} from '../../lib/serve/repository.js';
+import type {ModelVersion} from '../../lib/serve/model-repository.js';
 import type {WireTensor} from '../../lib/serve/tensors.js';
 import type {WorkerPool} from '../../lib/serve/worker-pool.js';
 import {WorkerGone} from '../../lib/serve/worker-process.js';

@@ -6,7 +6,7 @@ import {ServeError} from '../../lib/serve/http-errors.js';
 import type {GenerationRequest} from '../../lib/serve/messages.js';
 import {Metrics} from '../../lib/serve/metrics.js';
 import {openAi} from '../../lib/serve/protocols/openai.js';
-import type {ModelVersion, Repository} from '../../lib/serve/repository.js';
+import type {ModelVersion, Repository} from '../../lib/serve/model-repository.js';
 import type {Generation} from '../../lib/language/decoding/generate.js';
 
 /** What a generation is to do: give pieces of text and end, or fail after them. */

@@ -6,7 +6,7 @@ import {ServeError} from '../../lib/serve/http-errors.js';
 import {Metrics} from '../../lib/serve/metrics.js';
 import {openInference} from '../../lib/serve/protocols/open-inference.js';
 import {tensorFlowServing} from '../../lib/serve/protocols/tensorflow-serving.js';
-import type {ModelVersion, Repository, VersionChoice} from '../../lib/serve/repository.js';
+import type {ModelVersion, Repository, VersionChoice} from '../../lib/serve/model-repository.js';
 import type {Services} from '../../lib/serve/request.js';
 import type {Signature, WireTensor} from '../../lib/serve/tensors.js';
 

@@ -1,6 +1,6 @@
 /** @file Contents of reports for specs: few layers or many, with figures that can be found again. */
 import type {Allocation} from '../../lib/metadata/allocation.js';
-import type {ReportContents, ReportLayer} from '../../lib/report/contents.js';
+import type {ReportContents, ReportLayer} from '../../lib/report/report-contents.js';
 import {histogramBins} from '../../lib/report/histogram-bins.js';
 import {AbsHistogram} from '../../lib/stats/histogram.js';
 import {normals} from './normals.js';

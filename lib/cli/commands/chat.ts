@@ -3,7 +3,7 @@ import {createInterface, type Interface} from 'node:readline';
 import {Command} from 'commander';
 import {SparsifyError} from '../../errors.js';
 import type {ChatMessage, Generation, LanguageModel} from '../../language/index.js';
-import {explain} from '../explain.js';
+import {explain} from '../explain-error.js';
 import {
   addGenerationOptions,
   describeGeneration,

@@ -3,7 +3,7 @@ import {basename} from 'node:path';
 import {Command} from 'commander';
 import type {Perplexity} from '../../language/index.js';
 import {inspect} from '../../model/inspect.js';
-import type {ReportContents} from '../../report/contents.js';
+import type {ReportContents} from '../../report/report-contents.js';
 import {formatsOf} from '../../report/summary-numbers.js';
 import {readText} from '../../io/files/decode-text.js';
 import {interruptible} from '../interrupt.js';

@@ -9,7 +9,7 @@ import {denseCopy} from '../../eval/dense-copy.js';
 import {writeTextFile} from '../../io/files/atomic-file.js';
 import {checkFilePath} from '../../io/files/check-file-path.js';
 import {maskingLayers} from '../../model/dense-layers.js';
-import type {ReportContents} from '../../report/contents.js';
+import type {ReportContents} from '../../report/report-contents.js';
 import {renderReport} from '../../report/render-report.js';
 import {openBenchInputs} from '../bench-inputs.js';
 import {addDataOptions, isTextFile, type DataOptions} from '../data.js';

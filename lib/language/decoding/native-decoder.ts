@@ -25,7 +25,7 @@ import {
   type DecoderState,
 } from './decoder-checks.js';
 import type {AppendOptions, Decoder, JointStep, MaskedCount, Step} from './decoder.js';
-import {nativeLayout, type NativeLayout} from './native-layout.js';
+import {nativeLayout, type NativeLayout} from './decoder-description.js';
 
 /** How numbers are kept. bfloat16 halves memory and time, and rounds to 8 bits. */
 export type Storage = 'float32' | 'bfloat16';

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {calibrate, type CalibrationOptions} from '../../calibration/calibrate.js';
-import type {RunOptions} from '../../calibration/run.js';
+import type {RunOptions} from '../../calibration/recording-pass.js';
 import {CalibrationStatistics, type TargetThreshold} from '../../metadata/calibration-statistics.js';
 import type {Batches} from '../../dataset.js';
 import {sparsifyingDenseLayers} from '../../model/dense-layers.js';

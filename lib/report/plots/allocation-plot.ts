@@ -1,6 +1,6 @@
 /** @file What an allocation was chosen from, and what each layer got for what masking it costs. */
 import type {Allocation, LossMetric, TradeOffPoint} from '../../metadata/allocation.js';
-import {placeOf, shortName, type Arrangement} from '../arrangement.js';
+import {placeOf, shortName, type Arrangement} from '../layers-by-kind.js';
 import {percent, significant, times} from '../number-format.js';
 import type {Html} from '../html.js';
 import {logTicks} from '../log-ticks.js';

@@ -1,6 +1,6 @@
 /** @file One figure for each layer: bars of shares, or dots on a logarithmic axis; by kind and block, or layer by layer. */
 import type {Markish, PlotOptions} from '@observablehq/plot';
-import {shortName, type Arrangement} from '../arrangement.js';
+import {shortName, type Arrangement} from '../layers-by-kind.js';
 import {meanOf, percent, significant} from '../number-format.js';
 import type {Html} from '../html.js';
 import {logTicks} from '../log-ticks.js';

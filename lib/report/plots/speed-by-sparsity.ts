@@ -4,7 +4,7 @@
  */
 import type {ModelBench} from '../../eval/bench-model.js';
 import {median} from '../../eval/latency.js';
-import type {Arrangement} from '../arrangement.js';
+import type {Arrangement} from '../layers-by-kind.js';
 import {percent, times} from '../number-format.js';
 import type {Html} from '../html.js';
 import type {PlotDrawer} from '../plot-drawer.js';

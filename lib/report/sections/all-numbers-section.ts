@@ -1,5 +1,5 @@
 /** @file Every figure of every layer, for those who want to read them. */
-import type {ReportContents, ReportLayer} from '../contents.js';
+import type {ReportContents, ReportLayer} from '../report-contents.js';
 import {describeBytes, percent, significant} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import {table, type ReportColumn} from '../html-table.js';

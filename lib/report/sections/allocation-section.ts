@@ -1,6 +1,6 @@
 /** @file How the sparsity was spread over the layers: what was asked for, what it was chosen from, what each layer got. */
 import type {Allocation, TradeOffPoint} from '../../metadata/allocation.js';
-import type {Arrangement} from '../arrangement.js';
+import type {Arrangement} from '../layers-by-kind.js';
 import {describeMs, percent, significant, times} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import type {PlotDrawer} from '../plot-drawer.js';

@@ -1,5 +1,5 @@
 /** @file The head of a report: the model's name and its figures at a glance. */
-import type {ReportContents} from '../contents.js';
+import type {ReportContents} from '../report-contents.js';
 import {describeBytes, describeMs, percent, describeCount, times} from '../number-format.js';
 import {html, type Html, type HtmlValue} from '../html.js';
 import {bytesRead, describeOtherWeights, formatsOf, sparsitySummary} from '../summary-numbers.js';

@@ -1,6 +1,6 @@
 /** @file For each layer the histogram of |x| with its threshold: few layers open, many by kind. */
-import {placeOf, type Arrangement} from '../arrangement.js';
-import type {ReportLayer} from '../contents.js';
+import {placeOf, type Arrangement} from '../layers-by-kind.js';
+import type {ReportLayer} from '../report-contents.js';
 import {percent, significant} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import type {PlotDrawer} from '../plot-drawer.js';

@@ -1,5 +1,5 @@
 /** @file What a report could hold and does not, and the command that measures it. */
-import type {ReportContents} from '../contents.js';
+import type {ReportContents} from '../report-contents.js';
 import {html, type Html} from '../html.js';
 
 /** A figure that needs data, or the times of the layers. */

@@ -1,5 +1,5 @@
 /** @file How model and report were made: commands, hashes of what went in, versions. */
-import type {ReportContents, Step} from '../contents.js';
+import type {ReportContents, Step} from '../report-contents.js';
 import {describeBytes} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import {table} from '../html-table.js';

@@ -1,5 +1,5 @@
 /** @file The quality table: dense, sparse, INT8, beside each other. */
-import type {QualityTable} from '../contents.js';
+import type {QualityTable} from '../report-contents.js';
 import {html, type Html} from '../html.js';
 import {percent} from '../number-format.js';
 import {table} from '../html-table.js';

@@ -1,6 +1,6 @@
 /** @file Target and actual sparsity, by kind and layer by layer, and the error that masking makes in each output. */
-import type {Arrangement} from '../arrangement.js';
-import type {ReportContents, ReportLayer} from '../contents.js';
+import type {Arrangement} from '../layers-by-kind.js';
+import type {ReportContents, ReportLayer} from '../report-contents.js';
 import {describeBytes, meanOf, percent, significant} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import type {PlotDrawer} from '../plot-drawer.js';

@@ -1,6 +1,6 @@
 /** @file Latency, bytes, and from which sparsity on the sparse path is faster. */
-import type {Arrangement} from '../arrangement.js';
-import type {LatencyTable, ReportBench, ReportContents} from '../contents.js';
+import type {Arrangement} from '../layers-by-kind.js';
+import type {LatencyTable, ReportBench, ReportContents} from '../report-contents.js';
 import {describeBytes, describeMs, percent, times} from '../number-format.js';
 import {html, type Html} from '../html.js';
 import type {PlotDrawer} from '../plot-drawer.js';

@@ -7,7 +7,7 @@ import {Type, type Static} from 'typebox';
 import {JSON_LENGTH} from '../bodies.js';
 import {ServeError, badRequest} from '../http-errors.js';
 import {flatJson, shapedTensor} from '../json-tensors.js';
-import type {VersionChoice} from '../repository.js';
+import type {VersionChoice} from '../model-repository.js';
 import {checker, clientSignal, errorHandler, parseJson, plainError, type Services} from '../request.js';
 import {
   VALUE_ARRAYS,

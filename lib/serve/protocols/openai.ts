@@ -9,7 +9,7 @@ import type {FastifyInstance, FastifyReply, FastifyRequest} from 'fastify';
 import type {Generation} from '../../language/decoding/generate.js';
 import {badRequest, type ServeError} from '../http-errors.js';
 import type {GenerationRequest, LoadedInfo} from '../messages.js';
-import type {ModelVersion} from '../repository.js';
+import type {ModelVersion} from '../model-repository.js';
 import {clientSignal, errorHandler, parseJson, type Services} from '../request.js';
 import {chatMessages} from './chat-messages.js';
 import {checkChat, checkCompletion, type SamplingBody} from './openai-fields.js';

@@ -7,7 +7,7 @@ import type {FastifyInstance} from 'fastify';
 import {Type} from 'typebox';
 import {ServeError, badRequest} from '../http-errors.js';
 import {nestedJson, nestedTensor, rowJson} from '../json-tensors.js';
-import type {ModelVersion} from '../repository.js';
+import type {ModelVersion} from '../model-repository.js';
 import {checker, clientSignal, errorHandler, parseJson, plainError, type Services} from '../request.js';
 import {orderedInputs, type Signature, type TensorInfo, type WireTensor} from '../tensors.js';
 import {isObject} from '../../plain-object.js';

@@ -1,7 +1,7 @@
 /** @file `/`, the status page, and `/status`, the JSON that it shows. */
 import type {FastifyInstance} from 'fastify';
 import type {ActualSparsity, WorkerHealth} from '../messages.js';
-import type {ModelVersion} from '../repository.js';
+import type {ModelVersion} from '../model-repository.js';
 import type {Services} from '../request.js';
 import {statusPageHtml} from './page.js';
 import {RecentRequests, type RequestFigures} from './request-figures.js';

@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {median} from '../../../lib/eval/latency.js';
-import type {TensorflowBackend} from '../../../lib/kernels/tensorflow.js';
+import type {TensorflowBackend} from '../../../lib/kernels/tensorflow-backend.js';
 import {compressibleWeights, type PlacedWeight} from '../../../lib/model/compressible.js';
 import {denseLayers, makeSparsifying, sparsifyingDenseLayers} from '../../../lib/model/dense-layers.js';
 import {replaceByInt8, unfilledInt8} from '../../../lib/model/replace-by-int8.js';

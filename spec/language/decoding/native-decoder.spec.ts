@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import * as tf from '@tensorflow/tfjs';
-import {registeredKernels} from '../../../lib/kernels/tensorflow.js';
+import {registeredKernels} from '../../../lib/kernels/tensorflow-backend.js';
 import {makeSparsifying, maskingLayers} from '../../../lib/model/dense-layers.js';
 import {createGraphDecoder} from '../../../lib/language/decoding/graph-decoder.js';
 import {createNativeDecoder} from '../../../lib/language/decoding/native-decoder.js';

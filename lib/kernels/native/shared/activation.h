@@ -24,7 +24,7 @@ inline bool ParseActivation(const char* name, size_t length, Activation* activat
   return false;
 }
 
-// What a feed-forward part applies to its gate, in the order of ACTIVATIONS in lib/language/decoding/native-layout.ts.
+// What a feed-forward part applies to its gate, in the order of ACTIVATIONS in lib/language/decoding/decoder-description.ts.
 enum class GateActivation : uint8_t { kSilu, kGelu, kGeluTanh };
 
 }  // namespace sparsify

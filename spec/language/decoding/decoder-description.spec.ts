@@ -2,7 +2,7 @@ import {expect} from 'chai';
 import * as tf from '@tensorflow/tfjs';
 import {compressWeights} from '../../../lib/index.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
-import {nativeLayout, type NativeLayout} from '../../../lib/language/decoding/native-layout.js';
+import {nativeLayout, type NativeLayout} from '../../../lib/language/decoding/decoder-description.js';
 import {buildModel} from '../../../lib/language/graph/build-model.js';
 import {disposeModels, withoutLeaks} from '../../support/backends.js';
 import {sparsifyEverything} from '../../support/language/loaded-models.js';

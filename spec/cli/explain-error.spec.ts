@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {toModelInputs} from '../../lib/calibration/model-inputs.js';
-import {explain, outOfDeviceMemory} from '../../lib/cli/explain.js';
+import {explain, outOfDeviceMemory} from '../../lib/cli/explain-error.js';
 import {SparsifyError} from '../../lib/errors.js';
 import {retarget} from '../../lib/sparsify.js';
 import {TargetScope, IgnoredScope} from '../../lib/scope/target-scope.js';

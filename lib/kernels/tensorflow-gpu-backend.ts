@@ -11,7 +11,7 @@ import {
   type SparsifiedMatMulInputs,
 } from './sparsified-matmul-kernel.js';
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-kernels.js';
-import {sparsifiedMatMulInt8Fallback} from './int8-fallback.js';
+import {sparsifiedMatMulInt8Fallback} from './int8-any-backend.js';
 import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
 import {
   denseMatMul,
@@ -20,7 +20,7 @@ import {
   prepareDecoder,
   withRows,
   type TensorflowBackend,
-} from './tensorflow.js';
+} from './tensorflow-backend.js';
 
 /** The addon, native/cuda/addon.cc. */
 export interface GpuKernels extends NativeDecoding {

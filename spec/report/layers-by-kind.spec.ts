@@ -1,5 +1,5 @@
 import {expect} from 'chai';
-import {arrange, placeOf, shortName} from '../../lib/report/arrangement.js';
+import {arrange, placeOf, shortName} from '../../lib/report/layers-by-kind.js';
 import {logTicks} from '../../lib/report/log-ticks.js';
 import {blockPaths} from '../support/report-contents.js';
 

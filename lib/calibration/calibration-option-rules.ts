@@ -10,7 +10,7 @@ import {
 } from '../option-rules.js';
 import {RunningThreshold} from '../stats/running-threshold.js';
 import {checkCalibrationMethod, type CalibrationOptions} from './calibrate.js';
-import type {RunOptions} from './run.js';
+import type {RunOptions} from './recording-pass.js';
 import type {TokenMaskOptions} from './token-mask.js';
 
 const TOKEN_MASK_RULES: OptionRules<TokenMaskOptions> = {tokenMask: CALLBACK, skipLeadingTokens: count(0)};

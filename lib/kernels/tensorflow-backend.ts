@@ -1,7 +1,7 @@
 /**
  * @file `SparsifiedMatMul` on tfjs-node, by TensorFlow ops of our own: an addon (native/) that registers them with
  * the libtensorflow of this process. Few rows skip rows of the kernel, more are masked and multiplied in blocks, and
- * where TensorFlow's dense MatMul is faster they are masked for it. For tfjs-node-gpu see tensorflow-gpu.ts.
+ * where TensorFlow's dense MatMul is faster they are masked for it. For tfjs-node-gpu see tensorflow-gpu-backend.ts.
  */
 import * as tf from '@tensorflow/tfjs';
 import type {FusedActivation} from './activations.js';

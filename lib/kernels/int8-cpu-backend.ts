@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {columnSteps, dequantizeRows} from '../quantization/int8.js';
 import type {SparsifiedMatMulAttrs} from './sparsified-matmul-kernel.js';
-import type {CpuBackend} from './cpu.js';
+import type {CpuBackend} from './cpu-backend.js';
 import {
   DEQUANTIZE_INT8,
   SPARSIFIED_MATMUL_INT8,

@@ -9,7 +9,7 @@ import type {
   TradeOffPoint,
 } from '../metadata/allocation.js';
 import type {MeasuredSpeed} from './measures.js';
-import type {Candidate, Found, SearchRange} from './search.js';
+import type {Candidate, Found, SearchRange} from './search-mean-sparsity.js';
 import {
   SAME_MEAN,
   meanOf,

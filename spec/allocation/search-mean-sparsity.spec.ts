@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import type {AllocationTarget} from '../../lib/metadata/allocation.js';
 import {rejection} from '../support/rejection.js';
-import {searchSparsity, type SearchRange} from '../../lib/allocation/search.js';
+import {searchSparsity, type SearchRange} from '../../lib/allocation/search-mean-sparsity.js';
 
 const RANGE: SearchRange = {least: 0, most: 0.95};
 

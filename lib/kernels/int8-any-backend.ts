@@ -8,7 +8,7 @@ import {BYTES_PER_WORD} from '../quantization/int8.js';
 import {activate, type FusedActivation} from './activations.js';
 import type {Int8Matrix} from './int8-kernels.js';
 import {dequantizeColumns} from './int8-dequantize.js';
-import {isOnHost, readFloats, readInt8Matrix} from './int8-host.js';
+import {isOnHost, readFloats, readInt8Matrix} from './int8-host-memory.js';
 import {sparsifiedMatMulInt8Loops} from './int8-loops.js';
 import {maskActivations} from './mask.js';
 

@@ -4,7 +4,7 @@ import {expect} from 'chai';
 import Fastify, {type FastifyBaseLogger} from 'fastify';
 import {versionsIn} from '../../lib/serve/model-folder.js';
 import type {ServedModel} from '../../lib/serve/server-options.js';
-import {Repository} from '../../lib/serve/repository.js';
+import {Repository} from '../../lib/serve/model-repository.js';
 import type {WorkerPool} from '../../lib/serve/worker-pool.js';
 import {modelFolder} from '../support/serving.js';
 

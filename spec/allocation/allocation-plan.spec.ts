@@ -2,7 +2,7 @@
 import {expect} from 'chai';
 import type {ProbeErrors} from '../../lib/metadata/allocation.js';
 import {predictedError} from '../../lib/allocation/error-law.js';
-import {AllocationPlan, type PlanOptions} from '../../lib/allocation/plan.js';
+import {AllocationPlan, type PlanOptions} from '../../lib/allocation/allocation-plan.js';
 import {uniformShares, type WeightedLayer} from '../../lib/allocation/share-functions.js';
 
 /** Of weights 1 : 3, of sizes 3 : 1. */

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../dataset.js';
 import {emptyError, modelBatches, type WalkOptions} from './model-batches.js';
-import {RowsLeft} from './reading.js';
+import {RowsLeft} from './activation-errors.js';
 import type {ActivationRecorder, Observation} from './recorder.js';
 import {readTokenMask, rowsThatCount, type TokenMaskOptions} from './token-mask.js';
 
