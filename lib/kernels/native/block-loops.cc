@@ -7,7 +7,7 @@
 #include "hwy/highway.h"
 // After foreach_target.h, as Highway asks.
 #include "hwy/cache_control.h"
-#include "kept-inl.h"
+#include "kept-rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sparsify {

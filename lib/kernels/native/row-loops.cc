@@ -8,7 +8,7 @@
 // After foreach_target.h, as Highway asks.
 #include "activation-inl.h"
 #include "hwy/cache_control.h"
-#include "kept-inl.h"
+#include "kept-rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sparsify {

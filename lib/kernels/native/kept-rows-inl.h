@@ -1,10 +1,10 @@
 // Which entries of x are kept: of a vector of them, and one by one. Included once for each instruction set, hence the guard that
 // toggles.
-#if defined(SPARSIFY_KEPT_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SPARSIFY_KEPT_INL_H_
-#undef SPARSIFY_KEPT_INL_H_
+#if defined(SPARSIFY_KEPT_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SPARSIFY_KEPT_ROWS_INL_H_
+#undef SPARSIFY_KEPT_ROWS_INL_H_
 #else
-#define SPARSIFY_KEPT_INL_H_
+#define SPARSIFY_KEPT_ROWS_INL_H_
 #endif
 
 #include <cstddef>
