@@ -25,6 +25,7 @@ export function sparsifiedMatMulFallback(args: FallbackArgs): tf.Tensor {
   return tf.tidy(() => {
     const [inputSize, units] = kernel.shape;
     const masked = tf.reshape<tf.Rank.R2>(maskActivations(x, threshold), [-1, inputSize]); // [rows, K]
+    // Stryker disable next-line all: fused by the backend or applied afterwards, the values are the same
     const fused = activation === 'relu' || activation === 'linear' ? activation : undefined;
     const z = tf.fused.matMul({a: masked, b: kernel, bias, activation: fused ?? 'linear'}); // [rows, N]
     const y = fused === undefined ? activate(z, activation) : z;

@@ -19,9 +19,11 @@ const SPLITTER = 2 ** 13 + 1;
  */
 export function dequantizeColumns(matrix: Int8Matrix): tf.Tensor2D {
   const {values, scale, zeroPoint} = matrix;
+  // Stryker disable next-line all: the kernel and the stock operations give the same values
   if (tf.getKernel(DEQUANTIZE_INT8, tf.getBackend()) !== undefined) {
     return runKernel(DEQUANTIZE_INT8, {values, scale, zeroPoint}, {}) as tf.Tensor2D;
   }
+  // Stryker disable next-line all: the loops and the stock operations give the same values
   if (isOnHost()) {
     const [rows] = values.shape;
     const {words, ...channels} = readInt8Matrix(matrix);
