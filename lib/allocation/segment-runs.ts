@@ -1,6 +1,6 @@
 /** @file Takes batches through a model segment by segment, dense, for whoever then tries masks in each. */
 import type * as tf from '@tensorflow/tfjs';
-import {emptyError, modelBatches} from '../calibration/model-batches.js';
+import {modelBatches} from '../calibration/model-batches.js';
 import type {RunOptions} from '../calibration/recording-pass.js';
 import {readTokenMask} from '../calibration/token-mask.js';
 import type {Batches} from '../dataset.js';
@@ -38,19 +38,17 @@ export async function runSegments(
     makeSparsifying(copy, paths);
     const plan = probePlan(copy, paths);
     for (const {probes} of plan) for (const {layer} of probes) layer.setThreshold(-Infinity);
-    let isEmpty = true;
-    for await (const {item, index, tensors} of modelBatches(copy, dataset, {signal: options.signal})) {
-      isEmpty = false;
+    const {signal, skipLeadingTokens} = options;
+    for await (const {item, index, tensors} of modelBatches(copy, dataset, {signal}, 'allocating needs')) {
       const mask = await readTokenMask(options, item, index);
       const given = new Map(copy.inputs.map((input, i) => [input, tensors[i]]));
       try {
-        await runBatch(plan, given, {mask, skipLeadingTokens: options.skipLeadingTokens}, visitor);
+        await runBatch(plan, given, {mask, skipLeadingTokens}, visitor);
       } catch (error) {
         throw error instanceof DatasetError && error.code === 'nan' ? nanError(error, index) : error;
       }
       if (visitor.isDone()) break;
     }
-    if (isEmpty) throw emptyError('allocating needs');
   } finally {
     copy.dispose();
   }

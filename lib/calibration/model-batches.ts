@@ -35,12 +35,14 @@ export interface ModelBatch {
 /**
  * Walks a data set, one batch at a time. A walk may be left before its end.
  *
- * @throws {DatasetError} what reading an item gives; the signal's reason if it is aborted.
+ * @param needs What needs at least one batch, for the error: 'calibration needs'. Without it an empty data set is none.
+ * @throws {DatasetError} `empty`, or what reading an item gives; the signal's reason if it is aborted.
  */
 export async function* modelBatches(
   model: tf.LayersModel,
   dataset: Batches,
   {onProgress, signal}: WalkOptions = {},
+  needs?: string,
 ): AsyncGenerator<ModelBatch, void, undefined> {
   let index = 0;
   signal?.throwIfAborted();
@@ -55,6 +57,13 @@ export async function* modelBatches(
     onProgress?.({done: index, total: dataset.length});
     await tf.nextFrame(); // so that timers and signals get their turn
     signal?.throwIfAborted();
+  }
+  if (index === 0 && needs !== undefined) {
+    throw new DatasetError(
+      'empty',
+      `the data set is empty: ${needs} at least one batch; a one-shot iterator that was read before gives nothing, pass ` +
+        'an array or an object with Symbol.iterator instead',
+    );
   }
 }
 
@@ -76,17 +85,4 @@ export async function firstItems(
     return tensors.map((tensor) => tf.slice(tensor, 0, Math.min(rows, tensor.shape[0])));
   }
   throw new DatasetError('empty', empty);
-}
-
-/**
- * The error for a data set without a batch.
- *
- * @param needs What needs one: 'calibration needs'.
- */
-export function emptyError(needs: string): DatasetError {
-  return new DatasetError(
-    'empty',
-    `the data set is empty: ${needs} at least one batch; a one-shot iterator that was read before gives nothing, pass ` +
-      'an array or an object with Symbol.iterator instead',
-  );
 }

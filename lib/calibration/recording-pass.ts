@@ -1,7 +1,7 @@
 /** @file A pass over a data set in which recorders tell what the layers of a model read, batch by batch. */
 import type * as tf from '@tensorflow/tfjs';
 import type {Batches} from '../dataset.js';
-import {emptyError, modelBatches, type WalkOptions} from './model-batches.js';
+import {modelBatches, type WalkOptions} from './model-batches.js';
 import {RowsLeft} from './activation-errors.js';
 import type {ActivationRecorder, Observation} from './recorder.js';
 import {readTokenMask, rowsThatCount, type TokenMaskOptions} from './token-mask.js';
@@ -41,9 +41,8 @@ export async function runPass(
 ): Promise<void> {
   const {skipLeadingTokens} = options;
   const left = new RowsLeft();
-  let isEmpty = true;
-  for await (const {item, index, tensors} of modelBatches(model, dataset, options)) {
-    isEmpty = false;
+  const batches = modelBatches(model, dataset, options, 'calibration and measuring need');
+  for await (const {item, index, tensors} of batches) {
     const mask = await readTokenMask(options, item, index);
     const carried = await pass.recorder(index).record(tensors, (observation) => {
       const values = rowsThatCount(observation.values, observation.shape, mask, skipLeadingTokens);
@@ -53,6 +52,5 @@ export async function runPass(
     if (carried !== null) pass.take?.(carried, index);
     pass.afterBatch?.();
   }
-  if (isEmpty) throw emptyError('calibration and measuring need');
   left.check();
 }

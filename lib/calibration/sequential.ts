@@ -11,7 +11,7 @@ import {runSteps, stepsOf, type GraphStep, type GraphValues} from '../model/grap
 import {AbsHistogram} from '../stats/histogram.js';
 import {floatsOf} from '../tensor-values.js';
 import {onlyTensor, type Layer} from '../tfjs.js';
-import {emptyError, modelBatches} from './model-batches.js';
+import {modelBatches} from './model-batches.js';
 import {setQuantile} from './reached-sparsity.js';
 import {RowsLeft, nanError, readsSynchronously} from './activation-errors.js';
 import type {CarriedTensor, RunOptions} from './recording-pass.js';
@@ -100,14 +100,14 @@ async function readBatches(
   needed: ReadonlyMap<tf.SymbolicTensor, number>,
   batches: Batch[],
 ): Promise<void> {
-  for await (const {item, index, tensors} of modelBatches(model, dataset, {signal: options.signal})) {
+  const {signal} = options;
+  for await (const {item, index, tensors} of modelBatches(model, dataset, {signal}, 'calibration needs')) {
     const mask = await readTokenMask(options, item, index);
     const read = model.inputs.flatMap((input, i) =>
       needed.has(input) ? [[input, tf.clone(tensors[i])] as const] : [],
     );
     batches.push({values: new Map(read), mask});
   }
-  if (batches.length === 0) throw emptyError('calibration needs');
 }
 
 /** Takes a batch through a step and forgets what is not read any more. */
