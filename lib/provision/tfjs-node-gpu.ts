@@ -5,17 +5,15 @@
  */
 import {existsSync} from 'node:fs';
 import {gpuAddon} from './addons/gpu-addon.js';
-import {logLevelAddon} from './addons/log-level.js';
-import {provideAddon} from './addons/provide-addon.js';
-import {cacheFolder, removePartials} from './cache.js';
+import {removePartials} from './cache.js';
 import {bindingFolder, buildBinding, placeBinding, requireBuildTools} from './node-package/binding.js';
 import {checkNodePackage} from './node-package/load-check.js';
-import {packageFolderOf} from './node-package/package-folder.js';
 import {CUDA_LIBRARIES, findLibraries} from './nvidia/cuda-libraries.js';
 import {explainNoGpu} from './nvidia/explain-no-gpu.js';
 import {findNvidia} from './nvidia/nvidia.js';
 import {requirePython} from './processes/programs.js';
 import {ProvisionError} from './provision-error.js';
+import {provisionWithAddons} from './provision-with-addons.js';
 import {
   forbidden,
   installOnce,
@@ -33,6 +31,7 @@ import {
 } from './wheels/gpu-libraries.js';
 
 const PACKAGE = '@tensorflow/tfjs-node-gpu';
+const COMMAND = 'npx tfjs-sparsify provision --gpu';
 
 /**
  * Makes tfjs-node-gpu compute on the GPU, and builds the CUDA kernels for it where there is nvcc. With
@@ -40,23 +39,8 @@ const PACKAGE = '@tensorflow/tfjs-node-gpu';
  *
  * @returns Never rejects for a machine on which it cannot work.
  */
-export async function provisionGpu({
-  packageFolder = packageFolderOf(PACKAGE),
-  cache = cacheFolder(),
-  log = () => {},
-  force = false,
-}: ProvisionOptions = {}): Promise<Provisioned> {
-  if (packageFolder === undefined) {
-    return unavailable({
-      reason: `the package ${PACKAGE} is not installed`,
-      help: `npm install --ignore-scripts ${PACKAGE}@4.22.0 && npx tfjs-sparsify provision --gpu`,
-    });
-  }
-  const setUp: SetUp = {packageFolder, cache, log, force};
-  const result = await provisionPackage(setUp);
-  if (result.state !== 'ready' && result.state !== 'provisioned') return result;
-  await provideAddon(logLevelAddon, setUp);
-  return {...result, native: await provideAddon(gpuAddon, setUp)};
+export function provisionGpu(options: ProvisionOptions = {}): Promise<Provisioned> {
+  return provisionWithAddons({name: PACKAGE, command: COMMAND, addon: gpuAddon, provisionPackage}, options);
 }
 
 async function provisionPackage(setUp: SetUp): Promise<Provisioned> {
@@ -65,7 +49,7 @@ async function provisionPackage(setUp: SetUp): Promise<Provisioned> {
   if (present.usesGpu) return loaded('ready', 'binding', present.tensorflow);
   if (process.env.TFJS_SPARSIFY_PROVISION === 'off') {
     const why = present.loads ? (await explainNoGpu(packageFolder)).reason : present.reason;
-    return forbidden(why, 'npx tfjs-sparsify provision --gpu');
+    return forbidden(why, COMMAND);
   }
   const nvidia = await findNvidia();
   if (nvidia.reason !== '') return unavailable(nvidia);

@@ -4,25 +4,24 @@
  */
 import {existsSync} from 'node:fs';
 import {cpuAddon} from './addons/cpu-addon.js';
-import {logLevelAddon} from './addons/log-level.js';
-import {provideAddon} from './addons/provide-addon.js';
-import {cacheFolder, removePartials} from './cache.js';
+import {removePartials} from './cache.js';
 import {bindingFolder, buildBinding, placeBinding, requireBuildTools} from './node-package/binding.js';
 import {checkNodePackage} from './node-package/load-check.js';
 import {hasOfficialInstaller, runOfficialInstaller} from './node-package/official-installer.js';
-import {packageFolderOf} from './node-package/package-folder.js';
 import {requirePython} from './processes/programs.js';
 import {ProvisionError} from './provision-error.js';
+import {provisionWithAddons} from './provision-with-addons.js';
 import {
   forbidden,
   installOnce,
   loaded,
-  unavailable,
   type ProvisionOptions,
   type Provisioned,
   type SetUp,
 } from './provisioned.js';
 import {fetchLibtensorflow, libtensorflowFolder, wheelForThisMachine} from './wheels/libtensorflow.js';
+
+const COMMAND = 'npx tfjs-sparsify provision';
 
 /**
  * Makes tfjs-node loadable, and builds the addons for it: that with the sparse kernels, and that with which TensorFlow
@@ -30,23 +29,11 @@ import {fetchLibtensorflow, libtensorflowFolder, wheelForThisMachine} from './wh
  *
  * @returns Never rejects for a machine on which it cannot work.
  */
-export async function provision({
-  packageFolder = packageFolderOf('@tensorflow/tfjs-node'),
-  cache = cacheFolder(),
-  log = () => {},
-  force = false,
-}: ProvisionOptions = {}): Promise<Provisioned> {
-  if (packageFolder === undefined) {
-    return unavailable({
-      reason: 'the package @tensorflow/tfjs-node is not installed',
-      help: 'npm install --ignore-scripts @tensorflow/tfjs-node@4.22.0 && npx tfjs-sparsify provision',
-    });
-  }
-  const setUp: SetUp = {packageFolder, cache, log, force};
-  const result = await provisionPackage(setUp);
-  if (result.state !== 'ready' && result.state !== 'provisioned') return result;
-  await provideAddon(logLevelAddon, setUp);
-  return {...result, native: await provideAddon(cpuAddon, setUp)};
+export function provision(options: ProvisionOptions = {}): Promise<Provisioned> {
+  return provisionWithAddons(
+    {name: '@tensorflow/tfjs-node', command: COMMAND, addon: cpuAddon, provisionPackage},
+    options,
+  );
 }
 
 async function provisionPackage(setUp: SetUp): Promise<Provisioned> {
@@ -54,7 +41,7 @@ async function provisionPackage(setUp: SetUp): Promise<Provisioned> {
   const present = await checkNodePackage(packageFolder, {cache});
   if (present.loads) return loaded('ready', 'binding', present.tensorflow);
   if (process.env.TFJS_SPARSIFY_PROVISION === 'off') {
-    return forbidden(present.reason, 'npx tfjs-sparsify provision');
+    return forbidden(present.reason, COMMAND);
   }
   return installOnce(setUp, () => install(setUp));
 }
