@@ -25,6 +25,7 @@ const ROOMS = [
   'stats',
   'quantization',
   'kernels',
+  'wasm',
   'layers',
   'scope',
   'dataset',
