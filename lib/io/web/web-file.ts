@@ -82,8 +82,9 @@ export class WebFile extends RandomAccess {
     if (entry?.isAbsent === true && options.refresh !== true) {
       throw new FileError('missing-file', `${url} was not on its server when the model was stored`, {url});
     }
-    const known = await usable(entry, url, options);
-    if (known !== null) return new WebFile(url, key, known, null, options);
+    if (options.refresh !== true && isUsable(entry, options.sha256)) {
+      return new WebFile(url, key, entry, null, options);
+    }
     const release = await lock(
       `tfjs-sparsify:${key}`,
       () => onNotice?.(`${url} is being downloaded by another tab or call: waiting for it`),
@@ -289,6 +290,7 @@ export class WebFile extends RandomAccess {
         const reader = new PieceReader(answer, this.url);
         for (let index = answer.start / PIECE_BYTES; next < to; index++) {
           const sealed = await reader.next(this.lengthOf(index));
+          this.options.signal?.throwIfAborted();
           if (index > next || there.has(index)) continue;
           const bytes = await this.keep(index, sealed);
           there.add(index);
@@ -406,14 +408,23 @@ async function receiveWhole(
   }
 }
 
+/** Whether a file is stored whole, and has no other checksum than it must have. */
+function isUsable(
+  entry: CachedEntry | null,
+  sha256: string | null | undefined,
+): entry is CachedEntry & {readonly size: number} {
+  if (entry === null || entry.isAbsent || !entry.isComplete || !isSized(entry)) return false;
+  return sha256 == null || entry.sha256 === null || entry.sha256 === sha256;
+}
+
 /** The entry if the file is stored whole and is the one that is wanted. */
 async function usable(
   entry: CachedEntry | null,
   url: string,
   {sha256 = null, refresh = false, authorization = null, onNotice, signal, silenceMs}: WebFileOptions,
 ): Promise<(CachedEntry & {readonly size: number}) | null> {
-  if (entry === null || entry.isAbsent || !entry.isComplete || !isSized(entry)) return null;
-  if (sha256 !== null && entry.sha256 !== null && entry.sha256 !== sha256) {
+  if (!isUsable(entry, null)) return null;
+  if (!isUsable(entry, sha256)) {
     onNotice?.(`what is stored of ${url} has another checksum: it is downloaded again`);
     return null;
   }
