@@ -1,0 +1,35 @@
+/** @file Makes one ES module for a page or a worker out of a TypeScript file and all that it imports. */
+import {fileURLToPath} from 'node:url';
+import {build} from 'esbuild';
+import {urlOf} from '../child.js';
+
+const bundles = new Map<string, Promise<string>>();
+
+/**
+ * Bundles a file of this repository; in one run of mocha every file is bundled once.
+ *
+ * @param file From the root of the repository, as `spec/browser/pages/x.ts`.
+ * @returns The module's text.
+ */
+export function bundleOf(file: string): Promise<string> {
+  const known = bundles.get(file);
+  if (known !== undefined) return known;
+  const bundling = bundle(fileURLToPath(urlOf(file)));
+  bundles.set(file, bundling);
+  return bundling;
+}
+
+async function bundle(entry: string): Promise<string> {
+  const {outputFiles} = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    sourcemap: 'inline',
+    sourcesContent: false,
+    logLevel: 'silent',
+  });
+  return outputFiles[0].text;
+}
