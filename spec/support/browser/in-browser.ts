@@ -15,9 +15,9 @@ export interface PageOptions extends SiteOptions {
 
 /** The functions of a file, by name: their results as JSON carries them, so typed arrays are to be plain ones. */
 type Functions<Entry> = {
-  readonly [Name in keyof Entry as Entry[Name] extends (...args: never[]) => unknown
-    ? Name
-    : never]: Entry[Name] extends (...args: infer Args) => infer Result
+  readonly [
+    Name in keyof Entry as Entry[Name] extends (...args: never[]) => unknown ? Name : never
+  ]: Entry[Name] extends (...args: infer Args) => infer Result
     ? (...args: Args) => Promise<Awaited<Result>>
     : never;
 };
