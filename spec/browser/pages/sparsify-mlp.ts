@@ -5,7 +5,7 @@ import {normals} from '../../support/normals.js';
 import {useBackend} from './backend.js';
 
 /** What a model is and computes, in plain numbers. */
-export interface Outcome {
+interface Outcome {
   readonly thresholds: readonly number[];
   readonly outputs: readonly number[];
 }
