@@ -1,6 +1,6 @@
 /** @file Makes one ES module for a page or a worker out of a TypeScript file and all that it imports. */
 import {fileURLToPath} from 'node:url';
-import {build} from 'esbuild';
+import {build, type Plugin} from 'esbuild';
 import {urlOf} from '../child.js';
 
 const bundles = new Map<string, Promise<string>>();
@@ -19,6 +19,17 @@ export function bundleOf(file: string): Promise<string> {
   return bundling;
 }
 
+/** The text of the worker of language models, which the build makes a module of. */
+const WORKER_TEXT: Plugin = {
+  name: 'worker-text',
+  setup({onResolve, onLoad}) {
+    onResolve({filter: /\/worker-text\.js$/}, () => ({path: 'worker-text', namespace: 'worker-text'}));
+    onLoad({filter: /.*/, namespace: 'worker-text'}, async () => ({
+      contents: `export const WORKER_TEXT = ${JSON.stringify(await bundleOf('lib/language/page/worker.ts'))};`,
+    }));
+  },
+};
+
 async function bundle(entry: string): Promise<string> {
   const {outputFiles} = await build({
     entryPoints: [entry],
@@ -27,6 +38,8 @@ async function bundle(entry: string): Promise<string> {
     format: 'esm',
     platform: 'browser',
     target: 'es2022',
+    loader: {'.wasm': 'binary'},
+    plugins: [WORKER_TEXT],
     sourcemap: 'inline',
     sourcesContent: false,
     logLevel: 'silent',
