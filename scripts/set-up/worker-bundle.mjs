@@ -2,7 +2,7 @@
  * @file The worker of language models in a page, with all that it imports in one text: bundlers find no worker inside a package
  * by themselves, but any of them takes a module with a text.
  */
-import {existsSync, writeFileSync} from 'node:fs';
+import {writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {inRoot} from './repository.mjs';
 
@@ -15,11 +15,9 @@ const FOLDER = ['lib', 'language', 'page'];
  * @param {string} dist A folder that holds what tsc has made of lib/.
  */
 export async function writeWorkerBundle(dist) {
-  const entry = inRoot(...FOLDER, 'worker.ts');
-  if (!existsSync(entry)) return;
   const {build} = await import('esbuild');
   const {outputFiles} = await build({
-    entryPoints: [entry],
+    entryPoints: [inRoot(...FOLDER, 'worker.ts')],
     bundle: true,
     write: false,
     minify: true,

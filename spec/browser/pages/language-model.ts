@@ -1,5 +1,9 @@
 /** @file What the specs of language models do in a page, with one model at a time. */
-import {loadLanguageModel, type LoadInPageOptions, type PageLanguageModel} from '../../../lib/language/browser.js';
+import {
+  loadLanguageModel,
+  type LoadInPageOptions,
+  type PageLanguageModel,
+} from '../../../lib/language/browser.js';
 import type {Prompt} from '../../../lib/language/prompt.js';
 import type {GenerateOptions} from '../../../lib/language/decoding/generate.js';
 

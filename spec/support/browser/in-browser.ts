@@ -71,7 +71,8 @@ export function inBrowser({browser = 'chrome', ...options}: PageOptions = {}): P
     tabs.push(tab);
     tab.on('pageerror', (error) => errors.push((error as Error).stack ?? String(error)));
     tab.on('console', (message) => {
-      if (message.type() === 'error') errors.push(textOf(message));
+      const isIcon = message.location().url?.endsWith('/favicon.ico'); // asked for by the browser, not by the page
+      if (message.type() === 'error' && isIcon !== true) errors.push(textOf(message));
     });
     await tab.goto(site.url + path);
     return tab;
