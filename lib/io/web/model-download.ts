@@ -107,7 +107,7 @@ export class ModelDownload {
     const files = [...this.files.values()];
     this.totalBytes = files.reduce((sum, {size}) => sum + size, 0);
     let missing = 0;
-    for (const file of files) missing += await file.missingBytes();
+    for (const {missingBytes} of files) missing += missingBytes;
     const free = await this.store.freeBytes();
     if (free !== null && missing > free) throw storageFull(modelOf(this.url), missing, free);
     for (const file of files) await file.complete();

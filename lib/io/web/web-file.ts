@@ -64,6 +64,8 @@ export class WebFile extends RandomAccess {
     private entry: CachedEntry & {readonly size: number},
     private release: Release | null,
     private readonly options: WebFileOptions,
+    /** Pieces of a file that is not complete that are stored whole. */
+    private readonly there = new Set<number>(),
   ) {
     super(url, entry.size);
   }
@@ -112,8 +114,9 @@ export class WebFile extends RandomAccess {
     const known = await usable(old, url, options); // another tab may have made it whole meanwhile
     if (known !== null) return new WebFile(url, key, known, release, options);
     const begun = old !== null && !old.isComplete && isSized(old) ? old : null;
-    const start = firstGap(await storedPieces(store, key)) * PIECE_BYTES;
-    if (begun !== null && start >= begun.size) return new WebFile(url, key, begun, release, options);
+    const there = begun === null ? new Set<number>() : await wholePieces(store, key, begun);
+    const start = firstGap(there) * PIECE_BYTES;
+    if (begun !== null && start >= begun.size) return new WebFile(url, key, begun, release, options, there);
     const answer = await patiently(
       options,
       () =>
@@ -130,8 +133,9 @@ export class WebFile extends RandomAccess {
     );
     try {
       if (begun !== null) {
-        if (answer.size !== null && isSame(begun, answer))
-          return new WebFile(url, key, begun, release, options);
+        if (answer.size !== null && isSame(begun, answer)) {
+          return new WebFile(url, key, begun, release, options, there);
+        }
         onNotice?.(
           hasNoState(answer)
             ? `the server of ${url} does not say whether it has changed since a part of it was downloaded: it is downloaded anew`
@@ -170,11 +174,10 @@ export class WebFile extends RandomAccess {
   }
 
   /** Bytes that are still to be downloaded. */
-  async missingBytes(): Promise<number> {
+  get missingBytes(): number {
     if (this.entry.isComplete) return 0;
-    const there = await storedPieces(this.options.store, this.key);
-    let missing = 0;
-    for (let i = 0; i < this.pieces; i++) if (!there.has(i)) missing += this.lengthOf(i);
+    let missing = this.size;
+    for (const index of this.there) missing -= this.lengthOf(index);
     return missing;
   }
 
@@ -191,12 +194,10 @@ export class WebFile extends RandomAccess {
       return;
     }
     await this.lockIfNeeded();
-    const there = await storedPieces(store, this.key);
-    let cached = 0;
-    for (const index of there) if (index < this.pieces) cached += this.lengthOf(index);
-    this.tell(cached - this.told, true);
+    const {there} = this;
+    this.tell(this.size - this.missingBytes - this.told, true);
     // Where a server cannot say that the file is the same, pieces that were there may be gone after a request.
-    for (let gap = firstGap(there); gap < this.pieces; gap = firstGap(there)) {
+    for (let gap = firstGap(there); !this.entry.isComplete && gap < this.pieces; gap = firstGap(there)) {
       signal?.throwIfAborted();
       await this.fetchPieces(gap, nextStored(gap, there, this.pieces), there);
     }
@@ -263,11 +264,14 @@ export class WebFile extends RandomAccess {
     try {
       const repaired = await this.storedPiece(index); // by another tab, while this one waited
       if (repaired !== null) return repaired;
-      const there = await storedPieces(store, this.key);
-      if (there.has(index) || this.entry.isComplete) {
+      const isWhole = this.entry.isComplete;
+      if (isWhole || this.there.has(index)) {
         onNotice?.(`a part of ${this.url} in the cache is missing or damaged: it is downloaded again`);
-        there.delete(index);
       }
+      this.there.delete(index);
+      // Of a file that is stored whole, what comes by the way is there already.
+      const there = isWhole ? await storedPieces(store, this.key) : this.there;
+      there.delete(index);
       return await this.fetchPieces(index, index + 1, there);
     } finally {
       if (this.entry.isComplete) this.unlock();
@@ -415,6 +419,21 @@ function isUsable(
 ): entry is CachedEntry & {readonly size: number} {
   if (entry === null || entry.isAbsent || !entry.isComplete || !isSized(entry)) return false;
   return (sha256 ?? null) === null || entry.sha256 === null || entry.sha256 === sha256;
+}
+
+/** The pieces of a broken-off download that are whole: a tab may have ended while it wrote one. */
+async function wholePieces(
+  store: PieceStore,
+  key: string,
+  {size, stamp}: CachedEntry & {readonly size: number},
+): Promise<Set<number>> {
+  const whole = new Set<number>();
+  for (const index of await storedPieces(store, key)) {
+    const sealed = index * PIECE_BYTES < size ? await store.read(key, `${index}`) : null;
+    const length = Math.min(PIECE_BYTES, size - index * PIECE_BYTES);
+    if (sealed !== null && (await unseal(sealed, stamp, length)) !== null) whole.add(index);
+  }
+  return whole;
 }
 
 /** The entry if the file is stored whole and is the one that is wanted. */
