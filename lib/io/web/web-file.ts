@@ -4,7 +4,6 @@
  * file never meet. While it is not whole, one tab at a time downloads it.
  */
 import {FileError} from '../../errors.js';
-import {RandomAccess} from '../files/random-access.js';
 import {Sha256} from '../files/sha256.js';
 import {bareUrl} from '../files/url-credentials.js';
 import {
@@ -15,6 +14,7 @@ import {
   writeEntry,
   type CachedEntry,
 } from './cached-entry.js';
+import {PieceFile} from './piece-file.js';
 import {PieceReader} from './piece-reader.js';
 import {isSame, requestRange, type FileState, type RangeAnswer} from './http-range.js';
 import {lock, type Release} from './locks.js';
@@ -48,11 +48,7 @@ const RETRY_MS = 500;
 const BUSY: ReadonlySet<string> = new Set(['server-busy']);
 const PASSING: ReadonlySet<string> = new Set([...BUSY, 'unreachable', 'connection-lost']);
 
-export class WebFile extends RandomAccess {
-  /** The piece that was read last, and the next one on its way. */
-  private current: {readonly index: number; readonly bytes: Uint8Array} | null = null;
-  private ahead: {readonly index: number; readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>} | null =
-    null;
+export class WebFile extends PieceFile {
   /** Of the first pieces, where there is a checksum to hold the file against. */
   private hash: {readonly of: Sha256; pieces: number} = {of: new Sha256(), pieces: 0};
   /** Bytes that `onBytes` was told of. */
@@ -60,14 +56,14 @@ export class WebFile extends RandomAccess {
 
   private constructor(
     private readonly url: string,
-    private readonly key: string,
+    key: string,
     private entry: CachedEntry & {readonly size: number},
     private release: Release | null,
     private readonly options: WebFileOptions,
     /** Pieces of a file that is not complete that are stored whole. */
     private readonly there = new Set<number>(),
   ) {
-    super(url, entry.size);
+    super(url, entry.size, options.store, key);
   }
 
   /**
@@ -187,7 +183,8 @@ export class WebFile extends RandomAccess {
    * @throws {FileError} `checksum-mismatch`, and the stored file is deleted then; as `open`.
    */
   async complete(): Promise<void> {
-    const {store, sha256 = null, signal} = this.options;
+    const {store} = this;
+    const {sha256 = null, signal} = this.options;
     if (this.entry.isComplete && (sha256 === null || this.entry.sha256 === sha256)) {
       this.tell(this.size - this.told, true);
       this.unlock();
@@ -219,47 +216,22 @@ export class WebFile extends RandomAccess {
     this.unlock();
   }
 
-  close(): Promise<void> {
-    this.current = null;
-    this.ahead = null;
+  override close(): Promise<void> {
     this.unlock();
-    return Promise.resolve();
+    return super.close();
   }
 
-  protected async readSome(target: Uint8Array, position: number): Promise<number> {
-    const index = Math.floor(position / PIECE_BYTES);
-    if (this.current?.index !== index) this.current = {index, bytes: await this.piece(index)};
-    const bytes = this.current.bytes.subarray(position - index * PIECE_BYTES).subarray(0, target.byteLength);
-    target.set(bytes);
-    return bytes.byteLength;
+  protected get stamp(): string {
+    return this.entry.stamp;
   }
 
-  private get pieces(): number {
-    return Math.ceil(this.size / PIECE_BYTES);
+  protected get isStored(): boolean {
+    return this.entry.isComplete;
   }
 
-  private lengthOf(index: number): number {
-    return Math.min(PIECE_BYTES, this.size - index * PIECE_BYTES);
-  }
-
-  /** A piece out of the storage, or from the server if it is not there whole. */
-  private async piece(index: number): Promise<Uint8Array> {
-    const found = await (this.ahead?.index === index ? this.ahead.bytes : this.storedPiece(index));
-    const bytes = found ?? (await this.fetchAgain(index));
-    this.ahead =
-      index + 1 < this.pieces && this.entry.isComplete
-        ? {index: index + 1, bytes: this.storedPiece(index + 1).catch(() => null)}
-        : null;
-    return bytes;
-  }
-
-  private async storedPiece(index: number): Promise<Uint8Array<ArrayBuffer> | null> {
-    const sealed = await this.options.store.read(this.key, `${index}`);
-    return sealed === null ? null : unseal(sealed, this.entry.stamp, this.lengthOf(index));
-  }
-
-  private async fetchAgain(index: number): Promise<Uint8Array> {
-    const {store, onNotice} = this.options;
+  protected async replace(index: number): Promise<Uint8Array> {
+    const {store} = this;
+    const {onNotice} = this.options;
     await this.lockIfNeeded();
     try {
       const repaired = await this.storedPiece(index); // by another tab, while this one waited
@@ -329,7 +301,7 @@ export class WebFile extends RandomAccess {
   /** Bytes of another state than those that are stored are not put beside them. */
   private async checkSame(answer: RangeAnswer, there: Set<number>): Promise<void> {
     if (isSame(this.entry, answer)) return;
-    const {store} = this.options;
+    const {store} = this;
     const cannotTell =
       answer.start === 0 && answer.size === this.size && hasNoState(answer) && hasNoState(this.entry);
     await store.remove(this.key);
@@ -348,7 +320,7 @@ export class WebFile extends RandomAccess {
 
   private async keep(index: number, piece: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
     await seal(piece, this.entry.stamp);
-    await storing(this.options, this.url, () => this.options.store.write(this.key, `${index}`, piece));
+    await storing(this.options, this.url, () => this.store.write(this.key, `${index}`, piece));
     const bytes = piece.subarray(0, piece.byteLength - SEAL_BYTES);
     if ((this.options.sha256 ?? null) !== null && this.hash.pieces === index) {
       this.hash.of.update(bytes);
@@ -362,7 +334,7 @@ export class WebFile extends RandomAccess {
     for (; this.hash.pieces < this.pieces; this.hash.pieces++) {
       this.options.signal?.throwIfAborted();
       const index = this.hash.pieces;
-      this.hash.of.update((await this.storedPiece(index)) ?? (await this.fetchAgain(index)));
+      this.hash.of.update((await this.storedPiece(index)) ?? (await this.replace(index)));
     }
     return this.hash.of.digest();
   }
