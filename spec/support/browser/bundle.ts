@@ -22,9 +22,12 @@ export function bundleOf(file: string): Promise<string> {
 /** The text of the worker of language models, which the build makes a module of. */
 const WORKER_TEXT: Plugin = {
   name: 'worker-text',
-  setup({onResolve, onLoad}) {
-    onResolve({filter: /\/worker-text\.js$/}, () => ({path: 'worker-text', namespace: 'worker-text'}));
-    onLoad({filter: /.*/, namespace: 'worker-text'}, async () => ({
+  setup(building) {
+    building.onResolve({filter: /\/worker-text\.js$/}, () => ({
+      path: 'worker-text',
+      namespace: 'worker-text',
+    }));
+    building.onLoad({filter: /.*/, namespace: 'worker-text'}, async () => ({
       contents: `export const WORKER_TEXT = ${JSON.stringify(await bundleOf('lib/language/page/worker.ts'))};`,
     }));
   },
