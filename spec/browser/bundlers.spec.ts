@@ -88,10 +88,11 @@ describe('an application that has installed the package', () => {
       await app.run('esbuild', 'app.js', '--bundle', '--format=esm', '--outfile=bundled/app.js');
     });
     const pages = inBrowser({
-      folders: () => {
-        const asTheyAre = ['tiny', 'wasm'].map((name) => [`/${name}`, join(app.path, 'public', name)]);
-        return {'/': join(app.path, 'bundled'), ...Object.fromEntries(asTheyAre)};
-      },
+      folders: () => ({
+        '/': join(app.path, 'bundled'),
+        '/tiny': join(app.path, 'public', 'tiny'),
+        '/wasm': join(app.path, 'public', 'wasm'),
+      }),
     });
 
     it('finds all that it needs', async () => {
