@@ -1,0 +1,17 @@
+/** @file Starts the page: TensorFlow.js, then its panels, and last what keeps its files. */
+import {startDigitPanel} from './digit/panel.js';
+import {startOwnPanel} from './own/panel.js';
+import {element} from './shell/elements.js';
+import {keepPageFiles} from './shell/page-files.js';
+import {startBackend} from './shell/start-backend.js';
+import {failureInWords} from './shell/words.js';
+
+const machine = element('machine', HTMLElement);
+try {
+  machine.textContent = await startBackend();
+  startOwnPanel();
+  await startDigitPanel();
+} catch (error) {
+  machine.textContent = failureInWords(error);
+}
+await keepPageFiles();
