@@ -64,7 +64,8 @@ const SCOPE_RULES: OptionRules<SparsifyScopes> = {
   ignoredScope: IGNORED_SCOPE,
 };
 
-const RULES: OptionRules<SparsifyOptions> = {
+/** Of `sparsifyActivations`; what builds on it takes these options too. */
+export const SPARSIFY_RULES: OptionRules<SparsifyOptions> = {
   ...SCOPE_RULES,
   calibration: CALIBRATION,
   inPlace: FLAG,
@@ -99,7 +100,7 @@ export async function sparsifyActivations(
   dataset: Batches | DataSource<unknown>,
   options: SparsifyOptions,
 ): Promise<tf.LayersModel> {
-  checkOptions('sparsifyActivations', options, RULES);
+  checkOptions('sparsifyActivations', options, SPARSIFY_RULES);
   const {calibration = 'pooled', inPlace = false, saveStatistics = false, onProgress, signal} = options;
   const given = checkModel(model);
   const targets = selectTargets(

@@ -13,7 +13,7 @@ import {build, check, coverage, docs, runScript, test} from './set-up/tasks.mjs'
 /**
  * @typedef {object} Task
  * @property {string} summary
- * @property {readonly ('packages' | 'backend' | 'gpu' | 'dist' | 'smollm2')[]} needs
+ * @property {readonly ('packages' | 'backend' | 'gpu' | 'dist' | 'smollm2' | 'browsers')[]} needs
  * @property {(args: readonly string[]) => number | Promise<number>} run Returns the exit code.
  * @property {string} [usage] What --help prints before the summary; without it the task prints its own help.
  */
@@ -22,7 +22,7 @@ import {build, check, coverage, docs, runScript, test} from './set-up/tasks.mjs'
 const TASKS = {
   test: {
     summary: 'the specs',
-    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    needs: ['packages', 'backend', 'dist', 'smollm2', 'browsers'],
     run: test,
     usage: 'npm test [-- spec/NAME.spec.ts ... OPTIONS OF MOCHA]',
   },
@@ -55,7 +55,7 @@ const TASKS = {
   },
   'test-nodes': {
     summary: 'the specs on Node 22 and 24',
-    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    needs: ['packages', 'backend', 'dist', 'smollm2', 'browsers'],
     run: async (args) => (await import('./set-up/test-nodes.ts')).testNodes(args),
     usage: 'npm run test:nodes [-- OPTIONS OF MOCHA]',
   },
@@ -84,7 +84,7 @@ const TASKS = {
   },
   coverage: {
     summary: 'the specs with line coverage',
-    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    needs: ['packages', 'backend', 'dist', 'smollm2', 'browsers'],
     run: coverage,
     usage: 'npm run coverage [-- spec/NAME.spec.ts ... OPTIONS OF MOCHA]',
   },
@@ -105,6 +105,7 @@ const ENSURE = {
   gpu: async () => (await import('./set-up/backend.ts')).ensureGpu(),
   dist: ensureBuilt,
   smollm2: async () => (await import('./set-up/smollm2.ts')).ensureSmollm2(),
+  browsers: async () => (await import('./set-up/browser.ts')).ensureBrowsers(),
 };
 
 /** Node 20.19 is the first 20 that loads ES modules from `require`, which tools here rely on. */

@@ -4,7 +4,8 @@
  * that was given before. Every segment gets the same mean, as far as the bounds of its layers allow. TEAL's block is a whole
  * decoder block; a segment ends at each join, so that attention and feed-forward part are two.
  */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../event-loop.js';
 import type {RunOptions} from '../calibration/recording-pass.js';
 import type {Batches} from '../dataset.js';
 import {AbsHistogram} from '../stats/histogram.js';
@@ -100,7 +101,7 @@ class Climber implements SegmentVisitor {
           tried[i] = beyondGap(gaps[i], Math.min(maximum, tried[i] + (STEP * total) / size), maximum);
           const error = await errorAt(tried);
           if (best === null || error < best.error) best = {shares: tried, error};
-          await tf.nextFrame(); // so that timers and signals get their turn
+          await nextTurn(); // so that timers and signals get their turn
           this.options.signal?.throwIfAborted();
         }
         shares = best!.shares;

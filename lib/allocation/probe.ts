@@ -3,7 +3,8 @@
  * run once more with this layer masked, and what the join gives is compared with the dense. Nothing above the layer is
  * computed again, nothing below the join at all.
  */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../event-loop.js';
 import type {RunOptions} from '../calibration/recording-pass.js';
 import type {Batches} from '../dataset.js';
 import {noRowsError} from '../calibration/activation-errors.js';
@@ -86,7 +87,7 @@ class Prober implements SegmentVisitor {
       this.done++;
       const batches = Math.ceil(this.done / this.count);
       onProgress?.({done: this.done, total: this.count * batches});
-      await tf.nextFrame(); // so that timers and signals get their turn
+      await nextTurn(); // so that timers and signals get their turn
       signal?.throwIfAborted();
     }
   }

@@ -3,6 +3,7 @@
  * are freed after their turn; progress is told and an abort is heard between two batches.
  */
 import * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../event-loop.js';
 import type {Batches} from '../dataset.js';
 import {DatasetError} from '../errors.js';
 import {toModelInputs} from './model-inputs.js';
@@ -55,7 +56,7 @@ export async function* modelBatches(
     }
     index++;
     onProgress?.({done: index, total: dataset.length});
-    await tf.nextFrame(); // so that timers and signals get their turn
+    await nextTurn(); // so that timers and signals get their turn
     signal?.throwIfAborted();
   }
   if (index === 0 && needs !== undefined) {

@@ -4,6 +4,7 @@
  * the model in all; it holds what flows between two layers for the whole data set.
  */
 import * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../event-loop.js';
 import type {Batches} from '../dataset.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {denseLayers} from '../model/dense-layers.js';
@@ -72,7 +73,7 @@ export async function calibrateSequentially(
       if (inner.length > 0) await statistics.addLive(step, inner, batches);
       for (const batch of batches) advance(step, i, batch, lastUse);
       options.onProgress?.({done: i + 1, total: steps.length});
-      await tf.nextFrame(); // so that timers and signals get their turn
+      await nextTurn(); // so that timers and signals get their turn
       options.signal?.throwIfAborted();
     }
     if (carry !== null) batches.forEach(({values}, i) => carry.take(tf.clone(values.get(carry.tensor)!), i));

@@ -5,6 +5,7 @@
  * changes does not favour one over the other.
  */
 import * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../event-loop.js';
 import type {Progress} from '../calibration/model-batches.js';
 import {fusedActivationOf} from '../kernels/activations.js';
 import {computeSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
@@ -99,7 +100,7 @@ export async function measureLayerTimes(
         const took = await timed(() => predict(model, inputs));
         if (round >= 0) modelTimes[i].push(took);
       }
-      await tf.nextFrame(); // so that signals get their turn
+      await nextTurn(); // so that signals get their turn
       signal?.throwIfAborted();
       const done = round + WARM_UP + 1;
       const perRound = elapsed() / done;

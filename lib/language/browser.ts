@@ -26,6 +26,17 @@ export {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
 export {loadWeights, type LoadWeightsOptions} from './weights/load-weights.js';
 export type {NativeDecoderOptions, Storage} from './decoding/native-decoder.js';
 export {parseConfig} from './config/parse-config.js';
+export {loadLanguageModel, type LoadInPageOptions} from './page/load-in-page.js';
+export type {
+  AbortOptions,
+  AllocateInPageOptions,
+  CalibrationText,
+  PageBackend,
+  PageMemory,
+} from './page/messages.js';
+export type {LanguageModelSource, OpenOptions} from './page/model-source.js';
+export type {PageLanguageModel} from './page/page-language-model.js';
+export type {BytesPerToken} from './evaluation/bytes-per-token.js';
 export type {Perplexity, PerplexityOptions, PerplexityProtocol, TextWindow} from './evaluation/perplexity.js';
 export type {Prompt} from './prompt.js';
 export {PROJECTIONS} from './projections.js';
@@ -37,6 +48,7 @@ export {
   type LanguageModelMetadata,
 } from './config/saved-metadata.js';
 export {groupOf, type GroupSparsity, type SparsityReport} from './evaluation/sparsity-report.js';
+export {sparsifyLanguageModel, type SparsifyTextOptions} from './sparsify-language-model.js';
 export {textDataset, type TextDatasetOptions} from './text-dataset.js';
 export {applyChatTemplate, type ChatMessage, type ChatOptions} from './tokenizer/chat.js';
 export {

@@ -3,7 +3,7 @@
  * its distribution is from the dense one, and the sparsity that it really had. NNCF's tables have the columns mode,
  * average activation sparsity, word perplexity, and the modes that stand here.
  */
-import * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../event-loop.js';
 import {inspectWeights} from '../compress.js';
 import {ModelError} from '../errors.js';
 import {maskingLayers} from '../model/dense-layers.js';
@@ -175,7 +175,7 @@ async function compareWindow(
         total.agreeing += distribution.best === own.best ? 1 : 0;
       }
     }
-    await tf.nextFrame(); // so that timers and signals get their turn
+    await nextTurn(); // so that timers and signals get their turn
   }
 }
 

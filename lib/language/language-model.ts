@@ -8,7 +8,7 @@ import {ModelError, SparsifyError} from '../errors.js';
 import {CALLBACK, SIGNAL, checkOptions, nested, type OptionRules} from '../option-rules.js';
 import type {LlamaConfig} from './config/llama-config.js';
 import {createDecoder} from './decoding/create-decoder.js';
-import type {Decoder} from './decoding/decoder.js';
+import type {Decoder, MaskedCount} from './decoding/decoder.js';
 import {DecoderSession} from './decoding/decoder-session.js';
 import {
   generateTokens,
@@ -28,7 +28,7 @@ import {
 } from './evaluation/perplexity.js';
 import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './decoding/native-decoder.js';
 import {metadataOf} from './config/saved-metadata.js';
-import {sparsityReport} from './evaluation/sparsity-report.js';
+import {sparsityReport, type SparsityReport} from './evaluation/sparsity-report.js';
 import type {TokenDecoder} from './decoding/text-stream.js';
 import {textDataset, type TextDatasetOptions} from './text-dataset.js';
 import {PromptEncoder, type Prompt} from './prompt.js';
@@ -76,6 +76,8 @@ export class LanguageModel {
   private readonly encoder: PromptEncoder;
   private isDisposed = false;
   private idle: {readonly session: DecoderSession; readonly weights: readonly object[]} | null = null;
+  /** Of the tokens that the generation computed that ended last. */
+  private generated: ReadonlyMap<string, MaskedCount> = new Map();
 
   /**
    * @param model int32 ids [B, T] → logits [B, T, vocabulary], with the metadata that loading attaches; owned by this
@@ -133,10 +135,19 @@ export class LanguageModel {
     const ids = this.encodePrompt(prompt);
     const session = this.takeSession();
     const weights = weightData(this.model);
+    let isGenerating = false;
     try {
       const tokens = generateTokens(
         {
-          session,
+          session: {
+            prefill: async (prompt, policy, signal) => {
+              const logits = await session.prefill(prompt, policy, signal);
+              session.decoder.resetCounts(); // `sparsity` tells of generated tokens
+              isGenerating = true;
+              return logits;
+            },
+            next: (id, policy, promptLength) => session.next(id, policy, promptLength),
+          },
           tokenizer: this.tokenizer === null ? null : withoutSpecialTokens(this.tokenizer),
           endTokens: new Set(this.config.eosTokenIds),
           contextLength: this.config.contextLength,
@@ -151,10 +162,21 @@ export class LanguageModel {
         yield value;
       }
     } finally {
+      if (isGenerating) this.generated = session.decoder.counts();
       this.idle?.session.dispose();
       this.idle = this.isDisposed ? null : {session, weights};
       if (this.isDisposed) session.dispose();
     }
+  }
+
+  /**
+   * How sparse the inputs of the layers were while the generation that ended last computed its tokens, those of the prompt
+   * left out: all zeros before the first one.
+   *
+   * @returns Null if no layer is sparsified.
+   */
+  sparsity(): SparsityReport | null {
+    return sparsityReport(this.model, this.generated);
   }
 
   /**

@@ -2,7 +2,7 @@
  * @file The loop of generation: prompt, then token by token until an end token, a stop string, or the limit. Works on
  * token ids; text comes out beside them where there is a tokenizer.
  */
-import * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../../event-loop.js';
 import {SparsifyError} from '../../errors.js';
 import {CALLBACK, CHECKED_LATER, SIGNAL, checkOptions, type OptionRules} from '../../option-rules.js';
 import type {DecoderSession, PrefillPolicy} from './decoder-session.js';
@@ -111,7 +111,7 @@ export async function* generateTokens(
     }
     signal?.throwIfAborted();
     if (tokens.length < limit) logits = await session.next(id, prefill, prompt.length);
-    await tf.nextFrame(); // so that timers and signals get their turn
+    await nextTurn(); // so that timers and signals get their turn
     signal?.throwIfAborted();
   }
   const rest = stops.push(stream?.flush() ?? '') + stops.flush();

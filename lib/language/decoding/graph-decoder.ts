@@ -3,6 +3,7 @@
  * fallback where there is no fused one.
  */
 import * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../../event-loop.js';
 import {ModelError} from '../../errors.js';
 import {floatsOf} from '../../tensor-values.js';
 import {asContainer, belongsTo, callsOf, type Layer} from '../../tfjs.js';
@@ -165,7 +166,7 @@ class GraphDecoder implements Decoder {
     const results: tf.Tensor[] = [];
     try {
       for (let start = 0; start < ids.length; start += TOKENS_A_PASS) {
-        if (start > 0) await new Promise((resolve) => setTimeout(resolve));
+        if (start > 0) await nextTurn();
         checkNotDisposed(this.state);
         const part = ids.slice(start, start + TOKENS_A_PASS);
         const wanted = this.cache.extendBy(part.length, (pass) => {

@@ -3,7 +3,7 @@
  * divides by the words of the text as written, token perplexity by tokens, so only the first compares models with
  * different vocabularies.
  */
-import * as tf from '@tensorflow/tfjs';
+import {nextTurn} from '../../event-loop.js';
 import {DatasetError} from '../../errors.js';
 import {CALLBACK, CHECKED_LATER, FLAG, SIGNAL, oneOf, type OptionRules} from '../../option-rules.js';
 import type {Progress} from '../../calibration/model-batches.js';
@@ -134,7 +134,7 @@ export async function scoreWindows(
         for (const score of scores) sum.logLikelihood += score;
       }
       start = end;
-      await tf.nextFrame(); // so that timers and signals get their turn
+      await nextTurn(); // so that timers and signals get their turn
     }
     sum.tokens += scored;
     sum.words += words;

@@ -1,0 +1,67 @@
+/** @file Loading a language model in a page: starts a worker, in which everything runs. */
+import {BackendError} from '../../errors.js';
+import {
+  CHECKED_LATER,
+  SIGNAL,
+  checkOptions,
+  count,
+  nested,
+  type OptionRules,
+} from '../../option-rules.js';
+import {NATIVE_DECODER_RULES} from '../decoding/native-decoder.js';
+import {singleThreadReason} from './isolation.js';
+import type {LanguageModelSource, OpenOptions} from './model-source.js';
+import {PageLanguageModel} from './page-language-model.js';
+import {startWorker} from './start-worker.js';
+import {WorkerCalls} from './worker-calls.js';
+
+export interface LoadInPageOptions extends OpenOptions {
+  /** Threads that decode, at most; by default as many as the device has cores for. */
+  readonly threads?: number;
+  /**
+   * For pages whose Content-Security-Policy allows no workers from blobs: the URL of a copy of the file
+   * `tfjs-sparsify/language/worker`, or a worker that runs it, which is the model's from then on.
+   */
+  readonly worker?: Worker | string | URL;
+}
+
+const RULES: OptionRules<LoadInPageOptions> = {
+  decoder: nested(NATIVE_DECODER_RULES),
+  signal: SIGNAL,
+  threads: count(),
+  worker: CHECKED_LATER,
+};
+
+/**
+ * Loads a language model in a page. Tokenizer, layers and decoder run in a worker.
+ *
+ * @param source A URL, relative to the page; files; or `opfs://name` or `indexeddb://name`, where `save` wrote to.
+ * @returns The model; the caller disposes it, which ends the worker.
+ * @throws {BackendError} `no-worker`, `worker-not-started`; {FileError} if files are missing or damaged; {ModelError}
+ *   `not-a-language-model`; the signal's reason. No worker is left then.
+ * @example
+ * const lm = await loadLanguageModel('models/smollm2/');
+ */
+export async function loadLanguageModel(
+  source: LanguageModelSource,
+  options: LoadInPageOptions = {},
+): Promise<PageLanguageModel> {
+  checkOptions('loadLanguageModel', options, RULES);
+  const {worker, ...rest} = options;
+  rest.signal?.throwIfAborted();
+  const calls = new WorkerCalls(await startWorker(worker));
+  try {
+    const loaded = await calls.call('load', absolute(source), {...rest, singleThread: singleThreadReason()});
+    return new PageLanguageModel(calls, loaded);
+  } catch (error) {
+    calls.close(new BackendError('worker-lost', 'the model was not loaded'));
+    throw error;
+  }
+}
+
+/** Relative URLs mean the page: a worker that was started from a blob has no address. */
+function absolute(source: LanguageModelSource): LanguageModelSource {
+  if (source instanceof URL) return source.href;
+  if (typeof source !== 'string') return source;
+  return new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+}

@@ -1,0 +1,45 @@
+/**
+ * @file The browsers that specs drive: each is started once in a run of mocha, for the first spec that needs it, with a
+ * profile of its own in a temporary folder, and ended after the last spec.
+ */
+import {launch, type Browser} from 'puppeteer-core';
+import {findBrowser, type BrowserName} from '../../../scripts/set-up/browser.js';
+
+export type {BrowserName};
+
+const started = new Map<BrowserName, Promise<Browser>>();
+
+// This module is read while mocha reads the specs, so this is a hook of the whole run.
+after(async () => {
+  for (const browser of started.values()) await (await browser).close();
+  started.clear();
+});
+
+/**
+ * Skips the suite where the browser is missing; in CI that fails instead, so that no change passes without these specs.
+ *
+ * @throws {Error} In CI, if there is none.
+ */
+export function requireBrowser(name: BrowserName, context: Mocha.Context): void {
+  if (findBrowser(name) !== undefined) return;
+  if (process.env.CI) throw new Error(`there is no ${name}, which the specs in CI need: install one`);
+  context.skip();
+}
+
+/** The browser; {@link requireBrowser} has found it. */
+export function browserOf(name: BrowserName): Promise<Browser> {
+  const running = started.get(name);
+  if (running !== undefined) return running;
+  const starting = start(name, findBrowser(name)!);
+  started.set(name, starting);
+  return starting;
+}
+
+function start(name: BrowserName, executablePath: string): Promise<Browser> {
+  if (name === 'firefox') return launch({browser: 'firefox', executablePath});
+  // The sandbox refuses root, which containers often run as; their shared memory is often too small for a page.
+  const forRoot = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  // A browser on a pipe ends with this process, however that ends.
+  return launch({executablePath, pipe: true, args: [...forRoot, '--disable-dev-shm-usage']});
+}
+

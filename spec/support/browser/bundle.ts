@@ -1,0 +1,48 @@
+/** @file Makes one ES module for a page or a worker out of a TypeScript file and all that it imports. */
+import {fileURLToPath} from 'node:url';
+import {build, type Plugin} from 'esbuild';
+import {urlOf} from '../child.js';
+
+const bundles = new Map<string, Promise<string>>();
+
+/**
+ * Bundles a file of this repository; in one run of mocha every file is bundled once.
+ *
+ * @param file From the root of the repository, as `spec/browser/pages/x.ts`.
+ * @returns The module's text.
+ */
+export function bundleOf(file: string): Promise<string> {
+  const known = bundles.get(file);
+  if (known !== undefined) return known;
+  const bundling = bundle(fileURLToPath(urlOf(file)));
+  bundles.set(file, bundling);
+  return bundling;
+}
+
+/** The text of the worker of language models, which the build makes a module of. */
+const WORKER_TEXT: Plugin = {
+  name: 'worker-text',
+  setup({onResolve, onLoad}) {
+    onResolve({filter: /\/worker-text\.js$/}, () => ({path: 'worker-text', namespace: 'worker-text'}));
+    onLoad({filter: /.*/, namespace: 'worker-text'}, async () => ({
+      contents: `export const WORKER_TEXT = ${JSON.stringify(await bundleOf('lib/language/page/worker.ts'))};`,
+    }));
+  },
+};
+
+async function bundle(entry: string): Promise<string> {
+  const {outputFiles} = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    loader: {'.wasm': 'binary'},
+    plugins: [WORKER_TEXT],
+    sourcemap: 'inline',
+    sourcesContent: false,
+    logLevel: 'silent',
+  });
+  return outputFiles[0].text;
+}
