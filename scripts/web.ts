@@ -50,7 +50,9 @@ async function web(): Promise<number> {
     allowed.push(new URL(given).origin);
   }
   if (options.model !== undefined && !existsSync(join(options.model, 'model.json'))) {
-    console.error(`--model is ${options.model}, which holds no model.json; give a folder that a language model was saved to`);
+    console.error(
+      `--model is ${options.model}, which holds no model.json; give a folder that a language model was saved to`,
+    );
     return 2;
   }
   const folder = inRoot('dist-web');
@@ -59,8 +61,8 @@ async function web(): Promise<number> {
     console.log(`the page is in ${folder}`);
     return 0;
   }
-  const {url} = await servePage(folder, port).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EADDRINUSE') throw error;
+  const {url} = await servePage(folder, port).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
     throw new Error(`port ${port} is taken: write --port 0 for one that is free`, {cause: error});
   });
   console.log(`the page is at ${url} (Ctrl+C ends it)`);

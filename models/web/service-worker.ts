@@ -20,7 +20,7 @@ interface FetchEvent {
 }
 
 /** The build writes them here: addresses relative to this file, and a hash of what they hold. */
-const FILES: readonly string[] = JSON.parse('%FILES%');
+const FILES: readonly string[] = JSON.parse('%FILES%') as string[];
 const CACHE = 'page-%HASH%';
 
 const worker = self as unknown as ServiceWorkerScope;
@@ -53,7 +53,11 @@ async function keepAll(): Promise<void> {
 
 async function removeOthers(): Promise<void> {
   const names = await worker.caches.keys();
-  await Promise.all(names.filter((name) => name.startsWith('page-') && name !== CACHE).map((name) => worker.caches.delete(name)));
+  await Promise.all(
+    names
+      .filter((name) => name.startsWith('page-') && name !== CACHE)
+      .map((name) => worker.caches.delete(name)),
+  );
 }
 
 /** From the cache; from the host where the browser has thrown the cache away. */

@@ -1,6 +1,15 @@
 /** @file Builds the page of models/web with what it needs beside it: a folder that any static host can serve. */
 import {createHash} from 'node:crypto';
-import {cpSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {
+  cpSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import {join} from 'node:path';
 import {build} from 'vite';
 import {inRoot} from '../set-up/repository.mjs';
@@ -39,7 +48,10 @@ export async function buildPage({folder, chat, allowed = []}: BuildPageOptions):
     logLevel: 'warn',
     plugins: [
       {name: 'policy', transformIndexHtml: (html) => html.replace('%CSP%', policy(allowed))},
-      {name: 'threads-of-tfjs', transform: (code, id) => (THREADED_WASM.test(id) ? withoutOuterName(code) : null)},
+      {
+        name: 'threads-of-tfjs',
+        transform: (code, id) => (THREADED_WASM.test(id) ? withoutOuterName(code) : null),
+      },
     ],
     worker: {format: 'es'},
     build: {
@@ -53,7 +65,8 @@ export async function buildPage({folder, chat, allowed = []}: BuildPageOptions):
         input: [inRoot('models', 'web', 'index.html'), inRoot('models', 'web', 'service-worker.ts')],
         output: {
           // A service worker may only answer for the folder that it lies in, under a name that stays.
-          entryFileNames: ({name}) => (name === 'service-worker' ? SERVICE_WORKER : 'assets/[name]-[hash].js'),
+          entryFileNames: ({name}) =>
+            name === 'service-worker' ? SERVICE_WORKER : 'assets/[name]-[hash].js',
         },
       },
     },
@@ -61,7 +74,10 @@ export async function buildPage({folder, chat, allowed = []}: BuildPageOptions):
   copyDigits(join(folder, 'models', 'digits'));
   const models = join(folder, 'models');
   if ('folder' in chat) linkFiles(chat.folder, join(models, 'chat'));
-  const index = 'folder' in chat ? {name: chat.name, path: 'models/chat/model.json'} : {reason: chat.reason};
+  const index =
+    'folder' in chat
+      ? {name: chat.name, path: 'models/chat/', bytes: bytesOf(join(models, 'chat'))}
+      : {reason: chat.reason};
   writeFileSync(join(models, 'chat.json'), JSON.stringify(index));
   listFiles(folder);
 }
@@ -72,8 +88,11 @@ export async function buildPage({folder, chat, allowed = []}: BuildPageOptions):
  */
 function withoutOuterName(code: string): string {
   const found = 'typeof _scriptDir !== "undefined" && _scriptDir';
-  if (!code.includes(found)) throw new Error(`the threads of tfjs-backend-wasm no longer ask for "${found}": look at this plugin`);
-  return code.replace(found, 'globalThis._scriptDir').replace('scriptDirectory=_scriptDir', 'scriptDirectory=globalThis._scriptDir');
+  if (!code.includes(found))
+    throw new Error(`the threads of tfjs-backend-wasm no longer ask for "${found}": look at this plugin`);
+  return code
+    .replace(found, 'globalThis._scriptDir')
+    .replace('scriptDirectory=_scriptDir', 'scriptDirectory=globalThis._scriptDir');
 }
 
 /**
@@ -96,7 +115,8 @@ function policy(allowed: readonly string[]): string {
 function copyDigits(to: string): void {
   const from = inRoot('models', 'digits');
   mkdirSync(to, {recursive: true});
-  for (const name of readdirSync(from).filter((entry) => DIGITS.test(entry))) cpSync(join(from, name), join(to, name));
+  for (const name of readdirSync(from).filter((entry) => DIGITS.test(entry)))
+    cpSync(join(from, name), join(to, name));
 }
 
 /** The files of a folder without a second copy on the disk, where the file system can. */
@@ -112,11 +132,19 @@ function linkFiles(from: string, to: string): void {
   }
 }
 
+function bytesOf(folder: string): number {
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+}
+
 /** Tells the service worker which files it keeps: all but itself and the language model, which the package keeps. */
 function listFiles(folder: string): void {
   const files = readdirSync(folder, {recursive: true, withFileTypes: true})
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1).replaceAll('\\', '/'))
+    .map((entry) =>
+      join(entry.parentPath, entry.name)
+        .slice(folder.length + 1)
+        .replaceAll('\\', '/'),
+    )
     .filter((path) => path !== SERVICE_WORKER && !path.startsWith('models/chat/'))
     .sort();
   const hash = createHash('sha256');
@@ -125,6 +153,7 @@ function listFiles(folder: string): void {
   const filled = readFileSync(worker, 'utf8')
     .replace('%FILES%', JSON.stringify(files))
     .replace('%HASH%', hash.digest('hex').slice(0, 16));
-  if (filled.includes('%FILES%') || filled.includes('%HASH%')) throw new Error(`${worker} has places left to fill`);
+  if (filled.includes('%FILES%') || filled.includes('%HASH%'))
+    throw new Error(`${worker} has places left to fill`);
   writeFileSync(worker, filled);
 }

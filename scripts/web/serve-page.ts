@@ -117,5 +117,7 @@ function rangeOf(header: string | undefined, {size}: Stats): {start: number; end
 }
 
 function end(response: ServerResponse, status: number): void {
-  response.writeHead(status, {...HEADERS, 'Content-Type': 'text/plain'}).end(status === 404 ? 'not found' : '');
+  response
+    .writeHead(status, {...HEADERS, 'Content-Type': 'text/plain'})
+    .end(status === 404 ? 'not found' : '');
 }

@@ -22,7 +22,10 @@ export function digitImage(ink: Float32Array, side: number): Float32Array | null
   if (box === null) return null;
   const {left, top, width, height} = box;
   const scale = INK_SIDE / Math.max(width, height);
-  const small = {width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale))};
+  const small = {
+    width: Math.max(1, Math.round(width * scale)),
+    height: Math.max(1, Math.round(height * scale)),
+  };
   const scaled = new Float32Array(small.width * small.height);
   let [mass, massX, massY] = [0, 0, 0];
   for (let y = 0; y < small.height; y++) {

@@ -119,7 +119,9 @@ class DigitPanel {
     input.dispose();
     const [one, other] = [likeliest(ofDense), likeliest(ofSparse)];
     this.answer.textContent =
-      one === other ? `Dense and sparse both read a ${one}.` : `Dense reads a ${one}, sparse reads a ${other}.`;
+      one === other
+        ? `Dense and sparse both read a ${one}.`
+        : `Dense reads a ${one}, sparse reads a ${other}.`;
     this.timer = setTimeout(() => void this.time(image), SETTLED_MS);
   }
 

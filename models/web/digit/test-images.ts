@@ -24,7 +24,8 @@ export async function loadTestImages(folder: string): Promise<TestImages> {
     const rows = batch as tf.Tensor2D;
     const values = rows.dataSync();
     const [count, size] = rows.shape;
-    for (let row = 0; row < count; row++) images.push(values.slice(row * size, (row + 1) * size) as Float32Array);
+    for (let row = 0; row < count; row++)
+      images.push(values.slice(row * size, (row + 1) * size) as Float32Array);
     rows.dispose();
   }
   const digits: number[] = [];

@@ -16,7 +16,8 @@ export async function withData<Result>(
   data: ChosenData,
   run: (source: DataSource<unknown>) => Promise<Result>,
 ): Promise<Result> {
-  if (data !== null) return run(openDataBlob(data.file, data.file.name, {batchSize: BATCH_SIZE, scale: data.scale}));
+  if (data !== null)
+    return run(openDataBlob(data.file, data.file.name, {batchSize: BATCH_SIZE, scale: data.scale}));
   const inputs = randomInputs(model, RANDOM_ROWS);
   try {
     return await run([inputs.length === 1 ? inputs[0] : inputs]);

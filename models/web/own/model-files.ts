@@ -19,7 +19,9 @@ export async function modelFromFiles(files: readonly File[]): Promise<tf.LayersM
   const weights = names.map((name) => files.find((file) => file.name === name));
   const missing = names.filter((_, i) => weights[i] === undefined);
   if (missing.length > 0) {
-    throw new Error(`${manifest.name} names ${missing.join(', ')}, which is not among the files: drop all of them at once`);
+    throw new Error(
+      `${manifest.name} names ${missing.join(', ')}, which is not among the files: drop all of them at once`,
+    );
   }
   return tf.loadLayersModel(tf.io.browserFiles([manifest, ...(weights as File[])]));
 }
@@ -53,10 +55,14 @@ function weightFiles(text: string, name: string): string[] {
   }
   const {modelTopology, weightsManifest, format} = (json ?? {}) as Partial<tf.io.ModelJSON>;
   if (format === 'graph-model') {
-    throw new Error(`${name} is a graph model, whose layers are gone: convert the original with \`--output_format tfjs_layers_model\``);
+    throw new Error(
+      `${name} is a graph model, whose layers are gone: convert the original with \`--output_format tfjs_layers_model\``,
+    );
   }
   if (modelTopology === undefined || !Array.isArray(weightsManifest)) {
-    throw new Error(`${name} is no model of TensorFlow.js: what \`model.save\` writes has a modelTopology and a weightsManifest`);
+    throw new Error(
+      `${name} is no model of TensorFlow.js: what \`model.save\` writes has a modelTopology and a weightsManifest`,
+    );
   }
   return weightsManifest.flatMap(({paths}) => paths);
 }

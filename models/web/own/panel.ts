@@ -1,5 +1,5 @@
 /** @file The panel that sparsifies a visitor's own model: load, inspect, sparsify, measure, download. */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import {
   compressWeights,
   inspect,
@@ -34,7 +34,9 @@ class OwnPanel {
   private readonly status = element('own-status', HTMLElement);
   private readonly result = element('own-result', HTMLElement);
   private readonly body = element('own-layers', HTMLElement);
-  private readonly buttons = ['own-sparsify', 'own-bench', 'own-download'].map((id) => element(id, HTMLButtonElement));
+  private readonly buttons = ['own-sparsify', 'own-bench', 'own-download'].map((id) =>
+    element(id, HTMLButtonElement),
+  );
   private dense: tf.LayersModel | null = null;
   private sparse: tf.LayersModel | null = null;
   private share = () => 0;
@@ -132,7 +134,9 @@ class OwnPanel {
     if (dense === null || sparse === null) return;
     this.result.textContent = 'Measuring…';
     await new Promise((painted) => setTimeout(painted, 50));
-    const {times, rounds, together} = await withSample(dense, this.data(), (inputs) => timeInTurns([dense, sparse], inputs));
+    const {times, rounds, together} = await withSample(dense, this.data(), (inputs) =>
+      timeInTurns([dense, sparse], inputs),
+    );
     const [denseMs, sparseMs] = times;
     this.result.textContent =
       `Dense ${milliseconds(denseMs)}, sparse ${milliseconds(sparseMs)} a sample: medians of ${rounds} turns of ${together}. ` +
