@@ -1,5 +1,5 @@
 /** @file One answer of the model, dense or sparse, streamed into its place. */
-import type {ChatMessage, Generation, PageLanguageModel} from 'tfjs-sparsify/language';
+import type {Generation, PageLanguageModel, Prompt} from 'tfjs-sparsify/language';
 import type {Mode, OpenMessage} from './messages.js';
 
 const MAX_TOKENS = 200;
@@ -12,7 +12,7 @@ const MAX_TOKENS = 200;
  */
 export async function streamAnswer(
   lm: PageLanguageModel,
-  prompt: readonly ChatMessage[],
+  prompt: Prompt,
   mode: Mode,
   message: OpenMessage,
   signal: AbortSignal,

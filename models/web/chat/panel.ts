@@ -38,6 +38,7 @@ class ChatPanel {
   private readonly stops = ['stop', 'stop-text'].map((id) => element(id, HTMLButtonElement));
   private share = () => 0;
   private lm: PageLanguageModel | null = null;
+  private chats = true;
   private running: AbortController | null = null;
 
   async start(): Promise<void> {
@@ -95,6 +96,10 @@ class ChatPanel {
       await this.showFacts(name);
       const isSparse = (await lm.inspect()).some(({sparsified}) => sparsified);
       this.showSparse(isSparse);
+      this.chats = await hasChatTemplate(lm);
+      element('question-name', HTMLElement).textContent = this.chats
+        ? 'Your message'
+        : 'The beginning of a text, which the model goes on with (it was not trained to chat)';
       if (isSparse) await this.retarget(this.share());
       else this.bytes.textContent = 'This model is dense. Thresholds can be found on a text of yours, below.';
     }).finally(() => {
@@ -135,7 +140,7 @@ class ChatPanel {
       this.speed.textContent = '';
       this.messages.ask(content);
       const places = this.messages.open(modes);
-      const {prompt} = this.messages;
+      const prompt = this.chats ? this.messages.prompt : content;
       let answer = '';
       const speeds: number[] = [];
       try {
@@ -209,6 +214,16 @@ class ChatPanel {
   private showRunning(isRunning: boolean): void {
     for (const button of this.starters) button.disabled = isRunning;
     for (const button of this.stops) button.disabled = !isRunning;
+  }
+}
+
+/** Whether the model says how it was trained to chat; without that it only continues texts. */
+async function hasChatTemplate(lm: PageLanguageModel): Promise<boolean> {
+  try {
+    await lm.encodePrompt([{role: 'user', content: 'Hello'}]);
+    return true;
+  } catch {
+    return false;
   }
 }
 

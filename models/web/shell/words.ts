@@ -31,5 +31,6 @@ export function speedInWords(denseMs: number, sparseMs: number): string {
 export function failureInWords(error: unknown): string {
   if (error instanceof DOMException && error.name === 'AbortError') return 'Stopped.';
   const text = error instanceof Error ? error.message : String(error);
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  // The name of a file or a layer stays as it is written.
+  return /^[a-z]+\b[^./_]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }
