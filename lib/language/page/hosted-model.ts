@@ -86,8 +86,11 @@ export function hostLanguageModel({startBackend, open}: Surroundings): Handlers 
       reading(async (lm) => {
         checkOptions('save', options, SAVE_RULES);
         const name = /^opfs:\/\/(.*)$/s.exec(target)?.[1];
-        if (name === undefined) await lm.save(target, options);
-        else await writeToBrowser(lm.model, name, options.signal);
+        if (name !== undefined) await writeToBrowser(lm.model, name, options.signal);
+        else {
+          await lm.save(target, options);
+          if (target.startsWith('indexeddb://')) await indexedDbWritten();
+        }
         return null;
       }),
     files: (options) =>
@@ -98,6 +101,28 @@ export function hostLanguageModel({startBackend, open}: Surroundings): Handlers 
         return files;
       }),
   };
+}
+
+/**
+ * Ends once what TensorFlow.js has put into the browser's database is written. It says so earlier, and a worker that ends
+ * before that loses it.
+ */
+function indexedDbWritten(): Promise<void> {
+  const stores = ['models_store', 'model_info_store'];
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open('tensorflowjs', 1);
+    opening.onerror = () =>
+      reject(opening.error ?? new Error('the database of the browser cannot be opened'));
+    opening.onsuccess = () => {
+      const database = opening.result;
+      const reading = database.transaction(stores, 'readonly'); // has its turn after all that writes to these
+      for (const store of stores) reading.objectStore(store).count();
+      reading.oncomplete = () => {
+        database.close();
+        resolve();
+      };
+    };
+  });
 }
 
 function wasmBytes(): number {

@@ -1,13 +1,6 @@
 /** @file Loading a language model in a page: starts a worker, in which everything runs. */
 import {BackendError} from '../../errors.js';
-import {
-  CHECKED_LATER,
-  SIGNAL,
-  checkOptions,
-  count,
-  nested,
-  type OptionRules,
-} from '../../option-rules.js';
+import {CHECKED_LATER, SIGNAL, checkOptions, count, nested, type OptionRules} from '../../option-rules.js';
 import {NATIVE_DECODER_RULES} from '../decoding/native-decoder.js';
 import {singleThreadReason} from './isolation.js';
 import type {LanguageModelSource, OpenOptions} from './model-source.js';
