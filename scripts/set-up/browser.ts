@@ -7,8 +7,13 @@ import {accessSync, constants, existsSync, readFileSync, statSync} from 'node:fs
 import {homedir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout} from 'node:timers/promises';
-import {Browser, canDownload, computeExecutablePath, detectBrowserPlatform, install} from '@puppeteer/browsers';
-import {PUPPETEER_REVISIONS} from 'puppeteer-core';
+import {
+  Browser,
+  canDownload,
+  computeExecutablePath,
+  detectBrowserPlatform,
+  install,
+} from '@puppeteer/browsers';
 import {cacheFolder, publishFolder} from '../../lib/provision/cache.js';
 import {recentFailure, rememberFailure} from '../../lib/provision/failures.js';
 import {lastLines, runCommand} from '../../lib/provision/processes/command.js';
@@ -26,7 +31,7 @@ interface BrowserKind {
   /** Where macOS and Windows have it. */
   readonly places: readonly string[];
   readonly debianPackage: string;
-  /** The build that this version of puppeteer-core was made for. */
+  /** The build that puppeteer-core 24.43 was made for, as its `PUPPETEER_REVISIONS` say. */
   readonly build: string;
 }
 
@@ -45,7 +50,7 @@ const KINDS: Readonly<Record<BrowserName, BrowserKind>> = {
       ...WINDOWS_FOLDERS.map((folder) => join(folder, 'Google', 'Chrome', 'Application', 'chrome.exe')),
     ],
     debianPackage: 'chromium',
-    build: PUPPETEER_REVISIONS.chrome,
+    build: '148.0.7778.97',
   },
   firefox: {
     variable: 'FIREFOX_PATH',
@@ -55,7 +60,7 @@ const KINDS: Readonly<Record<BrowserName, BrowserKind>> = {
       ...WINDOWS_FOLDERS.map((folder) => join(folder, 'Mozilla Firefox', 'firefox.exe')),
     ],
     debianPackage: 'firefox-esr',
-    build: PUPPETEER_REVISIONS.firefox,
+    build: 'stable_150.0.2',
   },
 };
 

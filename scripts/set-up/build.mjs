@@ -3,6 +3,7 @@ import {chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, sta
 import {renameSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {inRoot, runNode, say} from './repository.mjs';
+import {writeWorkerBundle} from './worker-bundle.mjs';
 
 const SOURCES = ['lib'];
 const STAMP = '.sources';
@@ -33,6 +34,7 @@ export async function buildDist() {
       ...['-p', inRoot('scripts', 'tsconfig.build.json'), '--outDir', partial],
     ]);
     if (!existsSync(join(partial, 'lib'))) throw new Error('tsc wrote nothing; its messages are above');
+    await writeWorkerBundle(partial);
     const bin = join(partial, 'lib', 'cli', 'main.js');
     if (existsSync(bin)) chmodSync(bin, 0o755);
     writeFileSync(join(partial, STAMP), stamp);

@@ -42,4 +42,3 @@ function start(name: BrowserName, executablePath: string): Promise<Browser> {
   // A browser on a pipe ends with this process, however that ends.
   return launch({executablePath, pipe: true, args: [...forRoot, '--disable-dev-shm-usage']});
 }
-

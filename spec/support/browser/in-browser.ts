@@ -9,15 +9,17 @@ import {browserOf, requireBrowser, type BrowserName} from './browsers.js';
 import {bundleOf} from './bundle.js';
 import {Site, type SiteOptions} from './site.js';
 
-export interface PageOptions extends SiteOptions {
+export interface PageOptions extends Omit<SiteOptions, 'folders'> {
   readonly browser?: BrowserName;
+  /** As a function: of folders that the suite's earlier hooks make. */
+  readonly folders?: SiteOptions['folders'] | (() => SiteOptions['folders']);
 }
 
 /** The functions of a file, by name: their results as JSON carries them, so typed arrays are to be plain ones. */
 type Functions<Entry> = {
-  readonly [Name in keyof Entry as Entry[Name] extends (...args: never[]) => unknown
-    ? Name
-    : never]: Entry[Name] extends (...args: infer Args) => infer Result
+  readonly [
+    Name in keyof Entry as Entry[Name] extends (...args: never[]) => unknown ? Name : never
+  ]: Entry[Name] extends (...args: infer Args) => infer Result
     ? (...args: Args) => Promise<Awaited<Result>>
     : never;
 };
@@ -95,7 +97,8 @@ export function inBrowser({browser = 'chrome', ...options}: PageOptions = {}): P
 
   before(async function () {
     requireBrowser(browser, this);
-    const folders = {'/node_modules': join(ROOT, 'node_modules'), ...options.folders};
+    const own = typeof options.folders === 'function' ? options.folders() : options.folders;
+    const folders = {'/node_modules': join(ROOT, 'node_modules'), ...own};
     site = await Site.open({...options, folders});
     if (!('/' in folders)) site.put('/', BLANK);
     site.put('/spec-worker.js', WORKER);

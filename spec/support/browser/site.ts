@@ -135,7 +135,8 @@ export class Site {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const {method = 'GET', url = '/', headers} = request;
     this.requests.push({method, path: url, range: headers.range});
-    if (this.#isolated) for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
+    if (this.#isolated)
+      for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
     // Browsers look for an icon by themselves, and would tell of a missing one as an error of the page.
     if (url === '/favicon.ico') return void response.writeHead(204).end();
     const path = decodeURIComponent(url.replace(/[?#].*$/, ''));

@@ -1,0 +1,38 @@
+/**
+ * @file The worker of language models in a page, with all that it imports in one text: bundlers find no worker inside a package
+ * by themselves, but any of them takes a module with a text.
+ */
+import {existsSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {inRoot} from './repository.mjs';
+
+const FOLDER = ['lib', 'language', 'page'];
+
+/**
+ * Writes the worker twice: as `worker-bundle.js`, which an application may copy beside its page, and as `worker-text.js`, which
+ * exports that text.
+ *
+ * @param {string} dist A folder that holds what tsc has made of lib/.
+ */
+export async function writeWorkerBundle(dist) {
+  const entry = inRoot(...FOLDER, 'worker.ts');
+  if (!existsSync(entry)) return;
+  const {build} = await import('esbuild');
+  const {outputFiles} = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    // TensorFlow.js's binary for WebAssembly, which a worker from a text finds nowhere.
+    loader: {'.wasm': 'binary'},
+  });
+  const {text} = outputFiles[0];
+  const write = (/** @type {string} */ name, /** @type {string} */ content) =>
+    writeFileSync(join(dist, ...FOLDER, name), content);
+  write('worker-bundle.js', text);
+  write('worker-bundle.d.ts', '/** A module worker: its URL is what counts. */\nexport {};\n');
+  write('worker-text.js', `export const WORKER_TEXT = ${JSON.stringify(text)};\n`);
+}

@@ -1,0 +1,81 @@
+/**
+ * @file An application that has installed this package: unpacked from the tarball that npm would publish, with nothing beside
+ * it but what package.json says that it depends on, linked from this checkout.
+ */
+import {execFileSync, spawn} from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {dirname, join} from 'node:path';
+import {finished, quietly} from '../child.js';
+import {ROOT} from '../guides.js';
+
+interface PackageJson {
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies: Readonly<Record<string, string>>;
+}
+
+/** Their programs, in node_modules. */
+const BUNDLERS = {vite: 'vite/bin/vite.js', esbuild: 'esbuild/bin/esbuild'};
+
+/** Call it in a `describe`: it makes the application's folder before the specs and removes it after them. */
+export function packedApp(): {
+  readonly path: string;
+  /** Writes a file of the application; gives its path. */
+  write(name: string, content: string | Uint8Array): string;
+  /** Runs a bundler of this checkout in the application's folder; what it prints. */
+  run(bundler: keyof typeof BUNDLERS, ...args: readonly string[]): Promise<string>;
+} {
+  let path = '';
+  before(function () {
+    this.timeout(300_000);
+    path = realpathSync(mkdtempSync(join(tmpdir(), 'tfjs-sparsify-app-')));
+    const modules = join(path, 'node_modules');
+    const installed = join(modules, 'tfjs-sparsify');
+    mkdirSync(installed, {recursive: true});
+    const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', path];
+    const onWindows = process.platform === 'win32'; // where npm is a batch file, which only a shell starts
+    const tarball = execFileSync('npm', pack, {cwd: ROOT, encoding: 'utf8', shell: onWindows}).trim();
+    execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'], {cwd: path});
+    const {dependencies, peerDependencies} = JSON.parse(
+      readFileSync(join(installed, 'package.json'), 'utf8'),
+    ) as PackageJson;
+    for (const name of Object.keys({...dependencies, ...peerDependencies})) {
+      mkdirSync(dirname(join(modules, name)), {recursive: true});
+      symlinkSync(join(ROOT, 'node_modules', name), join(modules, name), 'junction');
+    }
+    writeFileSync(join(path, 'package.json'), '{"type": "module", "private": true}');
+  });
+  after(() => {
+    if (path !== '') rmSync(path, {recursive: true, force: true});
+  });
+  return {
+    get path() {
+      return path;
+    },
+    write(name, content) {
+      const file = join(path, name);
+      mkdirSync(dirname(file), {recursive: true});
+      writeFileSync(file, content);
+      return file;
+    },
+    async run(bundler, ...args) {
+      const options = {cwd: path, env: quietly()};
+      const child = spawn(
+        process.execPath,
+        [join(ROOT, 'node_modules', BUNDLERS[bundler]), ...args],
+        options,
+      );
+      const {code, stdout, stderr} = await finished(child);
+      if (code !== 0) throw new Error(`${bundler} ended with code ${code}: ${stderr || stdout}`);
+      return stdout;
+    },
+  };
+}
