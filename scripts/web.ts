@@ -8,9 +8,7 @@ import {existsSync} from 'node:fs';
 import {basename, join, resolve} from 'node:path';
 import {parseArgs} from 'node:util';
 import {inRoot} from './set-up/repository.mjs';
-import {buildPage, type ChatModel} from './web/build-page.js';
-import {smollm2Int8} from './web/chat-model.js';
-import {servePage} from './web/serve-page.js';
+import type {ChatModel} from './web/build-page.js';
 
 const HELP = `Usage: npm run web [-- OPTIONS]
 
@@ -55,6 +53,11 @@ async function web(): Promise<number> {
     );
     return 2;
   }
+  // What builds takes a while to load, which --help and a misspelt option need not wait for.
+  const [{buildPage}, {servePage}] = await Promise.all([
+    import('./web/build-page.js'),
+    import('./web/serve-page.js'),
+  ]);
   const folder = inRoot('dist-web');
   await buildPage({folder, chat: await chatModel(options.model), allowed});
   if (options.build) {
@@ -70,5 +73,7 @@ async function web(): Promise<number> {
 }
 
 async function chatModel(folder: string | undefined): Promise<ChatModel> {
-  return folder === undefined ? smollm2Int8() : {name: basename(resolve(folder)), folder: resolve(folder)};
+  return folder === undefined
+    ? (await import('./web/chat-model.js')).smollm2Int8()
+    : {name: basename(resolve(folder)), folder: resolve(folder)};
 }

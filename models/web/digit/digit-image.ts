@@ -43,15 +43,17 @@ export function digitImage(ink: Float32Array, side: number): Float32Array | null
     }
   }
   const image = new Float32Array(SIDE * SIDE);
-  const [toX, toY] = [Math.round(SIDE / 2 - massX / mass), Math.round(SIDE / 2 - massY / mass)];
+  const toX = placeFor(massX / mass, small.width);
+  const toY = placeFor(massY / mass, small.height);
   for (let y = 0; y < small.height; y++) {
-    for (let x = 0; x < small.width; x++) {
-      const [column, row] = [x + toX, y + toY];
-      if (column < 0 || column >= SIDE || row < 0 || row >= SIDE) continue;
-      image[row * SIDE + column] = scaled[y * small.width + x];
-    }
+    image.set(scaled.subarray(y * small.width, (y + 1) * small.width), (y + toY) * SIDE + toX);
   }
   return image;
+}
+
+/** Where ink of this length starts, so that its centre comes to the middle, as far as no ink is lost. */
+function placeFor(centre: number, length: number): number {
+  return Math.min(Math.max(0, Math.round(SIDE / 2 - centre)), SIDE - length);
 }
 
 interface Box {
