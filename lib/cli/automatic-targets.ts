@@ -17,7 +17,7 @@ import {SparsifyError} from '../errors.js';
 import {readLabels} from '../io/data/labels.js';
 import {describeTarget} from '../report/wording.js';
 import {TargetScope} from '../scope/target-scope.js';
-import {readText} from '../io/files/decode-text.js';
+import {readText} from '../io/files/read-text.js';
 import {isTextFile, openData, type DataOptions} from './data.js';
 import type {WarningOptions} from '../warnings.js';
 import {ignoredScopeOf, numberOption, parseShare, shareOption, type TargetOption} from './shared-options.js';

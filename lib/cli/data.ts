@@ -7,7 +7,7 @@ import {Dataset, type Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
 import {readsIds} from '../eval/random-inputs.js';
 import {openDataFile} from '../io/data/data-files.js';
-import {readText} from '../io/files/decode-text.js';
+import {readText} from '../io/files/read-text.js';
 import {countOption, numberOption} from './shared-options.js';
 
 /** How text becomes sequences. */

@@ -11,7 +11,7 @@ import {readLabels} from '../io/data/labels.js';
 import {maskingLayers} from '../model/dense-layers.js';
 import type {LatencyTable, QualityTable} from '../report/report-contents.js';
 import type {MeasuredOn} from '../report/model-layers.js';
-import {readText} from '../io/files/decode-text.js';
+import {readText} from '../io/files/read-text.js';
 import {openData, type DataOptions} from './data.js';
 import {describeMachine} from './origin.js';
 import {withProgress} from './progress.js';

@@ -7,7 +7,7 @@ import {stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import {FileError} from '../errors.js';
 import {writeTextFile} from '../io/files/atomic-file.js';
-import {readText} from '../io/files/decode-text.js';
+import {readText} from '../io/files/read-text.js';
 import type {ReportContents, Step} from '../report/report-contents.js';
 import {renderModelCard, stepsOfCard, type ModelCardOptions} from '../report/model-card.js';
 import {thisStep, type Inputs} from './origin.js';

@@ -1,4 +1,4 @@
-/** @file The part of the `tfjs-sparsify/language` door that runs in browsers too: all but reading and writing files. */
+/** @file The part of the `tfjs-sparsify/language` door that runs in browsers too: all but reading and writing the disk. */
 export {
   ALLOCATION_SEQUENCES,
   LANGUAGE_CALIBRATION,
@@ -21,6 +21,13 @@ export {
 export type {GenerateOptions, GeneratedToken, Generation} from './decoding/generate.js';
 export {buildModel} from './graph/build-model.js';
 export {LanguageModel, type LanguageModelOptions, type SaveModel} from './language-model.js';
+export {openLanguageModel, type OpenLanguageModelOptions, type OpenProgress} from './open-language-model.js';
+export type {LanguageModelSource} from './import/opened-source.js';
+export {deviceMemory, memoryNeed, type MemoryNeed, type MemoryNeedOptions} from './memory-need.js';
+export {deleteCachedModel, listCachedModels, type CachedModel} from '../io/web/cached-models.js';
+export {deviceStore} from '../io/web/device-store.js';
+export type {DownloadProgress} from '../io/web/model-download.js';
+export {MemoryStore, type PieceStore} from '../io/web/piece-store.js';
 export {measureDecodeLatency, type DecodeContestant, type DecodeLatencyOptions} from './decode-latency.js';
 export {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
 export {loadWeights, type LoadWeightsOptions} from './weights/load-weights.js';
@@ -31,10 +38,11 @@ export type {
   AbortOptions,
   AllocateInPageOptions,
   CalibrationText,
+  OpenInPageOptions,
   PageBackend,
   PageMemory,
+  PageModelSource,
 } from './page/messages.js';
-export type {LanguageModelSource, OpenOptions} from './page/model-source.js';
 export type {PageLanguageModel} from './page/page-language-model.js';
 export type {BytesPerToken} from './evaluation/bytes-per-token.js';
 export type {Perplexity, PerplexityOptions, PerplexityProtocol, TextWindow} from './evaluation/perplexity.js';

@@ -24,7 +24,8 @@ import {
 } from '../../lib/language/index.js';
 import {bundleOf} from '../support/browser/bundle.js';
 import {inBrowser} from '../support/browser/in-browser.js';
-import {loadTiny, printableText} from '../support/language/tiny-language-models.js';
+import {tinyFolder} from '../support/language/tiny-checkpoints.js';
+import {TINY_LANGUAGE_MODEL, loadTiny, printableText} from '../support/language/tiny-language-models.js';
 import type * as entry from './pages/language-model.js';
 
 const PAGE = 'spec/browser/pages/language-model.ts';
@@ -49,7 +50,9 @@ function expectThresholds(got: readonly DenseReport[], wanted: readonly DenseRep
 describe('a language model in a page', function () {
   this.timeout(120_000);
   const folder = mkdtempSync(join(tmpdir(), 'tfjs-sparsify-spec-'));
-  const browser = inBrowser({folders: {'/models': folder}});
+  const browser = inBrowser({
+    folders: {'/models': folder, '/tiny': tinyFolder(TINY_LANGUAGE_MODEL)},
+  });
   const page = browser.in<typeof entry>(PAGE);
   let lm: LanguageModel;
 
@@ -83,6 +86,18 @@ describe('a language model in a page', function () {
       expect(backend.threads).to.be.at.least(1);
       expect(backend.why).to.be.a('string').that.does.not.include('isolated');
       expect(workers()).to.equal(1);
+    });
+
+    it('is loaded from a GGUF file and from a folder of Hugging Face, and made INT8 meanwhile', async () => {
+      const {tokens} = await lm.generate('Once upon', GREEDY);
+      const {config} = await page.load('/tiny/model-f32.gguf');
+      expect(config).to.deep.equal(lm.config);
+      expect((await page.generate('Once upon', GREEDY)).tokens).to.deep.equal(tokens);
+      expect((await page.load('/tiny/')).hasTokenizer).to.equal(false);
+      const stages = await page.loadWithProgress('/tiny/model-f32.gguf', {compress: 'int8_asym'});
+      expect(stages).to.deep.equal(['memory', 'download', 'weights']);
+      const weights = (await page.ask('inspectWeights')) as WeightReport[];
+      expect(new Set(weights.map(({format}) => format))).to.deep.equal(new Set(['int8_asym']));
     });
 
     it('generates the same', async () => {

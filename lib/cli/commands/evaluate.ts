@@ -20,7 +20,7 @@ import {measureQuality, type Quality} from '../../eval/quality.js';
 import {readLabels, type Labels} from '../../io/data/labels.js';
 import {withoutCredentials} from '../../io/files/url-credentials.js';
 import {ensureBuilt, maskingLayers} from '../../model/dense-layers.js';
-import {readText} from '../../io/files/decode-text.js';
+import {readText} from '../../io/files/read-text.js';
 import {addDataOptions, isTextFile, openData, type DataOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openLanguageModel, openModel, type BackendOptions} from '../model.js';

@@ -5,7 +5,7 @@ import type {Perplexity} from '../../language/index.js';
 import {inspect} from '../../model/inspect.js';
 import type {ReportContents} from '../../report/report-contents.js';
 import {formatsOf} from '../../report/summary-numbers.js';
-import {readText} from '../../io/files/decode-text.js';
+import {readText} from '../../io/files/read-text.js';
 import {interruptible} from '../interrupt.js';
 import {LANGUAGE_MODEL_ARGUMENT, backendOption, openLanguageModel, type BackendOptions} from '../model.js';
 import {jsonOption} from '../shared-options.js';

@@ -2,10 +2,7 @@
  * @file Bytes of a text file as text: UTF-8, or UTF-16 as Windows and spreadsheets write it, with or without a byte order
  * mark, which is no part of the text. Anything else is named, never replaced by question marks.
  */
-import {readFile} from 'node:fs/promises';
-
 import {FileError} from '../../errors.js';
-import {fileFailure} from './file-failure.js';
 
 /** Encodings of text that are read. */
 export type TextEncoding = 'utf-8' | 'utf-16le' | 'utf-16be';
@@ -86,21 +83,6 @@ export class TextPieces {
 export function decodeText(bytes: Uint8Array, source: string): string {
   const pieces = new TextPieces(source);
   return pieces.add(bytes) + pieces.end();
-}
-
-/**
- * Reads a text file.
- *
- * @throws {FileError} `malformed-text`, or what the system says.
- */
-export async function readText(path: string): Promise<string> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    throw fileFailure(path, cause);
-  }
-  return decodeText(bytes, path);
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {

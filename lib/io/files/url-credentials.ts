@@ -18,7 +18,7 @@ export function takeCredentials(url: string): PlainUrl {
   const [user, password] = [parsed.username, parsed.password].map(decoded);
   parsed.username = '';
   parsed.password = '';
-  return {url: parsed.href, authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`};
+  return {url: parsed.href, authorization: `Basic ${base64(`${user}:${password}`)}`};
 }
 
 /** A text in which the URLs have no user and password: `https://***@host/model.json`. */
@@ -31,6 +31,11 @@ export function bareUrl(text: string): string {
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return text;
   const {origin, pathname} = new URL(text);
   return origin + pathname;
+}
+
+/** Base64 of the text as UTF-8. */
+function base64(text: string): string {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }
 
 /** Percent-encoded text; as it is if it is not. */

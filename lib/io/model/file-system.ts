@@ -3,6 +3,7 @@
  * tfjs-node, where `save('file://')` replaces the old model file by file and ends the process over 2 GiB.
  */
 
+import {createHash} from 'node:crypto';
 import {open, readFile, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 
@@ -89,7 +90,13 @@ export async function openLocalModel(path: string): Promise<ModelSource> {
       jsonPath,
     );
   }
-  return {name: jsonPath, json, shardName, openShard: (shard) => openShard(shardName(shard))};
+  return {
+    name: jsonPath,
+    json,
+    shardName,
+    openShard: (shard) => openShard(shardName(shard)),
+    createHash: () => createHash('sha256'),
+  };
 }
 
 async function readModelJson(path: string): Promise<string> {

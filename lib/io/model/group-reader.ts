@@ -3,10 +3,9 @@
  * its end is reached. Nothing is kept: the caller says where the bytes go.
  */
 
-import {createHash, type Hash} from 'node:crypto';
-
 import {FileError} from '../../errors.js';
 import {weightsSize, type WeightsGroup} from './model-json.js';
+import type {Sha256Hash} from '../files/sha256.js';
 import type {ModelSource, ShardStream} from './model-source.js';
 
 /** One read: large enough to cost nothing, small enough that other work gets its turn. */
@@ -14,7 +13,8 @@ const READ_BYTES = 16 * 1024 ** 2;
 
 /** Reads a group of weights once, from front to back; `close` it. */
 export class GroupReader {
-  private shard: {readonly path: string; readonly stream: ShardStream; readonly hash?: Hash} | undefined;
+  private shard:
+    {readonly path: string; readonly stream: ShardStream; readonly hash?: Sha256Hash} | undefined;
   /** Index of the next shard to open. */
   private next = 0;
   private offset = 0;
@@ -43,7 +43,7 @@ export class GroupReader {
       if (this.shard === undefined) {
         if (this.next === this.group.paths.length) return 0;
         const path = this.group.paths[this.next];
-        const hash = this.group.sha256 === undefined ? undefined : createHash('sha256');
+        const hash = this.group.sha256 === undefined ? undefined : this.source.createHash?.();
         this.shard = {path, stream: await this.source.openShard(path), hash};
         this.next++;
       }
@@ -77,8 +77,9 @@ export class GroupReader {
     const shard = this.shard;
     await this.close();
     const expected = this.group.sha256?.[this.next - 1];
-    const found = shard?.hash?.digest('hex');
-    if (shard === undefined || expected === found) return;
+    if (shard?.hash === undefined) return;
+    const found = shard.hash.digest('hex');
+    if (expected === found) return;
     const file = this.source.shardName(shard.path);
     throw new FileError(
       'checksum-mismatch',

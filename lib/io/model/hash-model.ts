@@ -1,7 +1,7 @@
 /** @file SHA-256 of the files that make a model, so that a result can say what it was made from. */
 import {readdir, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
-import {readText} from '../files/decode-text.js';
+import {readText} from '../files/read-text.js';
 import {hashFile, type HashedFile} from '../files/file-hash.js';
 import {parseModelJson, type WeightsGroup} from './model-json.js';
 

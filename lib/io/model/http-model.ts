@@ -3,7 +3,10 @@
  * takes whatever the server sends.
  */
 
+import {createHash} from 'node:crypto';
+
 import {FileError} from '../../errors.js';
+import {fileUrl} from '../files/file-url.js';
 import {TextPieces} from '../files/decode-text.js';
 import {openHttpFile, type HttpLimits} from './http-file.js';
 import {fromKeras3} from './keras3/model-json.js';
@@ -31,40 +34,10 @@ export async function openHttpModel(address: string, limits: HttpLimits = {}): P
   return {
     name,
     json: await fromKeras3(json, name),
-    shardName: (path) => shardUrl(path, url),
-    openShard: (path) => open(shardUrl(path, url)),
+    shardName: (path) => fileUrl(path, url),
+    openShard: (path) => open(fileUrl(path, url)),
+    createHash: () => createHash('sha256'),
   };
-}
-
-/** The URL of a shard beside the model.json; its path has been checked as text, here as URL. */
-function shardUrl(path: string, modelUrl: string): string {
-  const base = new URL(modelUrl);
-  const shard = new URL(path, base);
-  shard.hash = '';
-  shard.search = joinedQuery(shard.search, base.search);
-  const folder = new URL('.', base);
-  // '%2e%2e/' is '..' to a URL.
-  if (shard.origin !== folder.origin || !shard.pathname.startsWith(folder.pathname)) {
-    throw new FileError('unsafe-path', `${modelUrl} wants weights from ${path}, outside its own folder`, {
-      source: modelUrl,
-      path,
-    });
-  }
-  return shard.href;
-}
-
-/**
- * The query of a shard: its own as it is, since it may be signed, then what the model.json's has beyond that, a key to
- * the whole folder say.
- */
-function joinedQuery(own: string, base: string): string {
-  if (own.length < 2 || base.length < 2) return own.length < 2 ? base : own;
-  const names = new Set(new URLSearchParams(own).keys());
-  const further = base
-    .slice(1)
-    .split('&')
-    .filter((part) => ![...new URLSearchParams(part).keys()].some((name) => names.has(name)));
-  return [own, ...further].join('&');
 }
 
 /** Reads at most as much text as a model.json may have; more is an error, so that a server cannot fill the memory. */

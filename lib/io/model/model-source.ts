@@ -5,6 +5,8 @@
 
 import type {io} from '@tensorflow/tfjs';
 
+import type {Sha256Hash} from '../files/sha256.js';
+
 /** A shard that is being read, from front to back. */
 export interface ShardStream {
   /** Reads at least one byte and at most as many as `target` has; returns how many, 0 at the end. */
@@ -21,4 +23,6 @@ export interface ModelSource {
   shardName(path: string): string;
   /** Opens one of the shards that the manifest lists. Throws `FileError` if it cannot be read. */
   openShard(path: string): Promise<ShardStream>;
+  /** Begins the checksum of a shard; null where the shards were held against the manifest's checksums already. */
+  readonly createHash: (() => Sha256Hash) | null;
 }

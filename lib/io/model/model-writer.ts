@@ -20,7 +20,7 @@ import type {io} from '@tensorflow/tfjs';
 
 import {FileError} from '../../errors.js';
 import {flushFolder, publishFile, writeFlushed} from '../files/atomic-file.js';
-import {readText} from '../files/decode-text.js';
+import {readText} from '../files/read-text.js';
 import {fileFailure} from '../files/file-failure.js';
 import {makeFolder} from '../files/make-folder.js';
 import {parseModelJson, weightsSize} from './model-json.js';

@@ -18,18 +18,25 @@ import {WeightReader} from './weight-tensors.js';
 /** The core's type and that of the layers are the same JSON. */
 type LayersTrainingConfig = Parameters<tf.LayersModel['loadTrainingConfig']>[0];
 
+/** Puts a weight into its variable; the tensor is its own then. */
+export type StoreTensor = (variable: LayerVariable, tensor: tf.Tensor) => void | Promise<void>;
+
 const STREAMED_DTYPES: ReadonlySet<string> = new Set(['float32', 'int32', 'bool']);
 
 /**
  * Loads a model.
  *
  * @param source The model.
+ * @param storeIn Where the weights of the built model go, one after the other; by default into their variables.
  * @returns The model, equal to what `tf.loadLayersModel` gives; owned by the caller.
  * @throws FileError as `GroupReader` and `ModelSource.openShard`.
  * @throws ModelError `unknown-layer` or `malformed-topology` for a topology that TensorFlow.js cannot build, `weights-mismatch` for
  *     weights whose names, shapes or dtypes are not the model's.
  */
-export async function streamedModel(source: ModelSource): Promise<tf.LayersModel> {
+export async function streamedModel(
+  source: ModelSource,
+  storeIn: (model: tf.LayersModel) => StoreTensor = () => write,
+): Promise<tf.LayersModel> {
   const {json} = source;
   const specs = json.weightsManifest.flatMap(({weights}) => weights);
   const unfilled = await build(source);
@@ -46,13 +53,11 @@ export async function streamedModel(source: ModelSource): Promise<tf.LayersModel
     }
     for (const spec of specs) checkFits(spec, variables.get(spec.name), source.name);
 
-    await readWeights(source, (spec, tensor) => {
+    const store = storeIn(model);
+    await readWeights(source, async (spec, tensor) => {
       const variable = variables.get(spec.name);
       if (variable === undefined) optimizerWeights.push({name: spec.name, tensor});
-      else {
-        variable.write(tensor);
-        tensor.dispose();
-      }
+      else await store(variable, tensor);
     });
     unfilled.initializeOthers(variables.values());
     if (optimizerWeights.length > 0) await model.optimizer?.setWeights(optimizerWeights);
@@ -63,6 +68,11 @@ export async function streamedModel(source: ModelSource): Promise<tf.LayersModel
   } finally {
     tf.dispose(optimizerWeights.map(({tensor}) => tensor));
   }
+}
+
+function write(variable: LayerVariable, tensor: tf.Tensor): void {
+  variable.write(tensor);
+  tensor.dispose();
 }
 
 async function build({json, name}: ModelSource): Promise<UnfilledModel> {
@@ -88,13 +98,13 @@ function match(
 /** Hands every weight to `take`, which owns it, in the order of the manifest. */
 async function readWeights(
   source: ModelSource,
-  take: (spec: io.WeightsManifestEntry, tensor: tf.Tensor) => void,
+  take: (spec: io.WeightsManifestEntry, tensor: tf.Tensor) => Promise<void>,
 ): Promise<void> {
   const weights = new WeightReader();
   for (const group of source.json.weightsManifest) {
     const reader = new GroupReader(source, group);
     try {
-      for (const spec of group.weights) take(spec, await weights.read(reader, spec));
+      for (const spec of group.weights) await take(spec, await weights.read(reader, spec));
       await reader.end();
     } finally {
       await reader.close();

@@ -28,7 +28,7 @@ export function attachMetadata(model: tf.LayersModel, {config, tokenizer}: Langu
 
 /** Whether a model carries the metadata of a language model. */
 export function isLanguageModel(model: tf.LayersModel): boolean {
-  return entryOf(model) !== undefined;
+  return entryIn(model.getUserDefinedMetadata()) !== undefined;
 }
 
 /**
@@ -37,7 +37,16 @@ export function isLanguageModel(model: tf.LayersModel): boolean {
  * @throws {ModelError} `not-a-language-model`, or `malformed-metadata`.
  */
 export function metadataOf(model: tf.LayersModel): LanguageModelMetadata {
-  const entry = entryOf(model);
+  return parseMetadata(model.getUserDefinedMetadata());
+}
+
+/**
+ * Reads configuration and tokenizer out of the metadata that a model has, or will have once it is built.
+ *
+ * @throws {ModelError} as `metadataOf`.
+ */
+export function parseMetadata(metadata: unknown): LanguageModelMetadata {
+  const entry = entryIn(metadata);
   if (entry === undefined) {
     throw new ModelError(
       'not-a-language-model',
@@ -50,9 +59,8 @@ export function metadataOf(model: tf.LayersModel): LanguageModelMetadata {
   return {config: checkedConfig(config), tokenizer: parsedTokenizer(tokenizer)};
 }
 
-function entryOf(model: tf.LayersModel): object | undefined {
-  const metadata = (model.getUserDefinedMetadata() ?? {}) as Record<string, unknown>;
-  const entry = metadata[METADATA_KEY];
+function entryIn(metadata: unknown): object | undefined {
+  const entry = ((metadata ?? {}) as Record<string, unknown>)[METADATA_KEY];
   return typeof entry === 'object' && entry !== null ? entry : undefined;
 }
 

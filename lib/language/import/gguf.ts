@@ -3,14 +3,13 @@
  * Hugging Face's layout, dequantized when they are read.
  */
 import {ModelError} from '../../errors.js';
+import type {RandomAccess} from '../../io/files/random-access.js';
 import type {Checkpoint} from '../weights/checkpoint.js';
 import {ggufTokenizer} from '../tokenizer/gguf-tokenizer.js';
 import {blockFormat} from './dequantize.js';
 import {ggufConfig} from './gguf-config.js';
 import {readGgufHeader, type GgufEntry, type GgufHeader} from './gguf-header.js';
 import {huggingFaceTensors, type GgufTensor} from './gguf-names.js';
-import {exactStrings} from './gguf-strings.js';
-import {RandomAccessFile} from './random-access-file.js';
 import {MAX_TENSOR_BYTES} from './safetensors.js';
 
 /** Bytes read at a time: a tensor takes its float32 size and no more than this beside it. */
@@ -19,22 +18,19 @@ const PIECE_BYTES = 8 * 1024 ** 2;
 const MAX_ROPE_FACTORS = 4096;
 
 /**
- * Opens a GGUF file. Weights are read one tensor at a time, when asked for.
+ * A GGUF file as a checkpoint. Weights are read one tensor at a time, when asked for.
  *
- * @param path The file: architecture llama (with mistral and mixtral), qwen2, qwen3, phi3 or gemma; F32, F16, BF16,
- *   Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K.
+ * @param file The open file: architecture llama (with mistral and mixtral), qwen2, qwen3, phi3 or gemma; F32, F16, BF16,
+ *   Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K. It belongs to the checkpoint from now on, and is closed on errors.
  * @returns The checkpoint; close it when all is read.
- * @throws {FileError} If it cannot be opened.
  * @throws {ModelError} If it is malformed, or of an architecture or dtype that cannot be read; it names the tensor.
  */
-export async function openGguf(path: string): Promise<Checkpoint> {
-  const file = await RandomAccessFile.open(path);
+export async function ggufCheckpoint(file: RandomAccess): Promise<Checkpoint> {
+  const {name: path} = file;
   try {
     const header = await readGgufHeader(file);
-    const {entries} = header;
-    const metadata = new Map(header.metadata);
+    const {entries, metadata} = header;
     checkWhole(header, path);
-    for (const [key, strings] of await exactStrings(file, header)) metadata.set(key, strings);
     const config = ggufConfig(metadata, entries, await readRopeFactors(file, entries), path);
     const permuted = metadata.get('general.architecture') === 'llama';
     const tensors = new Map<string, GgufTensor>();
@@ -76,7 +72,7 @@ function checkWhole({metadata}: GgufHeader, path: string): void {
 }
 
 async function readRopeFactors(
-  file: RandomAccessFile,
+  file: RandomAccess,
   entries: readonly GgufEntry[],
 ): Promise<Float32Array | null> {
   const entry =
@@ -86,30 +82,30 @@ async function readRopeFactors(
   if (entry.shape.length === 1 && entry.shape[0] <= MAX_ROPE_FACTORS) return readValues(file, entry);
   throw new ModelError(
     'malformed-gguf',
-    `tensor "${entry.name}" of ${file.path} has shape [${entry.shape.join(', ')}]; it must be one row of at most ${MAX_ROPE_FACTORS}`,
-    {path: file.path, tensor: entry.name},
+    `tensor "${entry.name}" of ${file.name} has shape [${entry.shape.join(', ')}]; it must be one row of at most ${MAX_ROPE_FACTORS}`,
+    {path: file.name, tensor: entry.name},
   );
 }
 
 async function readTensor(
-  file: RandomAccessFile,
+  file: RandomAccess,
   tensors: ReadonlyMap<string, GgufTensor>,
   name: string,
 ): Promise<Float32Array> {
   const tensor = tensors.get(name);
   if (tensor === undefined) {
-    throw new ModelError('missing-tensor', `${file.path} has no tensor "${name}": is it complete?`, {
-      path: file.path,
+    throw new ModelError('missing-tensor', `${file.name} has no tensor "${name}": is it complete?`, {
+      path: file.name,
       tensor: name,
     });
   }
   const values = await readValues(file, tensor);
-  if (tensor.interleavedHeads > 0) separateHalves(values, tensor, file.path);
+  if (tensor.interleavedHeads > 0) separateHalves(values, tensor, file.name);
   return values;
 }
 
 async function readValues(
-  file: RandomAccessFile,
+  file: RandomAccess,
   {name, shape, dtype, start, bytes}: Omit<GgufEntry, 'name'> & {readonly name: string},
 ): Promise<Float32Array> {
   const format = blockFormat(dtype);
@@ -117,8 +113,8 @@ async function readValues(
   if (count * 4 > MAX_TENSOR_BYTES) {
     throw new ModelError(
       'too-large',
-      `tensor "${name}" of ${file.path} takes ${count * 4} bytes as float32; at most ${MAX_TENSOR_BYTES} can be read`,
-      {path: file.path, tensor: name, values: count},
+      `tensor "${name}" of ${file.name} takes ${count * 4} bytes as float32; at most ${MAX_TENSOR_BYTES} can be read`,
+      {path: file.name, tensor: name, values: count},
     );
   }
   const target = new Float32Array(count);

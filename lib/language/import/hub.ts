@@ -5,7 +5,7 @@
  */
 import {createHash} from 'node:crypto';
 import {mkdir, rm, stat, statfs} from 'node:fs/promises';
-import {basename, join} from 'node:path';
+import {basename, dirname, join} from 'node:path';
 
 import type * as HubModule from '@huggingface/hub';
 
@@ -13,6 +13,7 @@ import {FileError} from '../../errors.js';
 import {publishFile, writeTextFile} from '../../io/files/atomic-file.js';
 import {fileChunks} from '../../io/files/file-chunks.js';
 import {hashFile} from '../../io/files/file-hash.js';
+import {localFolder} from '../../io/files/local-folder.js';
 import {cacheFolder} from '../../provision/cache.js';
 import {withLock} from '../../provision/processes/lock.js';
 import {downloadFile} from './download.js';
@@ -191,7 +192,7 @@ async function isCurrent(path: string, {size, oid, sha256}: RemoteFile): Promise
 
 /** What is in the cache, if it is whole; null if not. */
 async function fetched(folder: string, manifest: string, file: string | null): Promise<RemoteFile[] | null> {
-  const files = (await readOptionalJsonFile(manifest))?.['files'];
+  const files = (await readOptionalJsonFile(localFolder(dirname(manifest)), basename(manifest)))?.['files'];
   if (!Array.isArray(files)) {
     const size = file === null ? null : await sizeOf(join(folder, file));
     return file === null || size === null ? null : [{path: file, size, sha256: null}]; // of older versions

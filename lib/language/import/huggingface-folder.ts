@@ -1,7 +1,6 @@
 /** @file A checkpoint as Hugging Face publishes it: a folder with config.json, safetensors and tokenizer files. */
-import {join} from 'node:path';
-
 import {FileError, ModelError} from '../../errors.js';
+import type {FileFolder} from '../../io/files/file-folder.js';
 import type {Checkpoint, CheckpointTensor} from '../weights/checkpoint.js';
 import type {LlamaConfig} from '../config/llama-config.js';
 import {parseConfig} from '../config/parse-config.js';
@@ -10,20 +9,17 @@ import {readJsonFile, readOptionalJsonFile, readTextFile, type JsonObject} from 
 import {openShards} from './safetensors-shards.js';
 
 /**
- * Opens a Hugging Face folder. Weights are read one tensor at a time, when asked for.
+ * A Hugging Face folder as a checkpoint. Weights are read one tensor at a time, when asked for.
  *
- * @param dir Folder with `config.json`, `model.safetensors` or shards with `model.safetensors.index.json` (F32, F16 or
+ * @param folder Has `config.json`, `model.safetensors` or shards with `model.safetensors.index.json` (F32, F16 or
  *   BF16), and if there, `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja`, `generation_config.json`.
  * @returns The checkpoint; close it when all is read.
  * @throws {FileError} If a file is missing or is no JSON.
  * @throws {ModelError} If the architecture is unknown, or a file of weights is malformed; it names file and tensor.
- * @example
- * const checkpoint = await openHuggingFaceFolder('./SmolLM2-135M-Instruct');
- * const norm = await checkpoint.read('model.norm.weight');
  */
-export async function openHuggingFaceFolder(dir: string): Promise<Checkpoint> {
-  const path = join(dir, 'config.json');
-  const json = await readJsonFile(path);
+export async function huggingFaceCheckpoint(folder: FileFolder): Promise<Checkpoint> {
+  const path = folder.pathOf('config.json');
+  const json = await readJsonFile(folder, 'config.json');
   if (json['quantization_config'] !== undefined && json['quantization_config'] !== null) {
     throw new ModelError(
       'unsupported-dtype',
@@ -33,10 +29,10 @@ export async function openHuggingFaceFolder(dir: string): Promise<Checkpoint> {
   }
   const config = withGenerationTokens(
     parseConfig(json),
-    await readOptionalJsonFile(join(dir, 'generation_config.json')),
+    await readOptionalJsonFile(folder, 'generation_config.json'),
   );
-  const tokenizer = await readTokenizer(dir);
-  const {fileOf, files} = await openShards(dir);
+  const tokenizer = await readTokenizer(folder);
+  const {fileOf, files} = await openShards(folder);
   const tensors = new Map<string, CheckpointTensor>();
   for (const [name, file] of fileOf) tensors.set(name, file.entries.get(name)!);
   return {
@@ -47,10 +43,14 @@ export async function openHuggingFaceFolder(dir: string): Promise<Checkpoint> {
     read: (name) => {
       const file = fileOf.get(name);
       if (file !== undefined) return file.read(name);
-      throw new ModelError('missing-tensor', `${dir} has no tensor "${name}": is the checkpoint complete?`, {
-        path: dir,
-        tensor: name,
-      });
+      throw new ModelError(
+        'missing-tensor',
+        `${folder.name} has no tensor "${name}": is the checkpoint complete?`,
+        {
+          path: folder.name,
+          tensor: name,
+        },
+      );
     },
     close: async () => {
       for (const file of files) await file.close();
@@ -74,17 +74,17 @@ function isTokenId(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-async function readTokenizer(dir: string): Promise<TokenizerSource | null> {
-  const tokenizer = await readOptionalJsonFile(join(dir, 'tokenizer.json'));
+async function readTokenizer(folder: FileFolder): Promise<TokenizerSource | null> {
+  const tokenizer = await readOptionalJsonFile(folder, 'tokenizer.json');
   if (tokenizer === null) return null;
-  const config = (await readOptionalJsonFile(join(dir, 'tokenizer_config.json'))) ?? {};
-  const template = await readOptionalText(join(dir, 'chat_template.jinja'));
+  const config = (await readOptionalJsonFile(folder, 'tokenizer_config.json')) ?? {};
+  const template = await readOptionalText(folder, 'chat_template.jinja');
   return {tokenizer, config: template === null ? config : {...config, chat_template: template}};
 }
 
-async function readOptionalText(path: string): Promise<string | null> {
+async function readOptionalText(folder: FileFolder, file: string): Promise<string | null> {
   try {
-    return await readTextFile(path);
+    return await readTextFile(folder, file);
   } catch (error) {
     if (error instanceof FileError && error.code === 'missing-file') return null;
     throw error;

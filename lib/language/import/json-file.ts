@@ -1,9 +1,7 @@
 /** @file The small JSON files of a checkpoint: configuration and tokenizer. */
-import {readFile, stat} from 'node:fs/promises';
-
 import {FileError} from '../../errors.js';
 import {decodeText} from '../../io/files/decode-text.js';
-import {fileFailure} from '../../io/files/file-failure.js';
+import type {FileFolder} from '../../io/files/file-folder.js';
 
 /** The largest `tokenizer.json` of these families (gemma, 256,000 tokens with merges) is 35 MB. */
 const MAX_JSON_BYTES = 256 * 1024 ** 2;
@@ -12,12 +10,13 @@ const MAX_JSON_BYTES = 256 * 1024 ** 2;
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
- * Reads a JSON file that holds an object.
+ * Reads a JSON file of a folder that holds an object.
  *
- * @throws {FileError} `missing-file`, `too-large`, `malformed-json`, or what the operating system says.
+ * @throws {FileError} `missing-file`, `too-large`, `malformed-json`, or what opening it throws.
  */
-export async function readJsonFile(path: string): Promise<JsonObject> {
-  const text = await readTextFile(path);
+export async function readJsonFile(folder: FileFolder, file: string): Promise<JsonObject> {
+  const path = folder.pathOf(file);
+  const text = await readTextFile(folder, file);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -35,9 +34,9 @@ export async function readJsonFile(path: string): Promise<JsonObject> {
 }
 
 /** Like `readJsonFile`; null if there is no such file. */
-export async function readOptionalJsonFile(path: string): Promise<JsonObject | null> {
+export async function readOptionalJsonFile(folder: FileFolder, file: string): Promise<JsonObject | null> {
   try {
-    return await readJsonFile(path);
+    return await readJsonFile(folder, file);
   } catch (error) {
     if (error instanceof FileError && error.code === 'missing-file') return null;
     throw error;
@@ -45,17 +44,17 @@ export async function readOptionalJsonFile(path: string): Promise<JsonObject | n
 }
 
 /** Reads a text file of bounded size. @throws {FileError} */
-export async function readTextFile(path: string): Promise<string> {
+export async function readTextFile(folder: FileFolder, name: string): Promise<string> {
+  const file = await folder.open(name);
   try {
-    const {size} = await stat(path);
-    if (size <= MAX_JSON_BYTES) return decodeText(await readFile(path), path);
+    if (file.size <= MAX_JSON_BYTES) return decodeText(await file.read(0, file.size, 'the text'), file.name);
     throw new FileError(
       'too-large',
-      `${path} is ${size} bytes; at most ${MAX_JSON_BYTES} are read: it holds no weights`,
-      {path, size},
+      `${file.name} is ${file.size} bytes; at most ${MAX_JSON_BYTES} are read: it holds no weights`,
+      {path: file.name, size: file.size},
     );
-  } catch (cause) {
-    throw fileFailure(path, cause);
+  } finally {
+    await file.close();
   }
 }
 

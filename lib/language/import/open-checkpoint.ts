@@ -5,8 +5,7 @@ import {join} from 'node:path';
 import {FileError} from '../../errors.js';
 import {fileFailure} from '../../io/files/file-failure.js';
 import type {Checkpoint} from '../weights/checkpoint.js';
-import {openGguf} from './gguf.js';
-import {openHuggingFaceFolder} from './huggingface-folder.js';
+import {openGguf, openHuggingFaceFolder} from './local-checkpoints.js';
 
 /**
  * Opens a checkpoint.

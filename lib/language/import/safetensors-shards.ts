@@ -1,11 +1,9 @@
 /** @file Which safetensors files a checkpoint's folder has: one, or the shards of `model.safetensors.index.json`. */
-import {readdir} from 'node:fs/promises';
-import {join} from 'node:path';
-
 import {FileError, ModelError} from '../../errors.js';
-import {fileFailure} from '../../io/files/file-failure.js';
+import type {FileFolder} from '../../io/files/file-folder.js';
+import type {RandomAccess} from '../../io/files/random-access.js';
 import {isJsonObject, readJsonFile} from './json-file.js';
-import {openSafetensors, type SafetensorsFile} from './safetensors.js';
+import {safetensorsFile, type SafetensorsFile} from './safetensors.js';
 
 const INDEX = 'model.safetensors.index.json';
 /** The largest checkpoints have 191 shards; every shard is kept open. */
@@ -19,17 +17,17 @@ const MAX_SHARDS = 1000;
  * @throws {ModelError} If they are malformed or contradict each other or their index.
  */
 export async function openShards(
-  dir: string,
+  folder: FileFolder,
 ): Promise<{fileOf: Map<string, SafetensorsFile>; files: SafetensorsFile[]}> {
-  const names = await listFolder(dir);
-  const index = names.includes(INDEX) && !names.includes('model.safetensors') ? await readIndex(dir) : null;
-  const shards = index === null ? [singleFile(dir, names)] : [...new Set(index.values())].sort();
+  const names = await folder.list();
+  const index =
+    names.includes(INDEX) && !names.includes('model.safetensors') ? await readIndex(folder) : null;
+  const shards = index === null ? [singleFile(folder, names)] : [...new Set(index.values())].sort();
   const files: SafetensorsFile[] = [];
   try {
     const fileOf = new Map<string, SafetensorsFile>();
     for (const shard of shards) {
-      if (!names.includes(shard)) throw missingShard(dir, shard);
-      const file = await openSafetensors(join(dir, shard));
+      const file = await safetensorsFile(await openShard(folder, shard));
       files.push(file);
       for (const name of file.entries.keys()) {
         const other = fileOf.get(name);
@@ -44,11 +42,11 @@ export async function openShards(
       }
     }
     for (const [name, shard] of index ?? []) {
-      if (fileOf.get(name)?.path === join(dir, shard)) continue;
+      if (fileOf.get(name)?.path === folder.pathOf(shard)) continue;
       throw new ModelError(
         'missing-tensor',
         `${INDEX} says that tensor "${name}" is in ${shard}, which does not have it: download both again`,
-        {tensor: name, path: join(dir, shard)},
+        {tensor: name, path: folder.pathOf(shard)},
       );
     }
     return {fileOf, files};
@@ -58,18 +56,10 @@ export async function openShards(
   }
 }
 
-async function listFolder(dir: string): Promise<string[]> {
-  try {
-    return await readdir(dir);
-  } catch (cause) {
-    throw fileFailure(dir, cause);
-  }
-}
-
 /** The shard of every tensor. */
-async function readIndex(dir: string): Promise<Map<string, string>> {
-  const path = join(dir, INDEX);
-  const {weight_map: weightMap} = await readJsonFile(path);
+async function readIndex(folder: FileFolder): Promise<Map<string, string>> {
+  const path = folder.pathOf(INDEX);
+  const {weight_map: weightMap} = await readJsonFile(folder, INDEX);
   if (!isJsonObject(weightMap)) {
     throw new ModelError('malformed-index', `${path} has no object "weight_map": download it again`, {path});
   }
@@ -93,34 +83,40 @@ async function readIndex(dir: string): Promise<Map<string, string>> {
   );
 }
 
-function singleFile(dir: string, names: readonly string[]): string {
+function singleFile(folder: FileFolder, names: readonly string[]): string {
   const found = names.filter((name) => name.endsWith('.safetensors'));
   if (found.includes('model.safetensors')) return 'model.safetensors';
   if (found.length === 1) return found[0];
   if (found.length > 1) {
     throw new FileError(
       'missing-file',
-      `${dir} has ${found.length} .safetensors files but no ${INDEX} that says what is where: download that too`,
-      {path: join(dir, INDEX)},
+      `${folder.name} has ${found.length} .safetensors files but no ${INDEX} that says what is where: download that too`,
+      {path: folder.pathOf(INDEX)},
     );
   }
   const pickled = names.find((name) => /\.(bin|pt|pth)$/.test(name));
   throw new FileError(
     pickled === undefined ? 'missing-file' : 'unsupported-format',
     pickled === undefined
-      ? `${dir} has no .safetensors file: name the folder of a Hugging Face checkpoint`
-      : `${dir} has weights only as ${pickled}, which can run code when it is read: convert them to safetensors ` +
+      ? `${folder.name} has no .safetensors file: name the folder of a Hugging Face checkpoint`
+      : `${folder.name} has weights only as ${pickled}, which can run code when it is read: convert them to safetensors ` +
           '(in Python: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)), or download a revision that has them',
-    {path: dir},
+    {path: folder.name},
   );
 }
 
-function missingShard(dir: string, shard: string): FileError {
-  return new FileError(
-    'missing-file',
-    `${join(dir, shard)} does not exist, but ${INDEX} places tensors in it: download it too`,
-    {path: join(dir, shard)},
-  );
+async function openShard(folder: FileFolder, shard: string): Promise<RandomAccess> {
+  try {
+    return await folder.open(shard);
+  } catch (cause) {
+    if (!(cause instanceof FileError && cause.code === 'missing-file')) throw cause;
+    throw new FileError(
+      'missing-file',
+      `${folder.pathOf(shard)} does not exist, but ${INDEX} places tensors in it: download it too`,
+      {path: folder.pathOf(shard)},
+      {cause},
+    );
+  }
 }
 
 function describe(value: unknown): string {

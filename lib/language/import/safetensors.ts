@@ -1,7 +1,7 @@
 /** @file A safetensors file whose tensors are read one at a time, widened to float32. */
 import {ModelError} from '../../errors.js';
+import type {RandomAccess} from '../../io/files/random-access.js';
 import {widenBfloat16, widenFloat16} from './half-floats.js';
-import {RandomAccessFile} from './random-access-file.js';
 import {MAX_HEADER_BYTES, parseSafetensorsHeader, type SafetensorsEntry} from './safetensors-header.js';
 
 /** A typed array of Node 20 ends at 4 GiB; the largest embedding of these families takes 3.2 GB. */
@@ -24,18 +24,17 @@ export interface SafetensorsFile {
 }
 
 /**
- * Opens a safetensors file and checks its header.
+ * Reads and checks the header of a safetensors file.
  *
- * @throws {FileError} If it cannot be opened.
+ * @param file The open file; it belongs to the result from now on, and is closed on errors.
  * @throws {ModelError} If the header is malformed, or contradicts the file's size.
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await RandomAccessFile.open(path);
+export async function safetensorsFile(file: RandomAccess): Promise<SafetensorsFile> {
   try {
     const list = await readEntries(file);
     const entries = new Map(list.map((entry) => [entry.name, entry]));
     return {
-      path,
+      path: file.name,
       entries,
       read: (name) => readTensor(file, entries, name),
       close: () => file.close(),
@@ -46,29 +45,29 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
 }
 
-async function readEntries(file: RandomAccessFile): Promise<SafetensorsEntry[]> {
+async function readEntries(file: RandomAccess): Promise<SafetensorsEntry[]> {
   const start = await file.read(0, 8, 'the length of the header');
   const length = Number(new DataView(start.buffer).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES) {
     throw new ModelError(
       'malformed-header',
-      `${file.path} announces a header of ${length} bytes; at most ${MAX_HEADER_BYTES} are read: this is no safetensors file, or a damaged one`,
-      {path: file.path, length},
+      `${file.name} announces a header of ${length} bytes; at most ${MAX_HEADER_BYTES} are read: this is no safetensors file, or a damaged one`,
+      {path: file.name, length},
     );
   }
   const text = new TextDecoder().decode(await file.read(8, length, 'the header'));
-  return parseSafetensorsHeader(text, 8 + length, file.size, file.path);
+  return parseSafetensorsHeader(text, 8 + length, file.size, file.name);
 }
 
 async function readTensor(
-  file: RandomAccessFile,
+  file: RandomAccess,
   entries: ReadonlyMap<string, SafetensorsEntry>,
   name: string,
 ): Promise<Float32Array> {
   const entry = entries.get(name);
   if (entry === undefined) {
-    throw new ModelError('missing-tensor', `${file.path} has no tensor "${name}"`, {
-      path: file.path,
+    throw new ModelError('missing-tensor', `${file.name} has no tensor "${name}"`, {
+      path: file.name,
       tensor: name,
     });
   }
@@ -77,8 +76,8 @@ async function readTensor(
   if (values * 4 > MAX_TENSOR_BYTES) {
     throw new ModelError(
       'too-large',
-      `tensor "${name}" of ${file.path} takes ${values * 4} bytes as float32; at most ${MAX_TENSOR_BYTES} can be read`,
-      {path: file.path, tensor: name, values},
+      `tensor "${name}" of ${file.name} takes ${values * 4} bytes as float32; at most ${MAX_TENSOR_BYTES} can be read`,
+      {path: file.name, tensor: name, values},
     );
   }
   const what = `tensor "${name}"`;
@@ -95,14 +94,14 @@ async function readTensor(
     default:
       throw new ModelError(
         'unsupported-dtype',
-        `tensor "${name}" of ${file.path} is ${dtype}; F32, F16 and BF16 can be read: use the checkpoint before it was quantized`,
-        {path: file.path, tensor: name, dtype},
+        `tensor "${name}" of ${file.name} is ${dtype}; F32, F16 and BF16 can be read: use the checkpoint before it was quantized`,
+        {path: file.name, tensor: name, dtype},
       );
   }
 }
 
 async function readHalves(
-  file: RandomAccessFile,
+  file: RandomAccess,
   start: number,
   values: number,
   widen: (source: Uint16Array, target: Float32Array) => void,

@@ -11,8 +11,7 @@ import type {LanguageModel} from '../language-model.js';
 import {sparsifyLanguageModel} from '../sparsify-language-model.js';
 import type {LlamaTokenizer} from '../tokenizer/tokenizer.js';
 import type {Handlers} from './answer-calls.js';
-import type {AbortOptions, PageBackend, WorkerStart} from './messages.js';
-import type {LanguageModelSource, OpenOptions} from './model-source.js';
+import type {AbortOptions, OpenInPageOptions, PageBackend, PageModelSource, WorkerStart} from './messages.js';
 import {savedFiles, writeToBrowser} from './saved-files.js';
 import {Turns} from './turns.js';
 
@@ -22,7 +21,7 @@ const SAVE_RULES: OptionRules<AbortOptions> = {signal: SIGNAL};
 export interface Surroundings {
   /** Chooses what computes; called once. */
   readonly startBackend: (options: Pick<WorkerStart, 'threads' | 'singleThread'>) => Promise<PageBackend>;
-  readonly open: (source: LanguageModelSource, options: OpenOptions) => Promise<LanguageModel>;
+  readonly open: (source: PageModelSource, options: OpenInPageOptions) => Promise<LanguageModel>;
 }
 
 /** What answers a page's calls, with one model. */

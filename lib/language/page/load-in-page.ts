@@ -1,14 +1,13 @@
 /** @file Loading a language model in a page: starts a worker, in which everything runs. */
 import {BackendError} from '../../errors.js';
-import {CHECKED_LATER, SIGNAL, checkOptions, count, nested, type OptionRules} from '../../option-rules.js';
-import {NATIVE_DECODER_RULES} from '../decoding/native-decoder.js';
+import {CHECKED_LATER, checkOptions, count, type OptionRules} from '../../option-rules.js';
 import {singleThreadReason} from './isolation.js';
-import type {LanguageModelSource, OpenOptions} from './model-source.js';
+import type {OpenInPageOptions, PageModelSource} from './messages.js';
 import {PageLanguageModel} from './page-language-model.js';
 import {startWorker} from './start-worker.js';
 import {WorkerCalls} from './worker-calls.js';
 
-export interface LoadInPageOptions extends OpenOptions {
+export interface LoadInPageOptions extends OpenInPageOptions {
   /** Threads that decode, at most; by default as many as the device has cores for. */
   readonly threads?: number;
   /**
@@ -18,9 +17,19 @@ export interface LoadInPageOptions extends OpenOptions {
   readonly worker?: Worker | string | URL;
 }
 
+/** The worker checks what it takes: a page has no need of all that is behind the rules of `openLanguageModel`. */
 const RULES: OptionRules<LoadInPageOptions> = {
-  decoder: nested(NATIVE_DECODER_RULES),
-  signal: SIGNAL,
+  compress: CHECKED_LATER,
+  compressIgnoredScope: CHECKED_LATER,
+  sha256: CHECKED_LATER,
+  memoryLimit: CHECKED_LATER,
+  contextLength: CHECKED_LATER,
+  decoder: CHECKED_LATER,
+  refresh: CHECKED_LATER,
+  silenceMs: CHECKED_LATER,
+  onProgress: CHECKED_LATER,
+  onNotice: CHECKED_LATER,
+  signal: CHECKED_LATER,
   threads: count(),
   worker: CHECKED_LATER,
 };
@@ -36,7 +45,7 @@ const RULES: OptionRules<LoadInPageOptions> = {
  * const lm = await loadLanguageModel('models/smollm2/');
  */
 export async function loadLanguageModel(
-  source: LanguageModelSource,
+  source: PageModelSource,
   options: LoadInPageOptions = {},
 ): Promise<PageLanguageModel> {
   checkOptions('loadLanguageModel', options, RULES);
@@ -53,7 +62,7 @@ export async function loadLanguageModel(
 }
 
 /** Relative URLs mean the page: a worker that was started from a blob has no address. */
-function absolute(source: LanguageModelSource): LanguageModelSource {
+function absolute(source: PageModelSource): PageModelSource {
   if (source instanceof URL) return source.href;
   if (typeof source !== 'string') return source;
   return new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href).href;

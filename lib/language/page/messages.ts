@@ -16,11 +16,12 @@ import type {GenerateOptions, Generation} from '../decoding/generate.js';
 import type {BytesPerToken} from '../evaluation/bytes-per-token.js';
 import type {Perplexity, PerplexityOptions} from '../evaluation/perplexity.js';
 import type {SparsityReport} from '../evaluation/sparsity-report.js';
+import type {LanguageModelSource} from '../import/opened-source.js';
+import type {OpenLanguageModelOptions} from '../open-language-model.js';
 import type {Prompt} from '../prompt.js';
 import type {SparsifyTextOptions} from '../sparsify-language-model.js';
 import type {ChatMessage} from '../tokenizer/chat.js';
 import type {DecodeOptions, EncodeOptions} from '../tokenizer/tokenizer.js';
-import type {LanguageModelSource, OpenOptions} from './model-source.js';
 import type {SentError} from './sent-error.js';
 
 /** Says what is ours among messages, and whether page and worker are of one release. */
@@ -60,8 +61,14 @@ export interface LoadedModel {
   readonly backend: PageBackend;
 }
 
+/** Where a model is loaded from: as for `openLanguageModel`; or `opfs://name` or `indexeddb://name`, where `save` put one. */
+export type PageModelSource = LanguageModelSource;
+
+/** `openLanguageModel`'s options but for a store of one's own, which no worker can call. */
+export type OpenInPageOptions = Omit<OpenLanguageModelOptions, 'store'>;
+
 /** How a worker starts: what the page knows and the worker does not. */
-export interface WorkerStart extends OpenOptions {
+export interface WorkerStart extends OpenInPageOptions {
   /** Threads that decode, at most; by default as many as the device has cores for. */
   readonly threads?: number;
   /** Why there can be no threads, by the page's judgement; null if there can. */
@@ -76,7 +83,7 @@ export interface AbortOptions {
 
 /** What the page asks for: by name, with the arguments, of which the last may be options, and what comes back. */
 export interface Calls {
-  load(source: LanguageModelSource, options: WorkerStart): LoadedModel;
+  load(source: PageModelSource, options: WorkerStart): LoadedModel;
   generate(prompt: Prompt, options: GenerateOptions): Generation;
   score(ids: readonly number[]): Float32Array;
   perplexity(text: string, options: PerplexityOptions): Perplexity;

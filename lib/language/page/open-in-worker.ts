@@ -1,38 +1,27 @@
-/** @file Loading a language model where a page asks for it, with what only a browser has: models that it keeps itself. */
+/** @file Loading a language model where a page asks for it: also what `save` has put into the browser. */
 import * as tf from '@tensorflow/tfjs';
 import {registerLayers} from '../../layers/registry.js';
 import {registerLlamaLayers} from '../graph/layers/register-llama-layers.js';
 import {LanguageModel} from '../language-model.js';
-import type {LanguageModelSource, OpenOptions} from './model-source.js';
+import {openLanguageModel} from '../open-language-model.js';
+import type {OpenInPageOptions, PageModelSource} from './messages.js';
 import {readFromBrowser} from './saved-files.js';
 
+/** @throws As `openLanguageModel`; {FileError} `missing-file` for a model that `save` has not put there. */
 export async function openInWorker(
-  source: LanguageModelSource,
-  {decoder}: OpenOptions,
+  source: PageModelSource,
+  options: OpenInPageOptions,
 ): Promise<LanguageModel> {
   registerLayers();
+  const [, scheme, name] = /^(opfs|indexeddb):\/\/(.*)$/s.exec(String(source)) ?? [];
+  if (scheme === 'opfs') return openLanguageModel(await readFromBrowser(name), options);
+  if (scheme === undefined) return openLanguageModel(source, options);
   registerLlamaLayers();
-  const name = typeof source === 'string' ? /^opfs:\/\/(.*)$/s.exec(source)?.[1] : undefined;
-  const model = await tf.loadLayersModel(
-    name !== undefined
-      ? tf.io.browserFiles(modelJsonFirst(await readFromBrowser(decodeURIComponent(name))))
-      : Array.isArray(source)
-        ? tf.io.browserFiles(modelJsonFirst(source as File[]))
-        : modelJsonUrl(String(source)),
-  );
+  const model = await tf.loadLayersModel(`indexeddb://${name}`);
   try {
-    return new LanguageModel(model, {decoder});
+    return new LanguageModel(model, {decoder: options.decoder});
   } catch (error) {
     model.dispose();
     throw error;
   }
-}
-
-function modelJsonFirst(files: readonly File[]): File[] {
-  return [...files].sort((a, b) => Number(b.name.endsWith('.json')) - Number(a.name.endsWith('.json')));
-}
-
-function modelJsonUrl(url: string): string {
-  if (!/^https?:/i.test(url) || /\.json$/i.test(new URL(url).pathname)) return url;
-  return `${url.replace(/\/$/, '')}/model.json`;
 }

@@ -13,7 +13,7 @@ import {
   makeSparsifying,
   sparsifyingDenseLayers,
 } from '../../model/dense-layers.js';
-import {quantizeWeight, replaceByInt8, unfilledInt8} from '../../model/replace-by-int8.js';
+import {replaceByInt8, unfilledInt8} from '../../model/replace-by-int8.js';
 import {walkModel} from '../../model/walk.js';
 import type {Int8Mode} from '../../quantization/int8.js';
 import {selectTargets} from '../../scope/select-targets.js';
@@ -22,6 +22,7 @@ import type {SparsifyScopes} from '../../sparsify.js';
 import {asContainer, rawValue, type LayerVariable} from '../../tfjs.js';
 import type {Checkpoint} from './checkpoint.js';
 import {buildModel} from '../graph/build-model.js';
+import {Int8Weights} from './int8-weights.js';
 import {write, type StoreWeight} from './load-weights.js';
 import {attachMetadata} from '../config/saved-metadata.js';
 
@@ -76,12 +77,10 @@ export class ModelOutline {
 
   /** How the weights of a part are stored: those that are to be INT8 are quantized at once. */
   storeIn(part: tf.LayersModel): StoreWeight {
-    const compressible = new Map(this.toCompress(part).map((placed) => [placed.variable, placed]));
-    return (variable, values, isTransposed) => {
-      const placed = compressible.get(variable);
-      if (placed === undefined) write(variable, values, isTransposed);
-      else replaceByInt8(placed, quantizeWeight(placed, values, this.options.compress!, isTransposed));
-    };
+    const {compress} = this.options;
+    if (compress === undefined) return write;
+    const weights = new Int8Weights(this.toCompress(part), compress);
+    return (variable, values, isTransposed) => weights.store(variable, values, isTransposed);
   }
 
   /** Takes over the thresholds of a part; returns the variables that hold them here. */

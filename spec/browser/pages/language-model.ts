@@ -3,8 +3,8 @@ import {SparsifyError} from '../../../lib/errors.js';
 import {
   PROJECTIONS,
   loadLanguageModel,
-  type LanguageModelSource,
   type LoadInPageOptions,
+  type PageModelSource,
   type PageLanguageModel,
 } from '../../../lib/language/browser.js';
 import type {GenerateOptions, Generation} from '../../../lib/language/decoding/generate.js';
@@ -16,7 +16,7 @@ let worker: Worker | null = null;
 
 const DATA = {sequences: 8, sequenceLength: 32, batchSize: 2} as const;
 
-async function loadFrom(source: LanguageModelSource, options: LoadInPageOptions = {}) {
+async function loadFrom(source: PageModelSource, options: LoadInPageOptions = {}) {
   model?.dispose();
   model = await loadLanguageModel(source, options);
   const {config, hasTokenizer, backend} = model;
@@ -26,6 +26,14 @@ async function loadFrom(source: LanguageModelSource, options: LoadInPageOptions 
 export async function load(source: string, options: LoadInPageOptions = {}) {
   return loadFrom(source, options);
 }
+
+/** Loads, and tells which stages it went through. */
+export async function loadWithProgress(source: string, options: LoadInPageOptions) {
+  const stages = new Set<string>();
+  await loadFrom(source, {...options, onProgress: ({stage}) => stages.add(stage)});
+  return [...stages].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
+}
+const ORDER = ['memory', 'download', 'weights'];
 
 /** The same with a worker that the page has started itself, and keeps. */
 export async function loadInWorkerOf(url: string, source: string) {

@@ -1,5 +1,6 @@
 import {expect} from 'chai';
-import {TextPieces, decodeText, encodingOf, readText} from '../../../lib/io/files/decode-text.js';
+import {TextPieces, decodeText, encodingOf} from '../../../lib/io/files/decode-text.js';
+import {readText} from '../../../lib/io/files/read-text.js';
 import {failure, temporaryFolder, write} from '../../support/io/files.js';
 
 const TEXT = '[1, "ä€😀"]\n';

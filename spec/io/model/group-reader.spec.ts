@@ -34,7 +34,14 @@ function sourceOf(shards = SHARDS): {source: ModelSource; opened: string[]; clos
     });
   };
   const json = {modelTopology: {}, weightsManifest: []};
-  return {source: {name: 'm.json', json, shardName: (path) => `in/${path}`, openShard}, opened, closed};
+  const source = {
+    name: 'm.json',
+    json,
+    shardName: (path: string) => `in/${path}`,
+    openShard,
+    createHash: () => createHash('sha256'),
+  };
+  return {source, opened, closed};
 }
 
 function groupOf(change: Partial<WeightsGroup> = {}, shards = SHARDS): WeightsGroup {

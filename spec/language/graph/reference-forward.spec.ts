@@ -1,5 +1,5 @@
 import {expect} from 'chai';
-import {openHuggingFaceFolder} from '../../../lib/language/import/huggingface-folder.js';
+import {openHuggingFaceFolder} from '../../../lib/language/import/local-checkpoints.js';
 import {referenceForward} from '../../support/language/reference-forward.js';
 import {
   expectedOf,

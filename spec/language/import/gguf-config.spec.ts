@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {ggufConfig} from '../../../lib/language/import/gguf-config.js';
-import {openGguf} from '../../../lib/language/import/gguf.js';
+import {openGguf} from '../../../lib/language/import/local-checkpoints.js';
 import {EMBEDDING, counting, ggufFiles, metadataOf, using} from '../../support/language/gguf-files.js';
 import {float32Tensor, type GgufTensorSpec, type GgufValue} from '../../support/language/gguf-writer.js';
 import {rejection} from '../../support/rejection.js';

@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import {readFileSync, truncateSync} from 'node:fs';
 import {join} from 'node:path';
-import {openGguf} from '../../../lib/language/import/gguf.js';
+import {openGguf} from '../../../lib/language/import/local-checkpoints.js';
 import {isClosed} from '../../support/io/files.js';
 import {EMBEDDING, counting, ggufFiles, metadataOf, using} from '../../support/language/gguf-files.js';
 import {GGML_TYPE, writeGguf, type GgufTensorSpec} from '../../support/language/gguf-writer.js';

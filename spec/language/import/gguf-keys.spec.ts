@@ -1,7 +1,7 @@
 import {expect} from 'chai';
 import type {RopeScaling} from '../../../lib/language/config/llama-config.js';
 import {checkKeys} from '../../../lib/language/import/gguf-keys.js';
-import {openGguf} from '../../../lib/language/import/gguf.js';
+import {openGguf} from '../../../lib/language/import/local-checkpoints.js';
 import {checkedPlan} from '../../../lib/language/weights/load-weights.js';
 import {EMBEDDING, counting, ggufFiles, metadataOf} from '../../support/language/gguf-files.js';
 import {float32Tensor, type GgufTensorSpec, type GgufValue} from '../../support/language/gguf-writer.js';

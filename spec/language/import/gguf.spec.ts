@@ -1,9 +1,8 @@
 import {expect} from 'chai';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {gguf as parseHeader} from '@huggingface/gguf';
 import type {Checkpoint} from '../../../lib/language/weights/checkpoint.js';
-import {openHuggingFaceFolder} from '../../../lib/language/import/huggingface-folder.js';
+import {openHuggingFaceFolder} from '../../../lib/language/import/local-checkpoints.js';
 import {EMBEDDING, counting, ggufFiles, metadataOf, using} from '../../support/language/gguf-files.js';
 import {GGML_TYPE} from '../../support/language/gguf-writer.js';
 
@@ -120,7 +119,7 @@ describe('gguf', () => {
     });
   });
 
-  it('keeps a byte order mark at the start of a token, which the parser drops', async () => {
+  it('keeps a byte order mark at the start of a token', async () => {
     const tokens = ['<unk>', '\ufeffusing', 'using', '\ufeff'];
     const metadata = metadataOf('llama', {
       'tokenizer.ggml.model': 'llama',
@@ -129,10 +128,6 @@ describe('gguf', () => {
       'tokenizer.ggml.token_type': [2, 1, 1, 1],
     });
     const path = write(metadata, [EMBEDDING]);
-    const parsed = await parseHeader(path, {allowLocalFile: true});
-    expect(
-      (parsed.metadata as unknown as Record<string, unknown>)['tokenizer.ggml.tokens'],
-    ).to.not.deep.equal(tokens); // else exactStrings can go
     await using(path, (checkpoint) => {
       const {vocab} = checkpoint.tokenizer?.tokenizer['model'] as {vocab: Record<string, number>};
       expect({...vocab}).to.deep.equal({'<unk>': 0, '\ufeffusing': 1, using: 2, '\ufeff': 3});

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {openHuggingFaceFolder} from '../../../lib/language/import/huggingface-folder.js';
+import {openHuggingFaceFolder} from '../../../lib/language/import/local-checkpoints.js';
 import {openCheckpoint} from '../../../lib/language/import/open-checkpoint.js';
 import {isClosed} from '../../support/io/files.js';
 import {rejection} from '../../support/rejection.js';

@@ -6,8 +6,7 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {FileError, ModelError} from '../../../lib/errors.js';
 import type {Checkpoint} from '../../../lib/language/weights/checkpoint.js';
-import {openGguf} from '../../../lib/language/import/gguf.js';
-import {openHuggingFaceFolder} from '../../../lib/language/import/huggingface-folder.js';
+import {openGguf, openHuggingFaceFolder} from '../../../lib/language/import/local-checkpoints.js';
 import {createTokenizer} from '../../../lib/language/tokenizer/tokenizer.js';
 import {temporaryFolder} from '../../support/temporary-folder.js';
 

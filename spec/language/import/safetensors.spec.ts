@@ -1,7 +1,8 @@
 import {expect} from 'chai';
 import {truncateSync} from 'node:fs';
 import {join} from 'node:path';
-import {openSafetensors} from '../../../lib/language/import/safetensors.js';
+import {LocalFile} from '../../../lib/io/files/local-file.js';
+import {safetensorsFile} from '../../../lib/language/import/safetensors.js';
 import {isClosed} from '../../support/io/files.js';
 import {rejection} from '../../support/rejection.js';
 import {temporaryFolder} from '../../support/temporary-folder.js';
@@ -23,6 +24,8 @@ function safetensors(header: Record<string, Entry> | string, data: Uint8Array, l
 }
 
 const TWO_VALUES = {dtype: 'F32', shape: [2], data_offsets: [0, 8]};
+
+const openSafetensors = async (path: string) => safetensorsFile(await LocalFile.open(path));
 
 describe('safetensors', () => {
   const folder = temporaryFolder();

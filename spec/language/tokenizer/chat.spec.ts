@@ -1,5 +1,5 @@
 import {expect} from 'chai';
-import {openGguf} from '../../../lib/language/import/gguf.js';
+import {openGguf} from '../../../lib/language/import/local-checkpoints.js';
 import {applyChatTemplate} from '../../../lib/language/tokenizer/chat.js';
 import type {TokenizerSource} from '../../../lib/language/tokenizer/source.js';
 import {rejection} from '../../support/rejection.js';

@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {openGguf} from '../../../lib/language/import/gguf.js';
+import {openGguf} from '../../../lib/language/import/local-checkpoints.js';
 import {ggufTokenizer} from '../../../lib/language/tokenizer/gguf-tokenizer.js';
 import {PRE_TOKENIZERS} from '../../../lib/language/tokenizer/pre-tokenizers.js';
 import {createTokenizer, type LlamaTokenizer} from '../../../lib/language/tokenizer/tokenizer.js';

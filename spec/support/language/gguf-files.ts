@@ -1,6 +1,6 @@
 /** @file Small GGUF files for specs: their metadata, their tensors, written and opened. */
 import type {Checkpoint} from '../../../lib/language/weights/checkpoint.js';
-import {openGguf} from '../../../lib/language/import/gguf.js';
+import {openGguf} from '../../../lib/language/import/local-checkpoints.js';
 import {float32Tensor, writeGguf, type GgufTensorSpec, type GgufValue} from './gguf-writer.js';
 import {temporaryFolder} from '../temporary-folder.js';
 

@@ -5,7 +5,7 @@ import {walkModel} from '../../../lib/model/walk.js';
 import {asContainer} from '../../../lib/tfjs.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import {buildModel} from '../../../lib/language/graph/build-model.js';
-import {openHuggingFaceFolder} from '../../../lib/language/import/huggingface-folder.js';
+import {openHuggingFaceFolder} from '../../../lib/language/import/local-checkpoints.js';
 import {loadWeights} from '../../../lib/language/weights/load-weights.js';
 import {checkpointOf, randomWeights} from './random-checkpoint.js';
 import {tinyFolder} from './tiny-checkpoints.js';

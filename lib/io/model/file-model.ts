@@ -1,0 +1,70 @@
+/** @file A saved model of which each file can be opened: behind a URL through a storage, or given to a page. */
+import {FileError} from '../../errors.js';
+import {decodeText} from '../files/decode-text.js';
+import type {RandomAccess} from '../files/random-access.js';
+import {fromKeras3} from './keras3/model-json.js';
+import {MAX_MODEL_JSON_BYTES, checkWeightsSize, parseModelJson, type WeightsGroup} from './model-json.js';
+import type {ModelSource, ShardStream} from './model-source.js';
+
+/** The files of a model. */
+export interface ModelFiles extends Pick<ModelSource, 'shardName' | 'createHash'> {
+  /** Opens a shard by its path in the manifest. */
+  open(path: string, sha256: string | null): Promise<RandomAccess>;
+}
+
+/**
+ * Reads the `model.json`, and nothing else.
+ *
+ * @param json The open file, which stays open.
+ * @throws {FileError} as `parseModelJson`; {ModelError} as `fromKeras3`.
+ */
+export async function fileModel(json: RandomAccess, files: ModelFiles): Promise<ModelSource> {
+  const {name, size} = json;
+  if (size > MAX_MODEL_JSON_BYTES) {
+    throw new FileError(
+      'too-large',
+      `${name} is ${size} bytes; a model.json holds no weights and ends at ${MAX_MODEL_JSON_BYTES}`,
+      {path: name, size},
+    );
+  }
+  const parsed = parseModelJson(decodeText(await json.read(0, size, 'the description'), name), name);
+  const checksums = new Map(
+    (parsed.weightsManifest as WeightsGroup[]).flatMap(({paths, sha256}) =>
+      paths.map((path, i) => [path, sha256?.[i] ?? null] as const),
+    ),
+  );
+  return {
+    name,
+    json: await fromKeras3(parsed, name),
+    shardName: (path) => files.shardName(path),
+    openShard: async (path) => streamOf(await files.open(path, checksums.get(path) ?? null)),
+    createHash: files.createHash,
+  };
+}
+
+/**
+ * Opens all shards, and holds their sizes against the manifest.
+ *
+ * @throws {FileError} `weights-mismatch`; what `files.open` throws.
+ */
+export async function checkShards({name, json}: ModelSource, files: ModelFiles): Promise<void> {
+  for (const group of json.weightsManifest as WeightsGroup[]) {
+    let found = 0;
+    for (const [i, path] of group.paths.entries())
+      found += (await files.open(path, group.sha256?.[i] ?? null)).size;
+    checkWeightsSize(group, found, name);
+  }
+}
+
+function streamOf(file: RandomAccess): ShardStream {
+  let position = 0;
+  return {
+    read: async (target) => {
+      const length = Math.min(target.byteLength, file.size - position);
+      await file.readInto(target.subarray(0, length), position, 'the weights');
+      position += length;
+      return length;
+    },
+    close: () => file.close(),
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * @file Where a page has a language model from: an address, or files that it was given. What is opened is known by its
+ * description alone, so that it can be refused before its weights are downloaded.
+ */
+import {FileError} from '../../errors.js';
+import {fileUrl} from '../../io/files/file-url.js';
+import {Sha256} from '../../io/files/sha256.js';
+import {checkShards, fileModel, type ModelFiles} from '../../io/model/file-model.js';
+import type {ModelSource} from '../../io/model/model-source.js';
+import {BlobFile, filesFolder} from '../../io/web/blob-file.js';
+import {ModelDownload, type ModelDownloadOptions} from '../../io/web/model-download.js';
+import type {PieceStore} from '../../io/web/piece-store.js';
+import type {Checkpoint} from '../weights/checkpoint.js';
+import {ggufCheckpoint} from './gguf.js';
+import {huggingFaceCheckpoint} from './huggingface-folder.js';
+
+/**
+ * Address of a `.gguf` file, of a folder or `model.json` that was saved, or of a Hugging Face folder; a `.gguf` file; or the
+ * files of a folder.
+ */
+export type LanguageModelSource = string | URL | Blob | readonly File[];
+
+/** A model of which nothing but its description was read. */
+export interface OpenedSource {
+  /** For errors. */
+  readonly name: string;
+  /** Either to be imported, or saved by this package. */
+  readonly content: {readonly checkpoint: Checkpoint} | {readonly saved: ModelSource};
+  /** Brings the weights here, checked, as far as they are not. */
+  complete(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface OpenSourceOptions extends ModelDownloadOptions {
+  readonly store: PieceStore;
+  /** Of the file, if the address is that of a `.gguf`. */
+  readonly sha256?: string | null;
+}
+
+/**
+ * Opens a model.
+ *
+ * @throws {FileError}, {ModelError} What is wrong with its description, or with getting it.
+ */
+export async function openSource(
+  source: LanguageModelSource,
+  options: OpenSourceOptions,
+): Promise<OpenedSource> {
+  if (source instanceof Blob) return openFile(source);
+  if (Array.isArray(source)) return openFiles(source as readonly File[]);
+  const download = new ModelDownload(String(source), options.store, options);
+  try {
+    return await openUrl(download, options.sha256 ?? null);
+  } catch (error) {
+    await download.close();
+    throw error;
+  }
+}
+
+async function openUrl(download: ModelDownload, sha256: string | null): Promise<OpenedSource> {
+  const {url} = download;
+  const {pathname} = new URL(url);
+  const close = () => download.close();
+  const complete = () => download.complete();
+  if (/\.gguf$/i.test(pathname)) {
+    const file = await download.open(url, sha256);
+    return {name: file.name, content: {checkpoint: await ggufCheckpoint(file)}, complete, close};
+  }
+  const isJson = /\.json$/i.test(pathname);
+  if (isJson || (await download.has('model.json'))) {
+    const jsonUrl = isJson ? url : fileUrl('model.json', url);
+    const files: ModelFiles = {
+      shardName: (path) => fileUrl(path, jsonUrl),
+      open: (path, checksum) => download.open(fileUrl(path, jsonUrl), checksum),
+      createHash: null, // the download was held against it
+    };
+    const saved = await fileModel(await download.fetch(jsonUrl), files);
+    const downloadShards = async () => {
+      await checkShards(saved, files);
+      await download.complete();
+    };
+    return {name: saved.name, content: {saved}, complete: downloadShards, close};
+  }
+  const folder = download.folder();
+  if (!(await download.has('config.json'))) {
+    throw new FileError(
+      'missing-file',
+      `${folder.name} has neither model.json nor config.json: give the address of a .gguf file, or of the folder of a saved ` +
+        'model or of a Hugging Face checkpoint',
+      {url: folder.name},
+    );
+  }
+  return {name: folder.name, content: {checkpoint: await huggingFaceCheckpoint(folder)}, complete, close};
+}
+
+async function openFile(blob: Blob): Promise<OpenedSource> {
+  const name = blob instanceof File ? blob.name : 'the given file';
+  const checkpoint = await ggufCheckpoint(new BlobFile(name, blob));
+  return {name, content: {checkpoint}, complete: nothing, close: () => checkpoint.close()};
+}
+
+async function openFiles(files: readonly File[]): Promise<OpenedSource> {
+  if (files.length === 0) throw new FileError('missing-file', 'no file was given: give those of a model');
+  const folder = filesFolder(files);
+  const names = await folder.list();
+  const {name} = folder;
+  if (names.includes('model.json')) {
+    const modelFiles: ModelFiles = {
+      shardName: (path) => path,
+      open: (path) => folder.open(path.slice(path.lastIndexOf('/') + 1)),
+      createHash: () => new Sha256(),
+    };
+    const saved = await fileModel(await folder.open('model.json'), modelFiles);
+    return {name, content: {saved}, complete: () => checkShards(saved, modelFiles), close: nothing};
+  }
+  if (names.includes('config.json')) {
+    const checkpoint = await huggingFaceCheckpoint(folder);
+    return {name, content: {checkpoint}, complete: nothing, close: () => checkpoint.close()};
+  }
+  const ggufs = files.filter((file) => /\.gguf$/i.test(file.name));
+  if (ggufs.length === 1) return openFile(ggufs[0]);
+  throw new FileError(
+    ggufs.length > 1 ? 'ambiguous' : 'missing-file',
+    ggufs.length > 1
+      ? `${ggufs.length} .gguf files were given; give one: ${ggufs
+          .slice(0, 5)
+          .map((file) => file.name)
+          .join(', ')}`
+      : `among the ${files.length} given files is neither model.json, config.json nor a .gguf file: give the whole folder of a model`,
+    {files: names.slice(0, 20)},
+  );
+}
+
+function nothing(): Promise<void> {
+  return Promise.resolve();
+}

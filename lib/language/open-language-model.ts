@@ -1,0 +1,206 @@
+/**
+ * @file A language model from an address or from files that a page was given, in the calling thread, without a module of
+ * Node. What it takes is said, and held against what the device has, before its weights are downloaded; they are stored
+ * for the next time, and read one at a time.
+ */
+import * as tf from '@tensorflow/tfjs';
+import type {io} from '@tensorflow/tfjs';
+import {streamedModel} from '../io/model/streamed-model.js';
+import {deviceStore} from '../io/web/device-store.js';
+import type {DownloadProgress, ModelDownloadOptions} from '../io/web/model-download.js';
+import type {PieceStore} from '../io/web/piece-store.js';
+import {forgetVariables} from '../model/training-state.js';
+import {
+  CALLBACK,
+  FLAG,
+  OBJECT,
+  POSITIVE,
+  SIGNAL,
+  checkOptions,
+  count,
+  nested,
+  optional,
+  type OptionRules,
+} from '../option-rules.js';
+import {INT8_MODE, type Int8Mode} from '../quantization/int8.js';
+import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from '../scope/target-scope.js';
+import {sizeOf} from '../tensor-values.js';
+import {attachMetadata, parseMetadata} from './config/saved-metadata.js';
+import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './decoding/native-decoder.js';
+import {buildModel} from './graph/build-model.js';
+import {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
+import {openSource, type LanguageModelSource, type OpenedSource} from './import/opened-source.js';
+import {LanguageModel} from './language-model.js';
+import {checkFits, deviceMemory, int8Bytes, memoryNeed, needOf, type MemoryNeed} from './memory-need.js';
+import type {Checkpoint} from './weights/checkpoint.js';
+import {Int8Weights} from './weights/int8-weights.js';
+import {checkedPlan, loadPlanned, type WeightsProgress} from './weights/load-weights.js';
+
+/** How far opening a model is. */
+export type OpenProgress =
+  /** Once, before the weights are downloaded: what the model takes, and what the device may give. */
+  | ({readonly stage: 'memory'; readonly limitBytes: number} & MemoryNeed)
+  | ({readonly stage: 'download'} & DownloadProgress)
+  | ({readonly stage: 'weights'} & WeightsProgress);
+
+export interface OpenLanguageModelOptions extends Pick<
+  ModelDownloadOptions,
+  'refresh' | 'onNotice' | 'signal' | 'silenceMs'
+> {
+  /** Make the weights INT8 while they are read, as `compressWeights` does with the loaded model, which never is in memory. */
+  readonly compress?: Int8Mode;
+  /** With `compress`: layers whose weights stay float32. */
+  readonly compressIgnoredScope?: IgnoredScope | TargetScope | null;
+  /** Of the file, if the source is the address of a `.gguf`: 64 hexadecimal digits. */
+  readonly sha256?: string;
+  /** Where files are stored: by default `deviceStore()`. */
+  readonly store?: PieceStore;
+  /** Bytes that the model may take; by default `deviceMemory()`. */
+  readonly memoryLimit?: number;
+  /** Tokens that the cache is counted for when the memory is. */
+  readonly contextLength?: number;
+  /** How weights and cache are stored while decoding; float32 by default. */
+  readonly decoder?: NativeDecoderOptions;
+  readonly onProgress?: (progress: OpenProgress) => void;
+}
+
+const RULES: OptionRules<OpenLanguageModelOptions> = {
+  compress: INT8_MODE,
+  compressIgnoredScope: IGNORED_SCOPE,
+  sha256: optional('64 hexadecimal digits', (value) => /^[0-9a-f]{64}$/.test(String(value))),
+  store: OBJECT,
+  memoryLimit: POSITIVE,
+  contextLength: count(),
+  decoder: nested(NATIVE_DECODER_RULES),
+  refresh: FLAG,
+  silenceMs: POSITIVE,
+  onProgress: CALLBACK,
+  onNotice: CALLBACK,
+  signal: SIGNAL,
+};
+
+/**
+ * Opens a language model. Where no backend of TensorFlow.js is in use yet, its own choice is taken.
+ *
+ * @param source An http or https address: of a `.gguf` file, of a folder or `model.json` that was saved, or of a Hugging
+ *   Face folder (`https://huggingface.co/OWNER/NAME/resolve/main/`); a `.gguf` `File`; or the `File`s of a folder.
+ * @returns The model, owned by the caller.
+ * @throws {ModelError} `too-large-for-device` with what would fit, before weights are downloaded; `not-a-language-model`; as
+ *   `loadWeights` and `compressWeights`.
+ * @throws {FileError} `storage-full`, `checksum-mismatch`, `changed`, `unreachable`, `server-busy`, `http-status`,
+ *   `missing-file` …: what is wrong and what to do; what was downloaded is gone on with the next time.
+ * @throws The signal's reason if it is aborted.
+ * @example
+ * const lm = await openLanguageModel('/models/SmolLM2-135M-Instruct.Q8_0.gguf', {
+ *   compress: 'int8_asym',
+ *   onProgress: (progress) => progress.stage === 'download' && show(progress.receivedBytes, progress.totalBytes),
+ * });
+ */
+export async function openLanguageModel(
+  source: LanguageModelSource,
+  options: OpenLanguageModelOptions = {},
+): Promise<LanguageModel> {
+  checkOptions('openLanguageModel', options, RULES);
+  const {onProgress, onNotice, refresh, signal, silenceMs, sha256, decoder} = options;
+  signal?.throwIfAborted();
+  if (!tf.engine().backendName) await tf.ready();
+  registerLlamaLayers();
+  const store = options.store ?? (await deviceStore());
+  const opened = await openSource(source, {
+    ...{store, sha256, refresh, onNotice, signal, silenceMs},
+    onProgress: (progress) => onProgress?.({stage: 'download', ...progress}),
+  });
+  try {
+    checkMemory(opened, options);
+    await opened.complete();
+    const {content} = opened;
+    const model = await ('saved' in content
+      ? loadSaved(content.saved, options)
+      : load(content.checkpoint, options));
+    try {
+      return new LanguageModel(model, {decoder});
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Says what the model takes, and refuses it if that is too much. */
+function checkMemory({name, content}: OpenedSource, options: OpenLanguageModelOptions): void {
+  const {compress, contextLength, memoryLimit = deviceMemory(), onProgress} = options;
+  const takes = (isInt8: boolean) =>
+    'saved' in content
+      ? savedNeed(content.saved.json, isInt8, contextLength)
+      : memoryNeed(content.checkpoint.config, {compress: isInt8, contextLength});
+  const need = takes(compress !== undefined);
+  onProgress?.({stage: 'memory', limitBytes: memoryLimit, ...need});
+  const asInt8 = compress === undefined ? takes(true) : null;
+  checkFits(name, need, memoryLimit, asInt8 !== null && asInt8.totalBytes < need.totalBytes ? asInt8 : null);
+}
+
+/** @throws {ModelError} `not-a-language-model`. */
+function savedNeed(json: io.ModelJSON, isInt8: boolean, contextLength: number | undefined): MemoryNeed {
+  const {config} = parseMetadata(json.userDefinedMetadata);
+  let weightBytes = 0;
+  let loadingBytes = 0;
+  for (const {shape, dtype} of json.weightsManifest.flatMap(({weights}) => weights)) {
+    const full = sizeOf(shape) * (dtype === 'bool' ? 1 : 4);
+    const kept = isInt8 && dtype === 'float32' ? int8Bytes([...shape].reverse()) : full;
+    weightBytes += kept;
+    loadingBytes = Math.max(loadingBytes, kept === full ? 0 : full);
+  }
+  return needOf(config, weightBytes, loadingBytes, contextLength);
+}
+
+async function load(
+  checkpoint: Checkpoint,
+  {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
+): Promise<tf.LayersModel> {
+  const plan = checkedPlan(checkpoint);
+  const model = buildModel(checkpoint.config);
+  try {
+    const progress = {
+      signal,
+      onProgress: (done: WeightsProgress) => onProgress?.({stage: 'weights', ...done}),
+    };
+    if (compress === undefined) await loadPlanned(model, checkpoint, plan, progress);
+    else {
+      const weights = Int8Weights.of(model, compress, compressIgnoredScope);
+      await loadPlanned(model, checkpoint, plan, progress, weights.store.bind(weights));
+    }
+    attachMetadata(model, checkpoint);
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+async function loadSaved(
+  saved: Parameters<typeof streamedModel>[0],
+  {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
+): Promise<tf.LayersModel> {
+  const specs = saved.json.weightsManifest.flatMap(({weights}) => weights);
+  const total = specs.reduce((sum, {shape}) => sum + sizeOf(shape), 0);
+  let done = 0;
+  let weights: Int8Weights | null = null;
+  const model = await streamedModel(saved, (unfilled) => {
+    if (compress !== undefined) weights = Int8Weights.of(unfilled, compress, compressIgnoredScope);
+    return async (variable, tensor) => {
+      signal?.throwIfAborted();
+      const {originalName, shape} = variable;
+      if (weights !== null) await weights.storeTensor(variable, tensor);
+      else {
+        variable.write(tensor);
+        tensor.dispose();
+      }
+      done += sizeOf(shape as number[]);
+      onProgress?.({stage: 'weights', tensor: originalName, done, total});
+    };
+  });
+  if (weights !== null) forgetVariables(model, (weights as Int8Weights).replaced);
+  return model;
+}
