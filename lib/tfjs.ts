@@ -358,3 +358,40 @@ export function executeGraph(
     names,
   ) as tf.Tensor[];
 }
+
+/** The numbers of a tensor, read at once. They may be the tensor's own. */
+export function hostValues({dataId}: tf.TensorInfo): tf.TypedArray {
+  return tf.engine().readSync(dataId) as tf.TypedArray;
+}
+
+/** What the engine knows of a tensor's data. */
+interface DataInfo {
+  backend: tf.KernelBackend;
+  readonly shape: number[];
+  readonly dtype: tf.DataType;
+}
+
+/** What the engine knows of data that some tensor has; undefined once none has. */
+export function dataInfoOf(dataId: object): Readonly<DataInfo> | undefined {
+  const {tensorInfo} = tf.engine().state as unknown as {tensorInfo: WeakMap<object, DataInfo>};
+  return tensorInfo.get(dataId);
+}
+
+/** The cpu backend, whose tensors are arrays of JavaScript. */
+export function cpuBackend(): tf.KernelBackend {
+  return tf.engine().findBackend('cpu');
+}
+
+/**
+ * Makes an array of JavaScript the values of data that some tensor has, on backend cpu, wherever they were: what the engine does
+ * when an operation needs a tensor of another backend, but without a copy.
+ *
+ * @param values As many, of the data's dtype; not copied.
+ */
+export function moveToHost(dataId: object, values: tf.TypedArray): void {
+  const info = dataInfoOf(dataId) as DataInfo;
+  const references = info.backend.refCount(dataId);
+  info.backend.disposeData(dataId, true);
+  info.backend = cpuBackend();
+  info.backend.move(dataId, values, info.shape, info.dtype, references);
+}

@@ -27,6 +27,7 @@ const ROOMS = [
   'stats',
   'quantization',
   'kernels',
+  'wasm',
   'layers',
   'scope',
   'dataset',

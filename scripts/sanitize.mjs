@@ -17,7 +17,7 @@ const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kern
 const PRODUCTS = [
   'sparsified-matmul.cc',
   ...['row', 'block', 'int8', 'narrow'].map((kind) => `${kind}-loops.cc`),
-  'pool.cc',
+  'pool-threads.cc', 'pool.cc',
 ];
 const KERNEL = ['test/sparsified-matmul-test.cc', ...PRODUCTS];
 const INT8 = ['test/int8-matmul-test.cc', ...PRODUCTS];
@@ -30,7 +30,7 @@ const DECODER = [
   'large-pages.cc',
   ...PRODUCTS,
 ];
-const POOL = ['test/pool-test.cc', 'pool.cc'];
+const POOL = ['test/pool-test.cc', 'pool-threads.cc', 'pool.cc'];
 const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];
 
 /** Highway's bits for targets: without AVX2 and above, SSE4 is what is left, then SSE2. */

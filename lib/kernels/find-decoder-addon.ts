@@ -1,5 +1,6 @@
-/** @file The addon that decodes for the current backend: that of tfjs-node, or that of tfjs-node-gpu. */
+/** @file What decodes for the current backend: the addon of tfjs-node, that of tfjs-node-gpu, or the module in WebAssembly. */
 import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
+import {registeredWasmDecoding} from './register-wasm-kernels.js';
 import {prepareGpuDecoder, registeredGpuKernels} from './tensorflow-gpu-backend.js';
 import {prepareDecoder, registeredKernels} from './tensorflow-backend.js';
 
@@ -21,6 +22,10 @@ export function currentDecoding(): Decoding | undefined {
   const cpu = registeredKernels();
   if (cpu !== undefined) {
     return {native: cpu, experts: true, prepare: (...tensors) => prepareDecoder(cpu, ...tensors)};
+  }
+  const wasm = registeredWasmDecoding();
+  if (wasm !== undefined) {
+    return {native: wasm, experts: true, prepare: (...tensors) => wasm.prepare(...tensors)};
   }
   const gpu = registeredGpuKernels();
   if (gpu === undefined) return undefined;

@@ -16,3 +16,8 @@ export interface SparsifiedMatMulInputs {
 export interface SparsifiedMatMulAttrs {
   readonly activation: FusedActivation;
 }
+
+/** The product of all dimensions but the last: the rows of a tensor seen as a matrix. */
+export function leadingSize(shape: readonly number[]): number {
+  return shape.slice(0, -1).reduce((size, dim) => size * dim, 1);
+}

@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {FusedActivation} from './activations.js';
 import {
   SPARSIFIED_MATMUL,
+  leadingSize,
   type SparsifiedMatMulAttrs,
   type SparsifiedMatMulInputs,
 } from './sparsified-matmul-kernel.js';
@@ -223,9 +224,4 @@ export function withRows(y: tf.Tensor, shape: readonly number[]): tf.Tensor {
   const reshaped = tf.reshape(y, [...shape.slice(0, -1), y.shape[1] as number]);
   y.dispose();
   return reshaped;
-}
-
-/** The product of all dimensions but the last. */
-export function leadingSize(shape: readonly number[]): number {
-  return shape.slice(0, -1).reduce((size, dim) => size * dim, 1);
 }

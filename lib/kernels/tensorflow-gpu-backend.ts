@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {FusedActivation} from './activations.js';
 import {
   SPARSIFIED_MATMUL,
+  leadingSize,
   type SparsifiedMatMulAttrs,
   type SparsifiedMatMulInputs,
 } from './sparsified-matmul-kernel.js';
@@ -15,7 +16,6 @@ import {sparsifiedMatMulInt8Fallback} from './int8-any-backend.js';
 import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
 import {
   denseMatMul,
-  leadingSize,
   maskedMatrix,
   prepareDecoder,
   withRows,

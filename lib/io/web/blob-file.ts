@@ -39,7 +39,7 @@ export class BlobFile extends RandomAccess {
 /** Files that were given together, by their names without folders. */
 export function filesFolder(files: readonly File[]): FileFolder {
   const byName = new Map(files.map((file) => [file.name, file]));
-  const [{webkitRelativePath: path = ''}] = files;
+  const path = (files[0].webkitRelativePath as string | undefined) ?? ''; // Node's have none
   const name = path.includes('/') ? path.slice(0, path.indexOf('/')) : 'the given files';
   return {
     name,

@@ -72,7 +72,7 @@ export async function readEntry(store: PieceStore, name: string): Promise<Cached
   if (bytes === null) return null;
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    return Check(ENTRY, value) ? (value as unknown as CachedEntry) : null;
+    return Check(ENTRY, value) ? value : null;
   } catch {
     return null;
   }

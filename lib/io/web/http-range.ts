@@ -87,7 +87,7 @@ async function whole(request: RangeRequest): Promise<RangeAnswer> {
 interface Asked {
   readonly response: Response;
   readonly awaited: <T>(step: Promise<T>) => Promise<T>;
-  cancel(): void;
+  readonly cancel: () => void;
 }
 
 async function ask(

@@ -346,7 +346,7 @@ export class WebFile extends RandomAccess {
     await seal(piece, this.entry.stamp);
     await storing(this.options, this.url, () => this.options.store.write(this.key, `${index}`, piece));
     const bytes = piece.subarray(0, piece.byteLength - SEAL_BYTES);
-    if (this.options.sha256 != null && this.hash.pieces === index) {
+    if ((this.options.sha256 ?? null) !== null && this.hash.pieces === index) {
       this.hash.of.update(bytes);
       this.hash.pieces++;
     }
@@ -414,7 +414,7 @@ function isUsable(
   sha256: string | null | undefined,
 ): entry is CachedEntry & {readonly size: number} {
   if (entry === null || entry.isAbsent || !entry.isComplete || !isSized(entry)) return false;
-  return sha256 == null || entry.sha256 === null || entry.sha256 === sha256;
+  return (sha256 ?? null) === null || entry.sha256 === null || entry.sha256 === sha256;
 }
 
 /** The entry if the file is stored whole and is the one that is wanted. */

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <new>
 
 #include "narrow-loops.h"
+#include "shared/problem.h"
 
 namespace sparsify {
 namespace {
@@ -40,7 +40,7 @@ void DecoderCache::Reserve(size_t length) {
   const size_t bytes = elements * (narrow_ ? sizeof(BFloat16) : sizeof(float));
   while (blocks_.size() * kCacheBlock < length) {
     std::unique_ptr<void, Free> block(std::aligned_alloc(64, CeilDiv(bytes, 64) * 64));
-    if (!block) throw std::bad_alloc();
+    if (!block) FailOutOfMemory();
     // Scores of positions that are not yet there are computed and thrown away.
     std::memset(block.get(), 0, bytes);
     blocks_.push_back(std::move(block));

@@ -4,12 +4,12 @@
 #define SPARSIFY_DECODER_MODEL_H_
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "large-pages.h"
 #include "page-arena.h"
 #include "shared/decoder-description.h"
+#include "shared/mutex.h"
 
 namespace sparsify {
 
@@ -26,7 +26,7 @@ class DecoderModel : public DecoderDescription {
   std::vector<MemoryRange> InPlace() const;
 
   // One pass at a time, in memory that all sessions share; made by the first.
-  std::mutex mutex;
+  Mutex mutex;
   std::shared_ptr<DecoderPass> pass;  // guarded by the mutex
 
  private:

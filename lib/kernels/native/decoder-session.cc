@@ -13,14 +13,14 @@ constexpr size_t kLogitRows = 64;
 }  // namespace
 
 bool DecoderSession::SetModel(std::shared_ptr<DecoderModel> model) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(mutex_);
   if (!GoOnAsOne(model_->numbers, model->numbers)) return false;
   model_ = std::move(model);
   return true;
 }
 
 void DecoderSession::Truncate(size_t length) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(mutex_);
   length_ = std::min(length_, length);
   cache_.Truncate(length_);
 }
@@ -32,8 +32,8 @@ DecoderPass& DecoderSession::PassOf(DecoderModel& model) {
 
 void DecoderSession::Append(const int32_t* tokens, size_t count, const float* thresholds, DecoderOutput output,
                             const int32_t* targets, float* result) {
-  const std::lock_guard<std::mutex> session_lock(mutex_);
-  const std::lock_guard<std::mutex> model_lock(model_->mutex);
+  const Lock session_lock(mutex_);
+  const Lock model_lock(model_->mutex);
   const FlushDenormals flush;
   Pool& pool = Pool::Get();
   DecoderPass& pass = PassOf(*model_);
@@ -59,13 +59,13 @@ void DecoderSession::Step(const std::vector<DecoderSession*>& sessions, const in
   // In the same order by all threads.
   std::vector<DecoderSession*> ordered = sessions;
   std::sort(ordered.begin(), ordered.end());
-  std::vector<std::unique_lock<std::mutex>> locks;
+  std::vector<Lock> locks;
   for (DecoderSession* const session : ordered) locks.emplace_back(session->mutex_);
   DecoderModel& model = *sessions[0]->model_;
   for (const DecoderSession* const session : sessions) {
-    if (session->model_.get() != &model) throw DecoderProblem("sequences that go together must be of one model");
+    if (session->model_.get() != &model) Fail("sequences that go together must be of one model");
   }
-  const std::lock_guard<std::mutex> model_lock(model.mutex);
+  const Lock model_lock(model.mutex);
   const FlushDenormals flush;
   Pool& pool = Pool::Get();
   DecoderPass& pass = PassOf(model);

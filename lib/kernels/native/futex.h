@@ -1,4 +1,5 @@
-// Sleeping on an atomic word: futex on Linux, a condition variable elsewhere.
+// Sleeping on an atomic word: futex on Linux, the instructions of WebAssembly's threads, a condition variable elsewhere. And what
+// a waiting loop does meanwhile.
 #ifndef SPARSIFY_FUTEX_H_
 #define SPARSIFY_FUTEX_H_
 
@@ -9,9 +10,13 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#else
+#elif !defined(__wasm__)
 #include <condition_variable>
 #include <mutex>
+#endif
+
+#if !defined(__wasm__)
+#include <sched.h>
 #endif
 
 namespace sparsify {
@@ -29,6 +34,22 @@ inline void FutexWait(std::atomic<uint32_t>& word, uint32_t expected) {
 inline void FutexWake(std::atomic<uint32_t>& word, int count) {
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
 }
+
+#elif defined(__wasm_atomics__)
+
+inline void FutexWait(std::atomic<uint32_t>& word, uint32_t expected) {
+  __builtin_wasm_memory_atomic_wait32(reinterpret_cast<int*>(&word), static_cast<int>(expected), -1);
+}
+
+inline void FutexWake(std::atomic<uint32_t>& word, int count) {
+  __builtin_wasm_memory_atomic_notify(reinterpret_cast<int*>(&word), static_cast<unsigned>(count));
+}
+
+#elif defined(__wasm__)
+
+// There is one thread only.
+inline void FutexWait(std::atomic<uint32_t>&, uint32_t) {}
+inline void FutexWake(std::atomic<uint32_t>&, int) {}
 
 #else
 
@@ -55,6 +76,13 @@ inline void FutexWake(std::atomic<uint32_t>&, int) {
 }
 
 #endif
+
+// Lets other threads have the core, where the system can be asked to.
+inline void Yield() {
+#if !defined(__wasm__)
+  sched_yield();
+#endif
+}
 
 // Tells the core that this is a waiting loop.
 inline void Pause() {

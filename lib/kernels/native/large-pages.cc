@@ -57,7 +57,7 @@ struct Job {
   std::vector<uintptr_t> pages;
   size_t done = 0;
   std::weak_ptr<void> owner;
-  std::mutex* in_use;
+  Mutex* in_use;
 };
 
 // MADV_COLLAPSE would not ask.
@@ -79,7 +79,7 @@ void* MoveOthers(void* argument) {
     {
       const std::shared_ptr<void> owner = job->owner.lock();
       if (!owner) break;
-      const std::unique_lock<std::mutex> lock(*job->in_use, std::try_to_lock);
+      const Lock lock(*job->in_use, std::try_to_lock);
       if (lock.owns_lock()) MovePage(job->pages[job->done++]);
     }
     // After a page too: who waits for the mutex would not get it from a thread that takes it again at once.
@@ -90,7 +90,7 @@ void* MoveOthers(void* argument) {
 
 }  // namespace
 
-void UseLargePages(std::vector<MemoryRange> ranges, const std::shared_ptr<void>& owner, std::mutex& in_use) {
+void UseLargePages(std::vector<MemoryRange> ranges, const std::shared_ptr<void>& owner, Mutex& in_use) {
   auto job = std::make_unique<Job>(Job{LargePagesWithin(std::move(ranges)), 0, owner, &in_use});
   if (job->pages.size() < kFewestPages || AdministratorForbidsThem()) return;
   const auto start = Clock::now();
@@ -108,7 +108,7 @@ void UseLargePages(std::vector<MemoryRange> ranges, const std::shared_ptr<void>&
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 #else
-void UseLargePages(std::vector<MemoryRange>, const std::shared_ptr<void>&, std::mutex&) {}
+void UseLargePages(std::vector<MemoryRange>, const std::shared_ptr<void>&, Mutex&) {}
 #endif
 
 }  // namespace sparsify

@@ -6,8 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
+
+#include "shared/mutex.h"
 
 namespace sparsify {
 
@@ -21,7 +22,7 @@ std::vector<uintptr_t> LargePagesWithin(std::vector<MemoryRange> ranges);
 // Moves the ranges' pages one by one: some at once, which takes a quarter of a second at most, and the others on a thread
 // of its own while nobody holds `in_use`. That one ends with `owner`, which keeps the memory and the mutex. Where free pages
 // are at hand 540 MB take 0.1 seconds; a virtual machine that must be given them first takes ten times as long.
-void UseLargePages(std::vector<MemoryRange> ranges, const std::shared_ptr<void>& owner, std::mutex& in_use);
+void UseLargePages(std::vector<MemoryRange> ranges, const std::shared_ptr<void>& owner, Mutex& in_use);
 
 }  // namespace sparsify
 

@@ -2,13 +2,19 @@
 #ifndef SPARSIFY_PAGE_ARENA_H_
 #define SPARSIFY_PAGE_ARENA_H_
 
+#if defined(__wasm__)
+#include <cstdlib>
+#else
 #include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <new>
+#include <cstring>
 #include <vector>
+
+#include "shared/problem.h"
 
 namespace sparsify {
 
@@ -19,7 +25,7 @@ class PageArena {
   PageArena(const PageArena&) = delete;
   PageArena& operator=(const PageArena&) = delete;
   ~PageArena() {
-    for (const Chunk& chunk : chunks_) munmap(chunk.memory, chunk.size);
+    for (const Chunk& chunk : chunks_) Unmap(chunk);
   }
 
   // Zeros, aligned to 64 bytes.
@@ -33,20 +39,40 @@ class PageArena {
   }
 
  private:
-  static constexpr size_t kPage = 2 << 20;
-  static constexpr size_t kChunk = 64 << 20;  // what is not used takes address space only
   struct Chunk {
     void* memory;
     size_t size;
   };
+
+#if defined(__wasm__)
+  // There are no pages to choose, and address space is scarce: no more than what is asked for.
+  static constexpr size_t kPage = 64;
+  static constexpr size_t kChunk = 0;
+
+  static void* Map(size_t size) {
+    void* const memory = std::malloc(size);
+    if (memory == nullptr) FailOutOfMemory();
+    return std::memset(memory, 0, size);
+  }
+  static void Unmap(const Chunk& chunk) { std::free(chunk.memory); }
+#else
+  static constexpr size_t kPage = 2 << 20;
+  static constexpr size_t kChunk = 64 << 20;  // what is not used takes address space only
+
+  static void* Map(size_t size) {
+    void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) FailOutOfMemory();
+    return memory;
+  }
+  static void Unmap(const Chunk& chunk) { munmap(chunk.memory, chunk.size); }
+#endif
 
   static size_t RoundUp(size_t a, size_t b) { return (a + b - 1) / b * b; }
 
   void AddChunk(size_t bytes) {
     const size_t usable = RoundUp(std::max(bytes, kChunk), kPage);
     const size_t size = usable + kPage;
-    void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
+    void* const memory = Map(size);
     chunks_.push_back({memory, size});
     next_ = reinterpret_cast<uint8_t*>(RoundUp(reinterpret_cast<uintptr_t>(memory), kPage));
     left_ = usable;

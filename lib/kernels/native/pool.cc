@@ -1,18 +1,24 @@
 #include "pool.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <new>
-#include <thread>
 
 #include "flush-denormals.h"
 #include "futex.h"
 
 namespace sparsify {
 namespace {
+
+#if defined(__wasm__)
+
+// There is no pause and no yield. With 4,000 looks and a sleep two threads were slower than one; with 30,000, and a wake only
+// where somebody sleeps, a job that finds the others awake costs 0.4 us.
+constexpr int kSpinPauses = 30000;
+constexpr int kYields = 0;
+
+// The main thread of a page must not sleep. What the caller waits for is the rest of one task.
+constexpr bool kCallerSleeps = false;
+
+#else
 
 // 10 to 40 us. Longer takes time from other processes: 4,000 pauses halved the speed when one was running.
 constexpr int kSpinPauses = 600;
@@ -22,74 +28,16 @@ constexpr int kSpinPauses = 600;
 // computed alone: a fifth of a token's time.
 constexpr int kYields = 100;
 
+constexpr bool kCallerSleeps = true;
+
+#endif
+
 constexpr uint64_t Claim(uint32_t job, uint32_t left) { return static_cast<uint64_t>(job) << 32 | left; }
-
-unsigned DefaultThreads() {
-  if (const char* text = std::getenv("SPARSIFY_NUM_THREADS")) {
-    const long value = std::strtol(text, nullptr, 10);
-    if (value >= 1) return static_cast<unsigned>(std::min<long>(value, Pool::kMaxThreads));
-  }
-  // With glibc and musl this is the affinity mask, so containers pinned to some cores are right.
-  return std::min(std::max(1u, std::thread::hardware_concurrency()), Pool::kMaxThreads);
-}
-
-struct WorkerStart {
-  Pool* pool;
-  unsigned worker;
-};
 
 }  // namespace
 
-Pool& Pool::Get() {
-  static Pool* pool = [] {
-    void* storage = std::aligned_alloc(alignof(Pool), sizeof(Pool));
-    Pool* made = new (storage) Pool;
-    pthread_atfork(nullptr, nullptr, &Pool::AfterForkInChild);
-    return made;
-  }();
-  return *pool;
-}
-
-Pool::Pool() : limit_(DefaultThreads()) {}
-
-// The child of a fork has none of the threads and perhaps a job half done: start from nothing.
-void Pool::AfterForkInChild() {
-  Pool& pool = Get();
-  const unsigned limit = pool.threads();
-  new (&pool) Pool;
-  pool.SetThreads(limit);
-}
-
 void Pool::SetThreads(unsigned threads) {
   limit_.store(std::min(std::max(1u, threads), kMaxThreads), std::memory_order_relaxed);
-}
-
-void Pool::StartWorkers(unsigned wanted) {
-  if (workers_ >= wanted) return;
-  // Signals are for the process's own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (workers_ < wanted) {
-    pthread_t thread;
-    auto* start = new WorkerStart{this, workers_};
-    if (pthread_create(&thread, nullptr, &Pool::WorkerMain, start) != 0) {
-      delete start;  // no more threads to be had: go on with those there are
-      break;
-    }
-    pthread_detach(thread);
-    workers_++;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
-void* Pool::WorkerMain(void* arg) {
-  auto* start = static_cast<WorkerStart*>(arg);
-  const WorkerStart copy = *start;
-  delete start;
-  const FlushDenormals flush;
-  copy.pool->Work(copy.worker);
-  return nullptr;
 }
 
 void Pool::Work(unsigned worker) {
@@ -110,7 +58,7 @@ void Pool::WaitForWork(uint32_t seen_signal) {
   }
   for (int i = 0; i < kYields; i++) {
     if (signal_.load(std::memory_order_acquire) != seen_signal) return;
-    std::this_thread::yield();
+    Yield();
   }
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   while (signal_.load(std::memory_order_seq_cst) == seen_signal) FutexWait(signal_, seen_signal);
@@ -159,12 +107,12 @@ void Pool::Run(uint32_t tasks, bool worth_waking, void (*fn)(void*, uint32_t), v
   while (RunOneTask()) {
   }
   for (int i = 0; pending_.load(std::memory_order_acquire) != 0; i++) {
-    if (i < kSpinPauses) {
+    if (i < kSpinPauses || !kCallerSleeps) {
       Pause();
       continue;
     }
     if (i < kSpinPauses + kYields) {
-      std::this_thread::yield();
+      Yield();
       continue;
     }
     caller_sleeps_.store(1, std::memory_order_seq_cst);

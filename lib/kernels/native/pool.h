@@ -36,6 +36,9 @@ class Pool {
   unsigned threads() const { return limit_.load(std::memory_order_relaxed); }
   void SetThreads(unsigned threads);
 
+  // Only in WebAssembly, where threads are the host's: the calling one works for the pool from now on and never returns.
+  void Join();
+
  private:
   Pool();
   void StartWorkers(unsigned wanted);

@@ -47,8 +47,12 @@ export async function openSource(
   options: OpenSourceOptions,
 ): Promise<OpenedSource> {
   if (source instanceof Blob) return openFile(source);
-  if (Array.isArray(source)) return openFiles(source as readonly File[]);
-  const download = new ModelDownload(String(source), options.store, options);
+  if (isFiles(source)) return openFiles(source);
+  const download = new ModelDownload(
+    typeof source === 'string' ? source : source.href,
+    options.store,
+    options,
+  );
   try {
     return await openUrl(download, options.sha256 ?? null);
   } catch (error) {
@@ -129,6 +133,10 @@ async function openFiles(files: readonly File[]): Promise<OpenedSource> {
       : `among the ${files.length} given files is neither model.json, config.json nor a .gguf file: give the whole folder of a model`,
     {files: names.slice(0, 20)},
   );
+}
+
+function isFiles(source: string | URL | readonly File[]): source is readonly File[] {
+  return Array.isArray(source);
 }
 
 function nothing(): Promise<void> {

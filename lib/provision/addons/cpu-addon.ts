@@ -46,6 +46,7 @@ const UNITS = [
   'max-target.cc',
   'narrow-loops.cc',
   'ops.cc',
+  'pool-threads.cc',
   'pool.cc',
   'row-loops.cc',
   'shared/decoder-description.cc',
@@ -104,13 +105,13 @@ function requireCompiler(): string[] {
 }
 
 /**
- * What the addon is made of, headers too, by names below the folder of sources. Neither tests nor CUDA's sources count: the
+ * What the addon is made of, headers too, by names below the folder of sources. Neither tests nor the sources of CUDA and WebAssembly count: the
  * published package has no tests, and its build must have the name of a checkout's.
  */
 function sourceFiles(sources: string): string[] {
   return readdirSync(sources, {recursive: true, encoding: 'utf8'})
     .map((name) => name.replaceAll('\\', '/'))
-    .filter((name) => /\.(cc|h)$/.test(name) && !/^(test|cuda)\//.test(name))
+    .filter((name) => /\.(cc|h)$/.test(name) && !/^(test|cuda|wasm)\//.test(name))
     .sort();
 }
 

@@ -92,7 +92,7 @@ async function answer(
   }
   const etag = habits.etag === undefined ? `"${createHash('sha1').update(file).digest('hex')}"` : habits.etag;
   if (etag !== null) response.setHeader('etag', etag);
-  if (habits.lastModified != null) response.setHeader('last-modified', habits.lastModified);
+  if (typeof habits.lastModified === 'string') response.setHeader('last-modified', habits.lastModified);
   if (habits.gzip === true) {
     const body = gzipSync(file);
     response.writeHead(200, {'content-encoding': 'gzip', 'content-length': body.length});

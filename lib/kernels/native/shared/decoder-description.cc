@@ -16,12 +16,12 @@ template <class T>
 void CheckShape(const std::string& name, const OwnedArray<T>& array, std::initializer_list<size_t> dims) {
   const std::vector<int64_t> shape(dims.begin(), dims.end());
   if (array.shape == shape) return;
-  throw DecoderProblem(name + " has shape " + ShapeText(array.shape) + ", expected " + ShapeText(shape));
+  Fail(name + " has shape " + ShapeText(array.shape) + ", expected " + ShapeText(shape));
 }
 
 template <class T>
 const OwnedArray<T>& Next(const std::string& name, const std::vector<OwnedArray<T>>& arrays, size_t& at) {
-  if (at == arrays.size()) throw DecoderProblem("there is no tensor for " + name);
+  if (at == arrays.size()) Fail("there is no tensor for " + name);
   return arrays[at++];
 }
 
@@ -81,10 +81,10 @@ class DecoderDescription::Reader {
 
   void CheckEnd() const {
     if (next_tensor_ != tensors_.size()) {
-      throw DecoderProblem(std::to_string(tensors_.size()) + " tensors, expected " + std::to_string(next_tensor_));
+      Fail(std::to_string(tensors_.size()) + " tensors, expected " + std::to_string(next_tensor_));
     }
     if (next_words_ != words_.size()) {
-      throw DecoderProblem(std::to_string(words_.size()) + " INT8 tensors, expected " + std::to_string(next_words_));
+      Fail(std::to_string(words_.size()) + " INT8 tensors, expected " + std::to_string(next_words_));
     }
   }
 

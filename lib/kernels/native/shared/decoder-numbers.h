@@ -4,19 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "activation.h"
+#include "problem.h"
 #include "shape-text.h"
 
 namespace sparsify {
-
-struct DecoderProblem : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 // Numbers of the model. The op takes them as one float tensor in this order, then the rotary frequencies [head_size / 2].
 struct DecoderNumbers {
@@ -49,15 +45,15 @@ inline bool GoOnAsOne(const DecoderNumbers& one, const DecoderNumbers& other) {
   return numbers(one) == numbers(other);
 }
 
-// Throws DecoderProblem for numbers that no model has. `values` has the shape `shape`.
+// Fails for numbers that no model has. `values` has the shape `shape`.
 inline DecoderNumbers ReadDecoderNumbers(const float* values, const std::vector<int64_t>& shape) {
   if (shape.size() != 1 || static_cast<size_t>(shape[0]) < DecoderNumbers::kCount) {
-    throw DecoderProblem("the numbers have shape " + ShapeText(shape));
+    Fail("the numbers have shape " + ShapeText(shape));
   }
   const float* next = values;
   const auto count = [&](const char* name, float low, float high) {
     const float value = *next++;
-    if (!(value >= low && value <= high)) throw DecoderProblem(std::string(name) + " is " + std::to_string(value));
+    if (!(value >= low && value <= high)) Fail(std::string(name) + " is " + std::to_string(value));
     return static_cast<size_t>(value);
   };
   constexpr float kMost = DecoderNumbers::kMostInputs, kMostHeads = 4096;
@@ -81,10 +77,10 @@ inline DecoderNumbers ReadDecoderNumbers(const float* values, const std::vector<
   n.experts_per_token = count("experts a token", n.experts == 0 ? 0 : 1, static_cast<float>(n.experts));
   n.narrow = count("narrow", 0, 1) != 0;
   if (n.heads % n.key_heads != 0 || n.head_size % 2 != 0) {
-    throw DecoderProblem("heads must be a multiple of key heads, and their size even");
+    Fail("heads must be a multiple of key heads, and their size even");
   }
   if (static_cast<size_t>(shape[0]) != DecoderNumbers::kCount + n.head_size / 2) {
-    throw DecoderProblem("the numbers have shape " + ShapeText(shape));
+    Fail("the numbers have shape " + ShapeText(shape));
   }
   return n;
 }

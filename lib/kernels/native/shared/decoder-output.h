@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <vector>
+
+#include "mutex.h"
 
 namespace sparsify {
 
@@ -28,23 +29,23 @@ class MaskedCounts {
   explicit MaskedCounts(size_t dense_count) : counts_(dense_count) {}
 
   std::vector<MaskedInputs> Get() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     return counts_;
   }
   void Add(const std::vector<MaskedInputs>& counts) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     for (size_t i = 0; i < counts.size(); i++) {
       counts_[i].masked += counts[i].masked;
       counts_[i].total += counts[i].total;
     }
   }
   void Reset() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     std::fill(counts_.begin(), counts_.end(), MaskedInputs());
   }
 
  private:
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<MaskedInputs> counts_;  // guarded by the mutex
 };
 

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "decoder-output.h"
+#include "mutex.h"
 
 namespace sparsify {
 
@@ -57,24 +57,27 @@ class DecoderSequence {
   // sequence as before. The caller holds the mutex.
   template <class F>
   void AppendChunks(size_t count, DecoderOutput output, const F& compute) {
-    const size_t before = length_;
+    Appending appending{length_, length_};
     std::vector<MaskedInputs> counts(model_->dense_count());
-    try {
-      for (size_t first = 0; first < count; first += kChunkTokens) {
-        const size_t here = std::min(kChunkTokens, count - first);
-        const bool is_last = first + here == count;
-        compute(TokenChunk{first, here, output != DecoderOutput::kLast ? here : is_last ? 1 : 0}, counts);
-        length_ += here;
-      }
-    } catch (...) {
-      length_ = before;
-      throw;
+    for (size_t first = 0; first < count; first += kChunkTokens) {
+      const size_t here = std::min(kChunkTokens, count - first);
+      const bool is_last = first + here == count;
+      compute(TokenChunk{first, here, output != DecoderOutput::kLast ? here : is_last ? 1 : 0}, counts);
+      length_ += here;
     }
+    appending.before = length_;
     counts_.Add(counts);
   }
 
+  // Gives the sequence the length `before` when it ends.
+  struct Appending {
+    size_t& length;
+    size_t before;
+    ~Appending() { length = before; }
+  };
+
   // Guards all but the counts, which guard themselves.
-  std::mutex mutex_;
+  Mutex mutex_;
   std::shared_ptr<Model> model_;
   Cache cache_;
   size_t length_ = 0;

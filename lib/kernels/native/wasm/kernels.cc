@@ -1,0 +1,51 @@
+// SparsifiedMatMul for JavaScript. Pointers are into the module's memory; sparsified-matmul.h says the shapes.
+#include <cstddef>
+#include <cstdint>
+
+#include "host.h"
+#include "pool.h"
+#include "row-loops.h"
+#include "sparsified-matmul.h"
+
+namespace sparsify {
+namespace {
+
+void Multiply(const float* x, size_t rows, size_t inputs, const float* threshold, size_t threshold_step,
+              const StoredKernel& kernel, size_t units, const float* bias, uint32_t activation, float* y) {
+  const Layer layer{kernel, bias, y, units, static_cast<Activation>(activation)};
+  SparsifiedMatMul(x, rows, inputs, {threshold, threshold_step}, &layer, 1, Pool::Get());
+}
+
+}  // namespace
+}  // namespace sparsify
+
+using namespace sparsify;
+
+// `threshold_step` is 1 for a threshold an input, else 0; `bias` may be null; `activation` is the place of its name in
+// kActivationNames.
+SPARSIFY_EXPORT(sparsified_matmul)
+void WasmSparsifiedMatMul(const float* x, size_t rows, size_t inputs, const float* threshold, size_t threshold_step,
+                          const float* kernel, size_t units, const float* bias, uint32_t activation, float* y) {
+  Multiply(x, rows, inputs, threshold, threshold_step, StoredKernel::Floats(kernel, units), units, bias, activation, y);
+}
+
+// The rows of `values` are padded to a multiple of 4.
+SPARSIFY_EXPORT(sparsified_matmul_int8)
+void WasmSparsifiedMatMulInt8(const float* x, size_t rows, size_t inputs, const float* threshold, size_t threshold_step,
+                              const int8_t* values, const float* scale, const float* zero_point, size_t units,
+                              const float* bias, uint32_t activation, float* y) {
+  const StoredKernel kernel = StoredKernel::Int8(values, (units + 3) / 4 * 4, scale, zero_point);
+  Multiply(x, rows, inputs, threshold, threshold_step, kernel, units, bias, activation, y);
+}
+
+// `weights` is [inputs, units].
+SPARSIFY_EXPORT(dequantize_int8)
+void WasmDequantizeInt8(const int8_t* values, size_t inputs, size_t units, const float* scale, const float* zero_point,
+                        float* weights) {
+  const StoredKernel kernel = StoredKernel::Int8(values, (units + 3) / 4 * 4, scale, zero_point);
+  DequantizeKernel(kernel, inputs, units, weights, Pool::Get());
+}
+
+// Reads n floats once, for comparison, by all threads.
+SPARSIFY_EXPORT(read_floats)
+float WasmReadFloats(const float* data, size_t n) { return ReadAll(data, n, Pool::Get()); }

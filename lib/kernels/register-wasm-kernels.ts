@@ -1,0 +1,91 @@
+/** @file Registers what this package has in WebAssembly: the kernels of backend wasm, and the decoder of the backends wasm and cpu. */
+import * as tf from '@tensorflow/tfjs';
+import {checkOptions, optional, type OptionRules} from '../option-rules.js';
+import {registerWasmBackend} from './wasm-backend.js';
+import {canShareMemory, compileModule} from './wasm/compile.js';
+import {WasmDecoding} from './wasm/decoder.js';
+import {availableCores} from './wasm/threads.js';
+
+/** Options of {@link registerWasmKernels}. */
+export interface WasmKernelOptions {
+  /** That compute together, 1 to 16; by default as many as there are cores, and 8 at most. */
+  readonly threads?: number;
+}
+
+/** What was registered. */
+export interface WasmKernels {
+  /** That decode together. */
+  readonly threads: number;
+  /** Why so many: where it is one, what would make it more. */
+  readonly why: string;
+}
+
+const MOST_THREADS = 16;
+
+/** Reads from memory are at their limit before. */
+const MOST_DEFAULT_THREADS = 8;
+
+const RULES: OptionRules<WasmKernelOptions> = {
+  threads: optional(
+    `a whole number from 1 to ${MOST_THREADS}`,
+    (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_THREADS,
+  ),
+};
+
+let registered: Promise<WasmKernels> | undefined;
+let decoding: WasmDecoding | undefined;
+
+/**
+ * Registers kernels that skip rows for backend wasm, and the fused decoder of language models for the backends wasm and cpu. A
+ * second call changes nothing and gives what the first one did. TensorFlow.js's backend wasm itself is imported and set by the
+ * program.
+ *
+ * @throws {BackendError} `no-wasm-simd`: the backends go on without; {SparsifyError} `bad-option`, `unknown-option`.
+ * @example
+ * import '@tensorflow/tfjs-backend-wasm';
+ * import {registerWasmKernels} from 'tfjs-sparsify/wasm';
+ * await tf.setBackend('wasm');
+ * const {threads, why} = await registerWasmKernels();
+ */
+export async function registerWasmKernels(options: WasmKernelOptions = {}): Promise<WasmKernels> {
+  checkOptions('registerWasmKernels', options, RULES);
+  registered ??= register(options);
+  try {
+    return await registered;
+  } catch (error) {
+    registered = undefined;
+    throw error;
+  }
+}
+
+async function register({threads: wanted}: WasmKernelOptions): Promise<WasmKernels> {
+  const shares = canShareMemory();
+  const [plain, shared] = await Promise.all([
+    compileModule('plain'),
+    shares ? compileModule('threads') : null,
+  ]);
+  const cores = availableCores();
+  const threads = shares ? (wanted ?? Math.min(cores, MOST_DEFAULT_THREADS)) : 1;
+  registerWasmBackend({plain, shared, threads});
+  // One thread too has a worker of its own where there can be one: the event loop goes on meanwhile.
+  decoding = new WasmDecoding(shared ?? plain, shared === null ? 0 : threads);
+  return {threads, why: whyThreads(shares, threads, cores, wanted !== undefined)};
+}
+
+function whyThreads(shares: boolean, threads: number, cores: number, asked: boolean): string {
+  if (!shares) {
+    return (
+      'one thread: this page is not isolated from other origins, so threads cannot share memory; serve it with the headers ' +
+      'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
+    );
+  }
+  const count = threads === 1 ? 'one thread' : `${threads} threads`;
+  return asked
+    ? `${count}, as asked for`
+    : `${count}: the machine has ${cores} ${cores === 1 ? 'core' : 'cores'}`;
+}
+
+/** The decoder in WebAssembly, if it is registered and the current backend is one whose tensors it can read. */
+export function registeredWasmDecoding(): WasmDecoding | undefined {
+  return ['wasm', 'cpu'].includes(tf.getBackend()) ? decoding : undefined;
+}

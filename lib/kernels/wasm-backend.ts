@@ -1,0 +1,157 @@
+/**
+ * @file `SparsifiedMatMul` on backend wasm, by the module of wasm/ in the memory of that backend: kernels and activations are read
+ * where TensorFlow.js has them. Few rows skip rows of the kernel; more are masked for the backend's own product, which divides
+ * them over its threads.
+ */
+import * as tf from '@tensorflow/tfjs';
+import {FUSED_ACTIVATIONS} from './activations.js';
+import {sparsifiedMatMulFallback} from './any-backend.js';
+import {
+  DEQUANTIZE_INT8,
+  SPARSIFIED_MATMUL_INT8,
+  type Int8Infos,
+  type SparsifiedMatMulInt8Inputs,
+} from './int8-kernels.js';
+import {
+  SPARSIFIED_MATMUL,
+  leadingSize,
+  type SparsifiedMatMulAttrs,
+  type SparsifiedMatMulInputs,
+} from './sparsified-matmul-kernel.js';
+import type {CompiledModule} from './wasm/compile.js';
+import {instanceIn, type WasmInstance} from './wasm/instance.js';
+import {startPool} from './wasm/threads.js';
+
+/** What the wasm backend has beyond the public type (tfjs-backend-wasm 4.22, `backend_wasm.ts`). */
+interface WasmBackend extends tf.KernelBackend {
+  readonly wasm: {
+    readonly wasmMemory?: WebAssembly.Memory;
+    readonly asm?: {readonly memory: WebAssembly.Memory};
+    _malloc(bytes: number): number;
+  };
+  readonly dataIdMap: {get(dataId: object): {readonly memoryOffset: number}};
+  makeOutput(shape: readonly number[], dtype: tf.DataType): tf.TensorInfo;
+}
+
+/** Rows of x that skip rows of the kernel. */
+const MAX_SKIPPING_ROWS = 8;
+
+/** The module for memory that threads share or do not, and on how many threads it computes. */
+interface WasmKernels {
+  readonly plain: CompiledModule;
+  readonly shared: CompiledModule | null;
+  readonly threads: number;
+}
+
+let kernels: WasmKernels | undefined;
+
+/** Instances by the backend whose memory they are in: a program may remove the backend and make it anew. */
+const instances = new WeakMap<WasmBackend, WasmInstance>();
+
+/**
+ * Registers `SparsifiedMatMul`, its INT8 form and the dequantization for backend wasm. A second call changes nothing.
+ *
+ * @param modules Compiled for memory of both kinds; null where memory cannot be shared.
+ */
+export function registerWasmBackend(modules: WasmKernels): void {
+  if (kernels !== undefined) return;
+  kernels = modules;
+  tf.registerKernel({kernelName: SPARSIFIED_MATMUL, backendName: 'wasm', kernelFunc});
+  tf.registerKernel({kernelName: SPARSIFIED_MATMUL_INT8, backendName: 'wasm', kernelFunc: int8KernelFunc});
+  tf.registerKernel({kernelName: DEQUANTIZE_INT8, backendName: 'wasm', kernelFunc: dequantizeFunc});
+}
+
+/** The instance in the memory of a backend. */
+function instanceOf(backend: WasmBackend): WasmInstance {
+  const known = instances.get(backend);
+  if (known !== undefined) return known;
+  const {wasm} = backend;
+  const memory = (wasm.wasmMemory ?? wasm.asm?.memory)!;
+  const isShared = typeof SharedArrayBuffer === 'function' && memory.buffer instanceof SharedArrayBuffer;
+  const {plain, shared, threads} = kernels!;
+  const compiled = isShared ? shared : plain;
+  if (compiled === null) throw new Error('the memory of backend wasm is shared, but here no memory can be');
+  const instance = instanceIn(compiled, memory, (bytes) => wasm._malloc(bytes) >>> 0);
+  if (isShared && threads > 1) startPool(instance, threads);
+  instances.set(backend, instance);
+  return instance;
+}
+
+const kernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
+  const {x, kernel, threshold, bias} = inputs as unknown as SparsifiedMatMulInputs;
+  const {activation} = attrs as unknown as SparsifiedMatMulAttrs;
+  const [inputSize, units] = kernel.shape;
+  const rows = leadingSize(x.shape);
+  if (rows > MAX_SKIPPING_ROWS) {
+    const given = {x, kernel, threshold, bias} as unknown as Parameters<typeof sparsifiedMatMulFallback>[0];
+    return sparsifiedMatMulFallback({...given, activation});
+  }
+  const wasm = backend as WasmBackend;
+  const {exports} = instanceOf(wasm);
+  const y = wasm.makeOutput([...x.shape.slice(0, -1), units], 'float32');
+  // Offsets after the output is made, which can move tensors of other backends here and make the memory grow.
+  const at = (info: tf.TensorInfo | undefined) => offsetOf(wasm, info);
+  exports.sparsified_matmul(
+    at(x),
+    rows,
+    inputSize,
+    at(threshold),
+    thresholdStep(threshold, inputSize),
+    at(kernel),
+    units,
+    at(bias),
+    FUSED_ACTIVATIONS.indexOf(activation),
+    at(y),
+  );
+  return y;
+};
+
+/** However many rows: beyond a few the module dequantizes blocks of the kernel into the cache, never all of it. */
+const int8KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
+  const {x, values, scale, zeroPoint, threshold, bias} = inputs as unknown as SparsifiedMatMulInt8Inputs;
+  const {activation} = attrs as unknown as SparsifiedMatMulAttrs;
+  const [inputSize] = values.shape;
+  const [units] = scale.shape;
+  const wasm = backend as WasmBackend;
+  const {exports} = instanceOf(wasm);
+  const y = wasm.makeOutput([...x.shape.slice(0, -1), units], 'float32');
+  const at = (info: tf.TensorInfo | undefined) => offsetOf(wasm, info);
+  exports.sparsified_matmul_int8(
+    at(x),
+    leadingSize(x.shape),
+    inputSize,
+    at(threshold),
+    thresholdStep(threshold, inputSize),
+    at(values),
+    at(scale),
+    at(zeroPoint),
+    units,
+    at(bias),
+    FUSED_ACTIVATIONS.indexOf(activation),
+    at(y),
+  );
+  return y;
+};
+
+const dequantizeFunc: tf.KernelFunc = ({inputs, backend}) => {
+  const {values, scale, zeroPoint} = inputs as unknown as Int8Infos;
+  const [rows] = values.shape;
+  const [units] = scale.shape;
+  const wasm = backend as WasmBackend;
+  const {exports} = instanceOf(wasm);
+  const weights = wasm.makeOutput([rows, units], 'float32');
+  const at = (info: tf.TensorInfo) => offsetOf(wasm, info);
+  exports.dequantize_int8(at(values), rows, units, at(scale), at(zeroPoint), at(weights));
+  return weights;
+};
+
+/** Where a tensor lies; 0 if there is none, or none of its numbers. A tensor of another backend is moved to this one first. */
+function offsetOf(backend: WasmBackend, info: tf.TensorInfo | undefined): number {
+  if (info === undefined || info.shape.includes(0)) return 0;
+  return backend.dataIdMap.get(info.dataId).memoryOffset;
+}
+
+/** Whether a threshold is one an input, as the module takes it. */
+function thresholdStep(threshold: tf.TensorInfo, inputSize: number): 0 | 1 {
+  return threshold.shape.length === 1 && threshold.shape[0] === inputSize && inputSize !== 1 ? 1 : 0;
+}

@@ -1,0 +1,86 @@
+/** @file The functions of the WebAssembly module, native/wasm. Pointers are offsets into its memory, handles are too. */
+
+/** What an instance exports; numbers are 32-bit integers but where said. */
+export interface WasmExports {
+  /** Bytes in the module's memory, aligned to 64; given back by `release`. Throws `out of memory`. */
+  allocate(bytes: number): number;
+  release(pointer: number): void;
+
+  pool_start(): void;
+  pool_set_threads(threads: number): void;
+  /** How many workers have joined. */
+  pool_joined(): number;
+  /** Never returns; for workers. */
+  pool_join(): void;
+
+  sparsified_matmul(
+    x: number,
+    rows: number,
+    inputs: number,
+    threshold: number,
+    thresholdStep: number,
+    kernel: number,
+    units: number,
+    bias: number,
+    activation: number,
+    y: number,
+  ): void;
+  sparsified_matmul_int8(
+    x: number,
+    rows: number,
+    inputs: number,
+    threshold: number,
+    thresholdStep: number,
+    values: number,
+    scale: number,
+    zeroPoint: number,
+    units: number,
+    bias: number,
+    activation: number,
+    y: number,
+  ): void;
+  dequantize_int8(
+    values: number,
+    inputs: number,
+    units: number,
+    scale: number,
+    zeroPoint: number,
+    weights: number,
+  ): void;
+  /** Reads n floats once; what it returns, a float, is of no use. */
+  read_floats(data: number, n: number): number;
+
+  decoder_model(
+    numbers: number,
+    numberCount: number,
+    tensors: number,
+    tensorCount: number,
+    words: number,
+    wordCount: number,
+  ): number;
+  decoder_model_release(model: number): void;
+  decoder_dense_count(model: number): number;
+  decoder_session(model: number, narrowCache: number): number;
+  decoder_session_release(session: number): void;
+  decoder_set_model(session: number, model: number): number;
+  decoder_append(
+    session: number,
+    tokens: number,
+    count: number,
+    thresholds: number,
+    output: number,
+    targets: number,
+    result: number,
+  ): void;
+  decoder_step(sessions: number, count: number, tokens: number, thresholds: number, logits: number): void;
+  decoder_truncate(session: number, length: number): void;
+  /** Writes doubles. */
+  decoder_counts(session: number, counts: number): void;
+  decoder_reset_counts(session: number): void;
+
+  /** Of a position-independent module with threads: how much memory a thread's own variables take, and their place. */
+  readonly __tls_size?: WebAssembly.Global;
+  __wasm_init_tls?(pointer: number): void;
+  __wasm_apply_data_relocs?(): void;
+  __wasm_call_ctors?(): void;
+}

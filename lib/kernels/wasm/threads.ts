@@ -1,0 +1,203 @@
+/**
+ * @file Threads for an instance on shared memory: workers of the page or of Node, each with an instance of its own over the same
+ * memory. Those of the pool wait for tasks in the module; a caller makes the calls that take long, one after another, so that the
+ * event loop of the thread that asks goes on.
+ */
+import {SparsifyError} from '../../errors.js';
+import type {ThreadPlace, WasmInstance} from './instance.js';
+
+/** What a worker is given first. */
+interface ThreadTask extends ThreadPlace {
+  readonly role: 'pool' | 'caller';
+}
+
+/** Calls of the module that a caller makes. */
+export type LongCall = 'decoder_append' | 'decoder_step';
+
+/** A call on its way to the caller, and its answer. */
+interface CallMessage {
+  readonly id: number;
+  readonly name: LongCall;
+  readonly args: readonly number[];
+}
+interface AnswerMessage {
+  readonly id: number;
+  readonly problem: string | null;
+}
+
+/** What this file needs of a worker, of a page or of Node. */
+interface Thread {
+  post(message: ThreadTask | CallMessage): void;
+  end(): void;
+}
+
+/**
+ * The program of a worker, in plain JavaScript: it is handed over as text, so that there is no file to be found. It does what
+ * `instantiate` and `takeNext` of instance.ts do.
+ */
+const THREAD_SOURCE = `
+const threads = typeof process === 'object' && process.getBuiltinModule?.('node:worker_threads');
+const port = threads ? threads.parentPort : self;
+const listen = (handle) => threads ? port.on('message', handle) : (port.onmessage = ({data}) => handle(data));
+let exports, memory, stack, stackEnd;
+function start(task) {
+  memory = task.memory;
+  stackEnd = task.stackEnd;
+  stack = new WebAssembly.Global({value: 'i32', mutable: true}, stackEnd);
+  const i32 = (value) => new WebAssembly.Global({value: 'i32'}, value);
+  const take = (size) => {
+    if (task.nextPlace === 0) return 0;
+    const place = task.nextPlace / 4;
+    const start = new Uint32Array(memory.buffer)[place];
+    const end = start + Math.ceil((size + 16) / 64) * 64;
+    const missing = Math.ceil(end / 65536) - memory.buffer.byteLength / 65536;
+    if (missing > 0) {
+      try { memory.grow(missing); } catch { return 0; }
+    }
+    new Uint32Array(memory.buffer)[place] = end;
+    return start;
+  };
+  exports = new WebAssembly.Instance(task.module, {
+    env: {
+      memory,
+      __indirect_function_table: new WebAssembly.Table({initial: task.tableSize + 1, element: 'anyfunc'}),
+      __stack_pointer: stack,
+      __memory_base: i32(task.data),
+      __table_base: i32(1),
+    },
+    host: {
+      more_memory: take,
+      fail(text, length) {
+        throw new Error(new TextDecoder().decode(new Uint8Array(memory.buffer, text >>> 0, length).slice()));
+      },
+    },
+  }).exports;
+  exports.__wasm_init_tls(task.variables);
+  if (task.role === 'pool') exports.pool_join();
+}
+listen((message) => {
+  if (message.role !== undefined) return start(message);
+  const {id, name, args} = message;
+  let problem = null;
+  try {
+    exports[name](...args);
+  } catch (error) {
+    problem = String(error?.message ?? error);
+    stack.value = stackEnd; // an error leaves the module without putting it back
+  }
+  port.postMessage({id, problem});
+});
+`;
+
+/** Threads of one instance. */
+export class InstanceThreads {
+  private readonly pool: readonly Thread[];
+  private readonly caller: Thread;
+  private readonly waiting = new Map<number, {resolve: () => void; reject: (error: Error) => void}>();
+  private nextId = 0;
+  private lost: Error | undefined;
+
+  /**
+   * @param threads That compute together, the caller included; 1 or more.
+   * @throws {Error} If no worker can be started here.
+   */
+  constructor(instance: WasmInstance, threads: number) {
+    const fail = (reason: string) => {
+      this.lose(reason);
+    };
+    const task = (role: ThreadTask['role']): ThreadTask => ({...instance.threadPlace(), role});
+    this.caller = startThread((answer) => this.answer(answer), fail);
+    this.caller.post(task('caller'));
+    this.pool = Array.from({length: threads - 1}, () => startThread(() => {}, fail));
+    for (const thread of this.pool) thread.post(task('pool'));
+    instance.exports.pool_set_threads(threads);
+  }
+
+  /**
+   * Makes a call on the caller's thread, behind those that were asked for before.
+   *
+   * @throws {Error} What the module says; {SparsifyError} `lost-worker` if a thread has ended.
+   */
+  call(name: LongCall, args: readonly number[]): Promise<void> {
+    if (this.lost !== undefined) return Promise.reject(this.lost);
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, {resolve, reject});
+      this.caller.post({id, name, args});
+    });
+  }
+
+  /** Ends all threads, also in the midst of a call. */
+  end(): void {
+    for (const thread of [this.caller, ...this.pool]) thread.end();
+  }
+
+  private answer({id, problem}: AnswerMessage): void {
+    const waiting = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (problem === null) waiting?.resolve();
+    else waiting?.reject(new Error(problem));
+  }
+
+  /** A thread that is missing may hold a task that the others wait for. */
+  private lose(reason: string): void {
+    this.lost ??= new SparsifyError(
+      'lost-worker',
+      `a worker that decodes has ended (${reason}): load the model again; if that repeats, the device lacks memory`,
+    );
+    for (const {reject} of this.waiting.values()) reject(this.lost);
+    this.waiting.clear();
+    this.end();
+  }
+}
+
+/** The workers of the pool alone, for calls that the current thread makes itself. */
+export function startPool(instance: WasmInstance, threads: number): {end(): void} {
+  // A worker that is lost leaves its tasks to the others, but for one that it has begun.
+  const pool = Array.from({length: threads - 1}, () =>
+    startThread(
+      () => {},
+      () => {},
+    ),
+  );
+  for (const thread of pool) thread.post({...instance.threadPlace(), role: 'pool'});
+  instance.exports.pool_set_threads(threads);
+  return {end: () => pool.forEach((thread) => thread.end())};
+}
+
+/** Of the program of workers, in a page. */
+let threadUrl: string | undefined;
+
+function startThread(answer: (message: AnswerMessage) => void, fail: (reason: string) => void): Thread {
+  const node = nodeThreads();
+  if (node !== undefined) {
+    const worker = new node.Worker(THREAD_SOURCE, {eval: true});
+    worker.on('message', answer);
+    worker.on('error', (error) => fail(error.message));
+    worker.on('exit', () => fail('it was ended'));
+    worker.unref(); // the program may end without it; to listen would undo that
+    return {
+      post: (message) => worker.postMessage(message),
+      end: () => {
+        worker.removeAllListeners('exit');
+        void worker.terminate();
+      },
+    };
+  }
+  threadUrl ??= URL.createObjectURL(new Blob([THREAD_SOURCE], {type: 'text/javascript'}));
+  const worker = new Worker(threadUrl);
+  worker.onmessage = ({data}: MessageEvent<AnswerMessage>) => answer(data);
+  worker.onerror = ({message}) => fail(message === '' ? 'it could not be started' : message);
+  return {post: (message) => worker.postMessage(message), end: () => worker.terminate()};
+}
+
+/** Cores that this program may use. */
+export function availableCores(): number {
+  const node = typeof process === 'object' ? process.getBuiltinModule?.('node:os') : undefined;
+  return node?.availableParallelism() ?? globalThis.navigator.hardwareConcurrency;
+}
+
+/** Node's module for threads; undefined in a page. */
+function nodeThreads(): typeof import('node:worker_threads') | undefined {
+  return typeof process === 'object' ? process.getBuiltinModule?.('node:worker_threads') : undefined;
+}
