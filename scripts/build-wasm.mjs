@@ -72,7 +72,7 @@ const KINDS = {
   plain: {cpu: 'generic+simd128+bulk_memory+mutable_globals', link: [], allocator: []},
   threads: {
     cpu: 'generic+simd128+bulk_memory+mutable_globals+atomics',
-    link: ['--shared-memory', '--max-memory=4294901760'],
+    link: ['--shared-memory', '--max-memory=4294967296'],
     allocator: ['-D__EMSCRIPTEN_SHARED_MEMORY__=1'],
   },
 };
