@@ -11,7 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import {join} from 'node:path';
+import type {io} from '@tensorflow/tfjs';
 import {build} from 'vite';
+import {parseMetadata} from '../../lib/language/config/saved-metadata.js';
+import {needOf} from '../../lib/language/memory-need.js';
 import {inRoot} from '../set-up/repository.mjs';
 
 /** What the page shows of the digits model. */
@@ -76,7 +79,7 @@ export async function buildPage({folder, chat, allowed = []}: BuildPageOptions):
   if ('folder' in chat) linkFiles(chat.folder, join(models, 'chat'));
   const index =
     'folder' in chat
-      ? {name: chat.name, path: 'models/chat/', bytes: bytesOf(join(models, 'chat'))}
+      ? {name: chat.name, path: 'models/chat/', ...sizesOf(join(models, 'chat'))}
       : {reason: chat.reason};
   writeFileSync(join(models, 'chat.json'), JSON.stringify(index));
   listFiles(folder);
@@ -132,8 +135,18 @@ function linkFiles(from: string, to: string): void {
   }
 }
 
-function bytesOf(folder: string): number {
-  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+/** Bytes of a saved language model on disk, and in memory with a conversation. */
+function sizesOf(folder: string): {bytes: number; memoryBytes: number} {
+  const bytes = readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+  const json = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8')) as io.ModelJSON;
+  const weights = json.weightsManifest.flatMap(({paths}) =>
+    paths.map((path) => statSync(join(folder, path)).size),
+  );
+  const weightBytes = weights.reduce((sum, size) => sum + size, 0);
+  return {
+    bytes,
+    memoryBytes: needOf(parseMetadata(json.userDefinedMetadata).config, weightBytes, 0).totalBytes,
+  };
 }
 
 /** Tells the service worker which files it keeps: all but itself and the language model, which the package keeps. */

@@ -2,7 +2,7 @@
 
 /** What the build wrote. */
 export type OfferedModel =
-  | {readonly name: string; readonly path: string; readonly bytes: number}
+  | {readonly name: string; readonly path: string; readonly bytes: number; readonly memoryBytes: number}
   /** Why there is none. */
   | {readonly reason: string};
 

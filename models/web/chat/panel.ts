@@ -1,9 +1,15 @@
 /** @file The panel that chats: first it loads a language model, then it asks that, dense and sparse. */
-import {PROJECTIONS, type LanguageModelSource, type PageLanguageModel} from 'tfjs-sparsify/language';
+import {
+  PROJECTIONS,
+  deviceMemory,
+  type LanguageModelSource,
+  type PageLanguageModel,
+} from 'tfjs-sparsify/language';
 import {element, shareSlider} from '../shell/elements.js';
 import {attempts} from '../shell/failure.js';
 import {bytesInWords, percent, speedInWords} from '../shell/words.js';
 import {streamAnswer} from './answer.js';
+import {keptModels} from './kept-models.js';
 import {latest} from './latest.js';
 import {loadWithProgress} from './load.js';
 import {Messages, type Mode} from './messages.js';
@@ -36,6 +42,7 @@ class ChatPanel {
   );
   /** Usable while something runs. */
   private readonly stops = ['stop', 'stop-text'].map((id) => element(id, HTMLButtonElement));
+  private readonly showKept = keptModels(this.attempt);
   private share = () => 0;
   private lm: PageLanguageModel | null = null;
   private chats = true;
@@ -69,6 +76,7 @@ class ChatPanel {
     element('find-thresholds', HTMLButtonElement).addEventListener('click', () => this.findThresholds());
     for (const stop of this.stops) stop.addEventListener('click', () => this.running?.abort());
     await this.offer();
+    await this.attempt(() => this.showKept());
   }
 
   private async offer(): Promise<void> {
@@ -77,8 +85,10 @@ class ChatPanel {
       this.before.textContent = `There is no language model beside this page: ${offered.reason}. A .gguf file of yours can be loaded.`;
       return;
     }
-    const {name, path, bytes} = offered;
-    this.before.textContent = `${name}: ${bytesInWords(bytes)}, fetched once and then kept in this browser; it takes about as much memory.`;
+    const {name, path, bytes, memoryBytes} = offered;
+    this.before.textContent =
+      `${name}: ${bytesInWords(bytes)}, fetched once and then kept in this browser. ` +
+      `It takes about ${bytesInWords(memoryBytes)} of memory; this device may give ${bytesInWords(deviceMemory())}.`;
     this.loadButton.disabled = false;
     this.loadButton.addEventListener('click', () => this.load(name, path));
   }
@@ -106,6 +116,7 @@ class ChatPanel {
       this.loadButton.disabled = false;
       this.file.disabled = false;
       this.file.value = '';
+      void this.attempt(() => this.showKept());
     });
   }
 
