@@ -97,27 +97,33 @@ class ChatPanel {
     this.loadButton.disabled = true;
     this.file.disabled = true;
     void this.attempt(async () => {
-      const lm = await loadWithProgress(source);
-      this.lm?.dispose();
-      this.lm = lm;
-      this.messages.clear();
-      this.question.disabled = !lm.hasTokenizer;
-      element('chat-ready', HTMLElement).hidden = false;
-      await this.showFacts(name);
-      const isSparse = (await lm.inspect()).some(({sparsified}) => sparsified);
-      this.showSparse(isSparse);
-      this.chats = await hasChatTemplate(lm);
-      element('question-name', HTMLElement).textContent = this.chats
-        ? 'Your message'
-        : 'The beginning of a text, which the model goes on with (it was not trained to chat)';
-      if (isSparse) await this.retarget(this.share());
-      else this.bytes.textContent = 'This model is dense. Thresholds can be found on a text of yours, below.';
+      try {
+        await this.use(name, await loadWithProgress(source));
+      } finally {
+        await this.showKept();
+      }
     }).finally(() => {
       this.loadButton.disabled = false;
       this.file.disabled = false;
       this.file.value = '';
-      void this.attempt(() => this.showKept());
     });
+  }
+
+  private async use(name: string, lm: PageLanguageModel): Promise<void> {
+    this.lm?.dispose();
+    this.lm = lm;
+    this.messages.clear();
+    this.question.disabled = !lm.hasTokenizer;
+    element('chat-ready', HTMLElement).hidden = false;
+    await this.showFacts(name);
+    const isSparse = (await lm.inspect()).some(({sparsified}) => sparsified);
+    this.showSparse(isSparse);
+    this.chats = await hasChatTemplate(lm);
+    element('question-name', HTMLElement).textContent = this.chats
+      ? 'Your message'
+      : 'The beginning of a text, which the model goes on with (it was not trained to chat)';
+    if (isSparse) await this.retarget(this.share());
+    else this.bytes.textContent = 'This model is dense. Thresholds can be found on a text of yours, below.';
   }
 
   private showSparse(isSparse: boolean): void {

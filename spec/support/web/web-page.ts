@@ -1,5 +1,5 @@
 /** @file The page of models/web for specs: built once in a run of mocha, with a tiny language model in the place of SmolLM2. */
-import {mkdtempSync, rmSync} from 'node:fs';
+import {mkdtempSync, readdirSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import type {Page} from 'puppeteer-core';
@@ -19,6 +19,11 @@ after(async () => {
   );
   rmSync(folder, {recursive: true});
 });
+
+/** The name of the tiny model's weight file; there once the page is built. */
+export function tinyWeights(): string {
+  return readdirSync(join(folder, 'models', 'chat')).find((name) => name.endsWith('.bin'))!;
+}
 
 /** A page under test, with the language model that lies beside it as Node has it. */
 export interface WebPage extends PageUnderTest {
@@ -67,7 +72,7 @@ export function controls(page: () => Page): Pick<WebPage, 'text' | 'shows' | 'cl
         .waitForFunction(
           (id: string, source: string, flags: string) =>
             new RegExp(source, flags).test(document.getElementById(id)!.textContent.trim()),
-          {timeout: 20_000},
+          {timeout: 20_000, polling: 50}, // a tab behind another one draws no frames
           id,
           expected.source,
           expected.flags,
@@ -77,7 +82,13 @@ export function controls(page: () => Page): Pick<WebPage, 'text' | 'shows' | 'cl
         });
       return text(id);
     },
-    click: (id) => page().click(`#${id}`),
+    // By the element itself: what appears above it meanwhile would move it away from a pointer.
+    click: (id) =>
+      page().$eval(`#${id}`, (element) => {
+        if (!element.checkVisibility()) throw new Error(`#${element.id} is not to be seen`);
+        if (element.matches(':disabled')) throw new Error(`#${element.id} cannot be pressed now`);
+        (element as HTMLElement).click();
+      }),
     slide: (id, value) =>
       page().$eval(
         `#${id}`,
