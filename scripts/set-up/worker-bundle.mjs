@@ -2,24 +2,21 @@
  * @file The worker of language models in a page, with all that it imports in one text: bundlers find no worker inside a package
  * by themselves, but any of them takes a module with a text.
  */
-import {existsSync, writeFileSync} from 'node:fs';
+import {writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {inRoot} from './repository.mjs';
 
 const FOLDER = ['lib', 'language', 'page'];
 
 /**
- * Writes the worker twice: as `worker-bundle.js`, which an application may copy beside its page, and as `worker-text.js`, which
- * exports that text.
+ * Bundles the worker.
  *
- * @param {string} dist A folder that holds what tsc has made of lib/.
+ * @returns {Promise<string>} A module that imports nothing.
  */
-export async function writeWorkerBundle(dist) {
-  const entry = inRoot(...FOLDER, 'worker.ts');
-  if (!existsSync(entry)) return;
+export async function bundleWorker() {
   const {build} = await import('esbuild');
   const {outputFiles} = await build({
-    entryPoints: [entry],
+    entryPoints: [inRoot(...FOLDER, 'worker.ts')],
     bundle: true,
     write: false,
     minify: true,
@@ -29,7 +26,17 @@ export async function writeWorkerBundle(dist) {
     // TensorFlow.js's binary for WebAssembly, which a worker from a text finds nowhere.
     loader: {'.wasm': 'binary'},
   });
-  const {text} = outputFiles[0];
+  return outputFiles[0].text;
+}
+
+/**
+ * Writes the worker twice: as `worker-bundle.js`, which an application may copy beside its page, and as `worker-text.js`, which
+ * exports that text.
+ *
+ * @param {string} dist A folder that holds what tsc has made of lib/.
+ */
+export async function writeWorkerBundle(dist) {
+  const text = await bundleWorker();
   const write = (/** @type {string} */ name, /** @type {string} */ content) =>
     writeFileSync(join(dist, ...FOLDER, name), content);
   write('worker-bundle.js', text);

@@ -2,130 +2,34 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
+import {FUSED_ACTIVATIONS} from '../../lib/kernels/activations.js';
 import {columnBlocks, sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-any-backend.js';
-import {MAX_ROUNDED_WEIGHTS, type Int8Matrix} from '../../lib/kernels/int8-kernels.js';
+import type {Int8Matrix} from '../../lib/kernels/int8-kernels.js';
 import {
   dequantizeByOperations,
   dequantizeColumns,
   dequantizeRows,
   dequantizeSomeColumns,
 } from '../../lib/kernels/int8-dequantize.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/sparsified-matmul-definition.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {roundToFloat16} from '../../lib/quantization/float16.js';
-import {
-  INT8_MODES,
-  dequantizeInt8,
-  quantizeInt8,
-  type Int8Mode,
-  type Int8Values,
-  type MatrixShape,
-} from '../../lib/quantization/int8.js';
-import {seededRandom} from '../../lib/stats/seeded-random.js';
+import {INT8_MODES, dequantizeInt8, quantizeInt8} from '../../lib/quantization/int8.js';
 import {onEveryBackend} from '../support/backends.js';
+import {checkInt8MatMul, quantized, tensorsOf, type Multiply} from '../support/kernels/int8-matmul-check.js';
+import {ROWS, SHAPES, SPARSITIES} from '../support/kernels/matmul-check.js';
 import {normals} from '../support/normals.js';
-
-interface Case {
-  rows: number;
-  inputSize: number;
-  units: number;
-  sparsity: number;
-  perInput?: boolean;
-  bias?: boolean;
-  activation?: FusedActivation;
-  mode?: Int8Mode;
-  /** Of the weights; small ones are subnormal in float16. */
-  scale?: number;
-}
-
-type Multiply = (...args: Parameters<typeof sparsifiedMatMul>) => tf.Tensor;
 
 /** What a backend without a kernel of ours does, even if this one has one. */
 const byFallback: Multiply = (x, kernel, threshold, {bias, activation = 'linear'} = {}) =>
   sparsifiedMatMulInt8Fallback({x, kernel: kernel as Int8Matrix, threshold, bias, activation});
 
-/** As the layers hold a quantized matrix. In a tidy. */
-function tensorsOf({values, rows, stride, scale, zeroPoint}: Int8Values): Int8Matrix {
-  return {
-    values: tf.tensor2d(new Int32Array(values.buffer), [rows, stride / 4], 'int32'),
-    scale: tf.tensor1d(scale),
-    zeroPoint: tf.tensor1d(zeroPoint),
-  };
-}
-
-function quantized(shape: MatrixShape, seed: number, scale: number, mode: Int8Mode): Int8Values {
-  const uniform = seededRandom(seed);
-  const weights = normals(shape.rows * shape.columns, seed, scale).map((w) => w + (uniform() - 0.5) * scale);
-  return quantizeInt8(weights, shape, mode);
-}
-
-function check(testCase: Case, seed = 1, multiply: Multiply = sparsifiedMatMul): void {
-  const {rows, inputSize, units, sparsity, perInput = false, bias = false} = testCase;
-  const {activation = 'linear', mode = 'int8_asym', scale = 0.1} = testCase;
-  const x = normals(rows * inputSize, seed);
-  const matrix = quantized({rows: inputSize, columns: units, channels: 'columns'}, seed + 1, scale, mode);
-  const kernel = dequantizeInt8(matrix);
-  const biasValues = bias ? normals(units, seed + 2) : undefined;
-  const level =
-    sparsity === 0 ? -Infinity : [...x.map(Math.abs).sort()][Math.floor(sparsity * (x.length - 1))];
-  const threshold = perInput
-    ? Float32Array.from({length: inputSize}, (_, k) => level * (k % 3))
-    : Float32Array.of(level);
-  const multiplied = (weights: Float32Array) =>
-    sparsifiedMatMulReference({
-      x,
-      kernel: weights,
-      threshold: perInput ? threshold : threshold[0],
-      bias: biasValues,
-      activation,
-      rows,
-      inputSize,
-      units,
-    });
-  const expected = multiplied(kernel);
-  // Large kernels may leave out the weights' rounding to float16, for all of them or none.
-  const unrounded = inputSize * units > MAX_ROUNDED_WEIGHTS ? multiplied(unroundedWeights(matrix)) : expected;
-  const actual = tf.tidy(() =>
-    multiply(
-      tf.tensor2d(x, [rows, inputSize]),
-      tensorsOf(matrix),
-      perInput ? tf.tensor1d(threshold) : tf.scalar(threshold[0]),
-      {bias: biasValues && tf.tensor1d(biasValues), activation},
-    ).dataSync(),
-  );
-  expect(actual.length).to.equal(expected.length);
-  // Float32 summation in any order, and the activations' own 1e-6.
-  const largest = (values: Float32Array) => values.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
-  const limit = 2 ** -23 * (inputSize + 4) * largest(x) * largest(kernel) + 1e-6;
-  const isClose = (reference: Float64Array) =>
-    reference.every((value, i) => Math.abs(actual[i] - value) <= limit);
-  if (isClose(unrounded)) return;
-  expected.forEach((value, i) => expect(actual[i]).to.be.closeTo(value, limit));
-}
-
-/** The products of scale and steps, exact in float32, of a matrix with a scale a column. */
-function unroundedWeights({rows, columns, stride, values, scale, zeroPoint}: Int8Values): Float32Array {
-  const at = (row: number, column: number) =>
-    scale[column] * (values[row * stride + column] - zeroPoint[column]);
-  return Float32Array.from({length: rows * columns}, (_, i) => at(Math.floor(i / columns), i % columns));
-}
-
 describe('sparsifiedMatMul, INT8', () => {
   onEveryBackend(() => {
     for (const mode of INT8_MODES) {
-      for (const sparsity of [0, 0.3, 0.5, 0.9, 1]) {
-        for (const [inputSize, units] of [
-          [1, 1],
-          [1, 7],
-          [3, 1],
-          [8, 16],
-          [31, 33],
-          [65, 130],
-          [257, 96],
-        ]) {
+      for (const sparsity of SPARSITIES) {
+        for (const [inputSize, units] of SHAPES) {
           it(`equals the reference for ${inputSize} x ${units} at sparsity ${sparsity}, ${mode}`, () => {
-            for (const rows of [1, 2, 8, 33]) check({rows, inputSize, units, sparsity, mode});
+            for (const rows of ROWS) checkInt8MatMul({rows, inputSize, units, sparsity, mode});
           });
         }
       }
@@ -136,7 +40,7 @@ describe('sparsifiedMatMul, INT8', () => {
         for (const multiply of [sparsifiedMatMul, byFallback]) {
           for (const rows of [1, 3, 20]) {
             for (const sparsity of [0, 0.5, 1]) {
-              check({rows, inputSize: 13, units, sparsity, bias: true}, 3, multiply);
+              checkInt8MatMul({rows, inputSize: 13, units, sparsity, bias: true}, 3, multiply);
             }
           }
         }
@@ -147,8 +51,11 @@ describe('sparsifiedMatMul, INT8', () => {
       for (let rows = 1; rows <= 33; rows++) {
         const activation = FUSED_ACTIVATIONS[rows % FUSED_ACTIVATIONS.length];
         const options = {bias: rows % 2 === 0, perInput: rows % 3 === 0, activation};
-        check({rows, inputSize: 16 + rows, units: 49 - rows, sparsity: 0.6, ...options}, rows);
-        check({rows, inputSize: 50 - rows, units: rows, sparsity: 0.2, mode: 'int8_sym', bias: true}, rows);
+        checkInt8MatMul({rows, inputSize: 16 + rows, units: 49 - rows, sparsity: 0.6, ...options}, rows);
+        checkInt8MatMul(
+          {rows, inputSize: 50 - rows, units: rows, sparsity: 0.2, mode: 'int8_sym', bias: true},
+          rows,
+        );
       }
     });
 
@@ -165,7 +72,7 @@ describe('sparsifiedMatMul, INT8', () => {
         scale: fc.constantFrom(1e-6, 1e-4, 0.03, 1, 50),
       });
       fc.assert(
-        fc.property(shapes, fc.nat(), (shape, seed) => check(shape, seed)),
+        fc.property(shapes, fc.nat(), (shape, seed) => checkInt8MatMul(shape, seed)),
         {numRuns: 60, seed: 7},
       );
     });
@@ -173,7 +80,11 @@ describe('sparsifiedMatMul, INT8', () => {
     for (const units of [30, 259]) {
       it(`equals the reference without a kernel of its own, ${units} units`, () => {
         for (const rows of [1, 8, 9]) {
-          check({rows, inputSize: 261, units, sparsity: 0.5, bias: true, activation: 'tanh'}, 5, byFallback);
+          checkInt8MatMul(
+            {rows, inputSize: 261, units, sparsity: 0.5, bias: true, activation: 'tanh'},
+            5,
+            byFallback,
+          );
         }
       });
     }
@@ -251,15 +162,16 @@ describe('sparsifiedMatMul, INT8', () => {
         );
         expect(tf.max(tf.abs(tf.sub(joined, dequantizeColumns(kernel)))).dataSync()[0]).to.equal(0);
       });
-      check({rows: 2, inputSize, units, sparsity: 0.5, bias: true});
+      checkInt8MatMul({rows: 2, inputSize, units, sparsity: 0.5, bias: true});
     });
 
     for (const units of [256, 259]) {
       it(`equals the reference for a large matrix of ${units} columns, by few rows and by more`, () => {
-        for (const rows of [1, 3, 8, 9]) check({rows, inputSize: 261, units, sparsity: 0.5, bias: true});
-        check({rows: 1, inputSize: 261, units, sparsity: 0, mode: 'int8_sym', activation: 'gelu'});
-        check({rows: 2, inputSize: 261, units, sparsity: 0.9, perInput: true, activation: 'relu'});
-        check({rows: 2, inputSize: 261, units, sparsity: 1});
+        for (const rows of [1, 3, 8, 9])
+          checkInt8MatMul({rows, inputSize: 261, units, sparsity: 0.5, bias: true});
+        checkInt8MatMul({rows: 1, inputSize: 261, units, sparsity: 0, mode: 'int8_sym', activation: 'gelu'});
+        checkInt8MatMul({rows: 2, inputSize: 261, units, sparsity: 0.9, perInput: true, activation: 'relu'});
+        checkInt8MatMul({rows: 2, inputSize: 261, units, sparsity: 1});
       });
     }
 

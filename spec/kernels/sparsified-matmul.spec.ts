@@ -2,82 +2,19 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/sparsified-matmul-definition.js';
+import {FUSED_ACTIVATIONS} from '../../lib/kernels/activations.js';
 import {registerSparsifiedMatMul, sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {runKernel} from '../../lib/tfjs.js';
 import {onEveryBackend} from '../support/backends.js';
+import {ROWS, SHAPES, SPARSITIES, checkMatMul} from '../support/kernels/matmul-check.js';
 import {normals} from '../support/normals.js';
-
-interface Case {
-  rows: number;
-  inputSize: number;
-  units: number;
-  sparsity: number;
-  perInput?: boolean;
-  bias?: boolean;
-  activation?: FusedActivation;
-}
-
-/** Largest error that float32 summation of K products in any order may make, plus the activations' own 1e-6. */
-function tolerance(x: Float32Array, kernel: Float32Array, {inputSize}: Case): number {
-  const largest = (values: Float32Array) => values.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
-  return 2 ** -23 * (inputSize + 4) * largest(x) * largest(kernel) + 1e-6;
-}
-
-function check(testCase: Case, seed = 1): void {
-  const {rows, inputSize, units, sparsity, perInput = false, bias = false, activation = 'linear'} = testCase;
-  const x = normals(rows * inputSize, seed);
-  const kernel = normals(inputSize * units, seed + 1, 1 / Math.sqrt(inputSize));
-  const biasValues = bias ? normals(units, seed + 2) : undefined;
-  const level = quantile(x, sparsity);
-  const threshold = perInput
-    ? Float32Array.from({length: inputSize}, (_, k) => level * (k % 3))
-    : Float32Array.of(level);
-  const expected = sparsifiedMatMulReference({
-    x,
-    kernel,
-    threshold,
-    ...(perInput ? {} : {threshold: threshold[0]}),
-    bias: biasValues,
-    activation,
-    rows,
-    inputSize,
-    units,
-  });
-  const actual = tf.tidy(() =>
-    sparsifiedMatMul(
-      tf.tensor2d(x, [rows, inputSize]),
-      tf.tensor2d(kernel, [inputSize, units]),
-      perInput ? tf.tensor1d(threshold) : tf.scalar(threshold[0]),
-      {bias: biasValues && tf.tensor1d(biasValues), activation},
-    ).dataSync(),
-  );
-  expect(actual.length).to.equal(expected.length);
-  const limit = tolerance(x, kernel, testCase);
-  expected.forEach((value, i) => expect(actual[i]).to.be.closeTo(value, limit));
-}
-
-function quantile(values: Float32Array, share: number): number {
-  if (share === 0) return -Infinity;
-  const sorted = values.map(Math.abs).sort();
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
-}
 
 describe('sparsifiedMatMul', () => {
   onEveryBackend(() => {
-    for (const sparsity of [0, 0.3, 0.5, 0.9, 1]) {
-      for (const [inputSize, units] of [
-        [1, 1],
-        [1, 7],
-        [3, 1],
-        [8, 16],
-        [31, 33],
-        [65, 130],
-        [257, 96],
-      ]) {
+    for (const sparsity of SPARSITIES) {
+      for (const [inputSize, units] of SHAPES) {
         it(`equals the reference for ${inputSize} x ${units} at sparsity ${sparsity}`, () => {
-          for (const rows of [1, 2, 8, 33]) check({rows, inputSize, units, sparsity});
+          for (const rows of ROWS) checkMatMul({rows, inputSize, units, sparsity});
         });
       }
     }
@@ -85,8 +22,8 @@ describe('sparsifiedMatMul', () => {
     for (const activation of FUSED_ACTIVATIONS) {
       for (const bias of [false, true]) {
         it(`fuses ${activation} ${bias ? 'with' : 'without'} a bias`, () => {
-          check({rows: 1, inputSize: 40, units: 21, sparsity: 0.5, bias, activation});
-          check({rows: 9, inputSize: 40, units: 21, sparsity: 0.5, bias, activation});
+          checkMatMul({rows: 1, inputSize: 40, units: 21, sparsity: 0.5, bias, activation});
+          checkMatMul({rows: 9, inputSize: 40, units: 21, sparsity: 0.5, bias, activation});
         });
       }
     }
@@ -94,7 +31,7 @@ describe('sparsifiedMatMul', () => {
     for (const units of [1, 2, 3, 4, 5, 8, 15, 16, 17]) {
       it(`adds the bias of a layer of ${units} units`, () => {
         for (const rows of [1, 3, 20]) {
-          for (const sparsity of [0, 0.5, 1]) check({rows, inputSize: 13, units, sparsity, bias: true});
+          for (const sparsity of [0, 0.5, 1]) checkMatMul({rows, inputSize: 13, units, sparsity, bias: true});
         }
       });
     }
@@ -103,14 +40,14 @@ describe('sparsifiedMatMul', () => {
       for (let rows = 1; rows <= 33; rows++) {
         const activation = FUSED_ACTIVATIONS[rows % FUSED_ACTIVATIONS.length];
         const options = {bias: rows % 2 === 0, perInput: rows % 3 === 0, activation};
-        check({rows, inputSize: 16 + rows, units: 49 - rows, sparsity: 0.6, ...options}, rows);
-        check({rows, inputSize: 50 - rows, units: rows, sparsity: 0.2, bias: true}, rows);
+        checkMatMul({rows, inputSize: 16 + rows, units: 49 - rows, sparsity: 0.6, ...options}, rows);
+        checkMatMul({rows, inputSize: 50 - rows, units: rows, sparsity: 0.2, bias: true}, rows);
       }
     });
 
     it('takes one threshold per input', () => {
-      check({rows: 1, inputSize: 50, units: 9, sparsity: 0.4, perInput: true});
-      check({rows: 12, inputSize: 50, units: 9, sparsity: 0.4, perInput: true, bias: true});
+      checkMatMul({rows: 1, inputSize: 50, units: 9, sparsity: 0.4, perInput: true});
+      checkMatMul({rows: 12, inputSize: 50, units: 9, sparsity: 0.4, perInput: true, bias: true});
     });
 
     it('equals the reference for any shape and sparsity', () => {
@@ -124,7 +61,7 @@ describe('sparsifiedMatMul', () => {
         activation: fc.constantFrom(...FUSED_ACTIVATIONS),
       });
       fc.assert(
-        fc.property(shapes, fc.nat(), (shape, seed) => check(shape, seed)),
+        fc.property(shapes, fc.nat(), (shape, seed) => checkMatMul(shape, seed)),
         {numRuns: 60, seed: 7},
       );
     });

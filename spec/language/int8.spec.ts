@@ -5,7 +5,7 @@ import {compressWeights, decompressWeights, inspectWeights} from '../../lib/comp
 import {registerLlamaLayers} from '../../lib/language/graph/layers/register-llama-layers.js';
 import {disposeModels, onEveryBackend} from '../support/backends.js';
 import {savedArtifacts} from '../support/saved-artifacts.js';
-import {tinyModel} from '../support/language/loaded-models.js';
+import {tinyModel} from '../support/language/tiny-model.js';
 import {expectedOf, relativeError, TINY_CHECKPOINTS} from '../support/language/tiny-checkpoints.js';
 
 /** Of the largest logit, between INT8 layers and the same weights as float32: sums in another order. */

@@ -71,12 +71,12 @@ export class DecoderMemory {
 
   /** A view of the memory, until it grows. */
   bytes(pointer: number, length: number): Uint8Array {
-    return new Uint8Array(this.instance.memory.buffer, pointer, length);
+    return new Uint8Array(this.bufferUpTo(pointer + length), pointer, length);
   }
 
   /** A view of floats, until the memory grows. */
   floats(pointer: number, length: number): Float32Array {
-    return new Float32Array(this.instance.memory.buffer, pointer, length);
+    return new Float32Array(this.bufferUpTo(pointer + length * 4), pointer, length);
   }
 
   /**
@@ -100,10 +100,17 @@ export class DecoderMemory {
   }
 
   private view(dtype: tf.DataType, size: number, pointer: number): Float32Array | Int32Array {
-    const {buffer} = this.instance.memory;
+    const buffer = this.bufferUpTo(pointer + size * 4);
     return dtype === 'int32'
       ? new Int32Array(buffer, pointer, size)
       : new Float32Array(buffer, pointer, size);
+  }
+
+  /** The memory's buffer. A thread may not know yet that another has made the memory grow, until it asks for nothing more. */
+  private bufferUpTo(end: number): ArrayBufferLike {
+    const {memory} = this.instance;
+    if (memory.buffer.byteLength < end) memory.grow(0);
+    return memory.buffer;
   }
 
   /** Growing ends all views of a memory that is not shared. */

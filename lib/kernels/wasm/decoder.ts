@@ -12,8 +12,11 @@ import type {CompiledModule} from './compile.js';
 import {DecoderMemory} from './decoder-memory.js';
 import type {WasmExports} from './exports.js';
 
-/** What a model needs beside its weights before its memory grows: caches, and what lies between layers. */
-const WORKING_BYTES = 32 * 1024 ** 2;
+/**
+ * What the memory has beside the weights of the first model before it grows: for caches, and for what lies between layers. What is
+ * not used costs addresses only.
+ */
+const WORKING_BYTES = 256 * 1024 ** 2;
 
 /** As the module reads where a tensor lies: address, rank, two dimensions. */
 const PLACE_WORDS = 4;

@@ -28,6 +28,8 @@ interface AnswerMessage {
 /** What this file needs of a worker, of a page or of Node. */
 interface Thread {
   post(message: ThreadTask | CallMessage): void;
+  /** Says whether a program of Node goes on as long as the thread does. */
+  keepProgram(keep: boolean): void;
   end(): void;
 }
 
@@ -123,6 +125,7 @@ export class InstanceThreads {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, {resolve, reject});
+      this.caller.keepProgram(true);
       this.caller.post({id, name, args});
     });
   }
@@ -135,6 +138,7 @@ export class InstanceThreads {
   private answer({id, problem}: AnswerMessage): void {
     const waiting = this.waiting.get(id);
     this.waiting.delete(id);
+    if (this.waiting.size === 0) this.caller.keepProgram(false);
     if (problem === null) waiting?.resolve();
     else waiting?.reject(new Error(problem));
   }
@@ -175,9 +179,10 @@ function startThread(answer: (message: AnswerMessage) => void, fail: (reason: st
     worker.on('message', answer);
     worker.on('error', (error) => fail(error.message));
     worker.on('exit', () => fail('it was ended'));
-    worker.unref(); // the program may end without it; to listen would undo that
+    worker.unref(); // now, since to listen would undo that
     return {
       post: (message) => worker.postMessage(message),
+      keepProgram: (keep) => (keep ? worker.ref() : worker.unref()),
       end: () => {
         worker.removeAllListeners('exit');
         void worker.terminate();
@@ -188,7 +193,11 @@ function startThread(answer: (message: AnswerMessage) => void, fail: (reason: st
   const worker = new Worker(threadUrl);
   worker.onmessage = ({data}: MessageEvent<AnswerMessage>) => answer(data);
   worker.onerror = ({message}) => fail(message === '' ? 'it could not be started' : message);
-  return {post: (message) => worker.postMessage(message), end: () => worker.terminate()};
+  return {
+    post: (message) => worker.postMessage(message),
+    keepProgram: () => undefined,
+    end: () => worker.terminate(),
+  };
 }
 
 /** Cores that this program may use. */

@@ -5,7 +5,7 @@ import {asContainer, onlyTensor} from '../../../lib/tfjs.js';
 import {buildModel} from '../../../lib/language/graph/build-model.js';
 import {loadWeights} from '../../../lib/language/weights/load-weights.js';
 import {disposeModels, onEveryBackend} from '../../support/backends.js';
-import {tinyModel} from '../../support/language/loaded-models.js';
+import {tinyModel} from '../../support/language/tiny-model.js';
 import {
   checkpointOf,
   randomIds,

@@ -1,6 +1,7 @@
 /** @file Makes one ES module for a page or a worker out of a TypeScript file and all that it imports. */
 import {fileURLToPath} from 'node:url';
 import {build, type Plugin} from 'esbuild';
+import {bundleWorker} from '../../../scripts/set-up/worker-bundle.mjs';
 import {urlOf} from '../child.js';
 
 const bundles = new Map<string, Promise<string>>();
@@ -19,14 +20,17 @@ export function bundleOf(file: string): Promise<string> {
   return bundling;
 }
 
+let workerText: Promise<string> | undefined;
+
 /** The text of the worker of language models, which the build makes a module of. */
 const WORKER_TEXT: Plugin = {
   name: 'worker-text',
-  setup({onResolve, onLoad}) {
-    onResolve({filter: /\/worker-text\.js$/}, () => ({path: 'worker-text', namespace: 'worker-text'}));
-    onLoad({filter: /.*/, namespace: 'worker-text'}, async () => ({
-      contents: `export const WORKER_TEXT = ${JSON.stringify(await bundleOf('lib/language/page/worker.ts'))};`,
-    }));
+  setup: (build) => {
+    build.onResolve({filter: /\/worker-text\.js$/}, () => ({path: 'worker-text', namespace: 'worker-text'}));
+    build.onLoad({filter: /.*/, namespace: 'worker-text'}, async () => {
+      workerText ??= bundleWorker();
+      return {contents: `export const WORKER_TEXT = ${JSON.stringify(await workerText)};`};
+    });
   },
 };
 

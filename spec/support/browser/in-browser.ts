@@ -33,13 +33,13 @@ export interface PageUnderTest {
    *
    * @param file From the root of the repository.
    */
-  in<Entry>(file: string): Functions<Entry>;
+  readonly in: <Entry>(file: string) => Functions<Entry>;
   /** As {@link in}, in a module worker that each call starts and ends. */
-  inWorker<Entry>(file: string): Functions<Entry>;
+  readonly inWorker: <Entry>(file: string) => Functions<Entry>;
   /** What the page has reported as errors, which the spec then has looked at: they do not fail it. */
-  takeErrors(): string[];
+  readonly takeErrors: () => string[];
   /** Another page of the same site, as a second tab; it is closed after the suite. */
-  openTab(path?: string): Promise<Page>;
+  readonly openTab: (path?: string) => Promise<Page>;
 }
 
 const BLANK = '<!doctype html><html lang="en"><title>spec</title></html>';
@@ -71,7 +71,8 @@ export function inBrowser({browser = 'chrome', ...options}: PageOptions = {}): P
     tabs.push(tab);
     tab.on('pageerror', (error) => errors.push((error as Error).stack ?? String(error)));
     tab.on('console', (message) => {
-      if (message.type() === 'error') errors.push(textOf(message));
+      const isIcon = message.location().url?.endsWith('/favicon.ico'); // asked for by the browser, not by the page
+      if (message.type() === 'error' && isIcon !== true) errors.push(textOf(message));
     });
     await tab.goto(site.url + path);
     return tab;

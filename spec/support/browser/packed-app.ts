@@ -2,7 +2,7 @@
  * @file An application that has installed this package: unpacked from the tarball that npm would publish, with nothing beside
  * it but what package.json says that it depends on, linked from this checkout.
  */
-import {execFileSync, spawn} from 'node:child_process';
+import {execFileSync, spawn, type ChildProcess} from 'node:child_process';
 import {
   mkdirSync,
   mkdtempSync,
@@ -25,6 +25,25 @@ interface PackageJson {
 /** Their programs, in node_modules. */
 const BUNDLERS = {vite: 'vite/bin/vite.js', esbuild: 'esbuild/bin/esbuild'};
 
+let tarball: string | undefined;
+
+/** The tarball of the package, made once in a run of mocha. */
+function packed(): string {
+  if (tarball !== undefined) return tarball;
+  const folder = mkdtempSync(join(tmpdir(), 'tfjs-sparsify-pack-'));
+  const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder];
+  const onWindows = process.platform === 'win32'; // where npm is a batch file, which only a shell starts
+  const name = execFileSync('npm', pack, {cwd: ROOT, encoding: 'utf8', shell: onWindows}).trim();
+  tarball = join(folder, name);
+  return tarball;
+}
+
+// This module is read while mocha reads the specs, so this is a hook of the whole run.
+after(() => {
+  if (tarball !== undefined) rmSync(dirname(tarball), {recursive: true});
+  tarball = undefined;
+});
+
 /** Call it in a `describe`: it makes the application's folder before the specs and removes it after them. */
 export function packedApp(): {
   readonly path: string;
@@ -32,6 +51,8 @@ export function packedApp(): {
   write(name: string, content: string | Uint8Array): string;
   /** Runs a bundler of this checkout in the application's folder; what it prints. */
   run(bundler: keyof typeof BUNDLERS, ...args: readonly string[]): Promise<string>;
+  /** As `run`, for a bundler that goes on until the caller ends it. */
+  start(bundler: keyof typeof BUNDLERS, ...args: readonly string[]): ChildProcess;
 } {
   let path = '';
   before(function () {
@@ -40,10 +61,7 @@ export function packedApp(): {
     const modules = join(path, 'node_modules');
     const installed = join(modules, 'tfjs-sparsify');
     mkdirSync(installed, {recursive: true});
-    const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', path];
-    const onWindows = process.platform === 'win32'; // where npm is a batch file, which only a shell starts
-    const tarball = execFileSync('npm', pack, {cwd: ROOT, encoding: 'utf8', shell: onWindows}).trim();
-    execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'], {cwd: path});
+    execFileSync('tar', ['-xzf', packed(), '-C', installed, '--strip-components=1']);
     const {dependencies, peerDependencies} = JSON.parse(
       readFileSync(join(installed, 'package.json'), 'utf8'),
     ) as PackageJson;
@@ -56,6 +74,11 @@ export function packedApp(): {
   after(() => {
     if (path !== '') rmSync(path, {recursive: true, force: true});
   });
+  const start = (bundler: keyof typeof BUNDLERS, ...args: readonly string[]): ChildProcess => {
+    const program = join(ROOT, 'node_modules', BUNDLERS[bundler]);
+    const env = quietly({NO_COLOR: '1', FORCE_COLOR: undefined});
+    return spawn(process.execPath, [program, ...args], {cwd: path, env});
+  };
   return {
     get path() {
       return path;
@@ -66,14 +89,9 @@ export function packedApp(): {
       writeFileSync(file, content);
       return file;
     },
+    start,
     async run(bundler, ...args) {
-      const options = {cwd: path, env: quietly()};
-      const child = spawn(
-        process.execPath,
-        [join(ROOT, 'node_modules', BUNDLERS[bundler]), ...args],
-        options,
-      );
-      const {code, stdout, stderr} = await finished(child);
+      const {code, stdout, stderr} = await finished(start(bundler, ...args));
       if (code !== 0) throw new Error(`${bundler} ended with code ${code}: ${stderr || stdout}`);
       return stdout;
     },

@@ -5,7 +5,7 @@
 import {createReadStream, statSync, type Stats} from 'node:fs';
 import {createServer, type IncomingMessage, type Server, type ServerResponse} from 'node:http';
 import type {AddressInfo, Socket} from 'node:net';
-import {extname, join, normalize, sep} from 'node:path';
+import {extname, join, relative, sep} from 'node:path';
 import {Readable} from 'node:stream';
 import {setTimeout} from 'node:timers/promises';
 
@@ -137,8 +137,6 @@ export class Site {
     this.requests.push({method, path: url, range: headers.range});
     if (this.#isolated)
       for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
-    // Browsers look for an icon by themselves, and would tell of a missing one as an error of the page.
-    if (url === '/favicon.ico') return void response.writeHead(204).end();
     const path = decodeURIComponent(url.replace(/[?#].*$/, ''));
     const fault = this.#faults.get(path);
     const resource = this.#find(path);
@@ -183,8 +181,8 @@ function typeOf(path: string): string {
 
 /** A file of a folder, `index.html` for a folder in it; nothing outside. */
 function fileIn(folder: string, path: string): {path: string; stats: Stats} | undefined {
-  const file = normalize(join(folder, path));
-  if (file !== normalize(folder) && !file.startsWith(normalize(folder) + sep)) return undefined;
+  const file = join(folder, path);
+  if (relative(folder, file).split(sep)[0] === '..') return undefined;
   const stats = statSync(file, {throwIfNoEntry: false});
   if (stats?.isDirectory() === true) return fileIn(file, 'index.html');
   return stats?.isFile() === true ? {path: file, stats} : undefined;

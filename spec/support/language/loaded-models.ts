@@ -1,29 +1,18 @@
-/** @file Language models with their weights loaded: small ones of every architecture, and the tiny checkpoints. */
+/** @file Small language models of every architecture, with seeded random weights; for Node and for pages. */
 import * as tf from '@tensorflow/tfjs';
 import {makeSparsifying, sparsifyingDenseLayers} from '../../../lib/model/dense-layers.js';
 import {walkModel} from '../../../lib/model/walk.js';
 import {asContainer} from '../../../lib/tfjs.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import {buildModel} from '../../../lib/language/graph/build-model.js';
-import {openHuggingFaceFolder} from '../../../lib/language/import/local-checkpoints.js';
 import {loadWeights} from '../../../lib/language/weights/load-weights.js';
 import {checkpointOf, randomWeights} from './random-checkpoint.js';
-import {tinyFolder} from './tiny-checkpoints.js';
 
 /** A model with seeded random weights. The caller disposes it. */
 export async function randomModel(config: LlamaConfig, seed = 3): Promise<tf.LayersModel> {
   const model = buildModel(config);
   await loadWeights(model, checkpointOf(config, randomWeights(config, seed)));
   return model;
-}
-
-/** A model of one of the tiny checkpoints. The caller disposes it. */
-export async function tinyModel(name: string): Promise<{model: tf.LayersModel; config: LlamaConfig}> {
-  const checkpoint = await openHuggingFaceFolder(tinyFolder(name));
-  const model = buildModel(checkpoint.config);
-  await loadWeights(model, checkpoint);
-  await checkpoint.close();
-  return {model, config: checkpoint.config};
 }
 
 /** Makes every Dense layer, those of experts too, sparsifying at a threshold of its own. */

@@ -1,0 +1,98 @@
+/**
+ * @file The doors of the packed package in applications that vite and esbuild bundle without any configuration: what they load
+ * beside the page's own modules, the worker of language models and its binaries, is found wherever the bundle lies.
+ */
+import type {ChildProcess} from 'node:child_process';
+import {join} from 'node:path';
+import {expect} from 'chai';
+import type {Page} from 'puppeteer-core';
+import {inBrowser} from '../support/browser/in-browser.js';
+import {packedApp} from '../support/browser/packed-app.js';
+import {loadTiny} from '../support/language/tiny-language-models.js';
+
+const INDEX =
+  '<!doctype html><html lang="en"><title>app</title><script type="module" src="./app.js"></script></html>';
+
+const APP = `
+import * as tf from '@tensorflow/tfjs';
+import {inspect} from 'tfjs-sparsify';
+import {loadLanguageModel} from 'tfjs-sparsify/language';
+
+async function run() {
+  const model = tf.sequential({layers: [tf.layers.dense({units: 2, inputShape: [3], name: 'out'})]});
+  const lm = await loadLanguageModel('tiny');
+  const {tokens} = await lm.generate('Once upon', {maxTokens: 12, temperature: 0});
+  lm.dispose();
+  return {dense: inspect(model).map(({path}) => path), tokens};
+}
+globalThis.answer = run();
+`;
+
+describe('an application that has installed the package', () => {
+  const app = packedApp();
+  let tokens: readonly number[];
+
+  before(async function () {
+    this.timeout(300_000);
+    app.write('index.html', INDEX);
+    app.write('app.js', APP);
+    const lm = await loadTiny();
+    await lm.save(join(app.path, 'public', 'tiny'));
+    ({tokens} = await lm.generate('Once upon', {maxTokens: 12, temperature: 0}));
+    lm.dispose();
+  });
+
+  const answerOf = (page: Page) => page.evaluate('globalThis.answer');
+
+  describe('and is built by vite', () => {
+    before(async () => {
+      await app.run('vite', 'build');
+    });
+    const pages = inBrowser({folders: () => ({'/': join(app.path, 'dist')})});
+
+    it('finds all that it needs', async () => {
+      expect(await answerOf(pages.page)).to.deep.equal({dense: ['out'], tokens});
+    });
+  });
+
+  describe('and is served by vite as it stands', () => {
+    let server: ChildProcess;
+    let url = '';
+    before(async () => {
+      server = app.start('vite', '--host', '127.0.0.1', '--port', '0');
+      url = await firstMatch(server, /http:\/\/127\.0\.0\.1:\d+/);
+    });
+    after(() => server?.kill());
+    const pages = inBrowser();
+
+    it('finds all that it needs', async () => {
+      await pages.page.goto(url);
+      expect(await answerOf(pages.page)).to.deep.equal({dense: ['out'], tokens});
+    });
+  });
+
+  describe('and is bundled by esbuild', () => {
+    before(async () => {
+      app.write('bundled/index.html', INDEX);
+      await app.run('esbuild', 'app.js', '--bundle', '--format=esm', '--outfile=bundled/app.js');
+    });
+    const pages = inBrowser({
+      folders: () => ({'/': join(app.path, 'bundled'), '/tiny': join(app.path, 'public', 'tiny')}),
+    });
+
+    it('finds all that it needs', async () => {
+      expect(await answerOf(pages.page)).to.deep.equal({dense: ['out'], tokens});
+    });
+  });
+});
+
+/** The first text that a program prints and that a pattern matches. */
+async function firstMatch({stdout}: ChildProcess, pattern: RegExp): Promise<string> {
+  let printed = '';
+  for await (const chunk of stdout!) {
+    printed += String(chunk);
+    const match = pattern.exec(printed);
+    if (match !== null) return match[0];
+  }
+  throw new Error(`it ended before it printed ${pattern}: ${printed}`);
+}

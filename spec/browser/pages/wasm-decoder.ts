@@ -1,0 +1,102 @@
+/** @file The fused decoder of `tfjs-sparsify/wasm` where this module runs: models by URL, and small ones of every architecture. */
+import type * as tf from '@tensorflow/tfjs';
+import {compressWeights} from '../../../lib/index.js';
+import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
+import type {Decoder} from '../../../lib/language/decoding/decoder.js';
+import {createGraphDecoder} from '../../../lib/language/decoding/graph-decoder.js';
+import {
+  createNativeDecoder,
+  type NativeDecoderOptions,
+} from '../../../lib/language/decoding/native-decoder.js';
+import type {LanguageModel} from '../../../lib/language/language-model.js';
+import {openLanguageModel} from '../../../lib/language/open-language-model.js';
+import {registerWasmKernels} from '../../../lib/wasm.js';
+import {randomModel, sparsifyEverything} from '../../support/language/loaded-models.js';
+import {randomIds, smallConfigs} from '../../support/language/random-checkpoint.js';
+import {useBackend} from './backend.js';
+
+let lm: LanguageModel | undefined;
+
+/** Makes the decoder that of a backend. */
+export async function start(backend: 'cpu' | 'wasm', threads: number) {
+  await useBackend(backend);
+  return registerWasmKernels({threads});
+}
+
+/** Opens a model by its URL; the one before is disposed. */
+export async function open(url: string): Promise<void> {
+  lm?.dispose();
+  lm = await openLanguageModel(url);
+}
+
+/** Logits after ids that come so many at once, and the most likely tokens that follow. */
+export async function decode(ids: readonly number[], atOnce: number, following: number) {
+  const decoder = decoderOf(lm!.model, lm!.config);
+  let logits: Float32Array = new Float32Array();
+  for (let i = 0; i < ids.length; i += atOnce) logits = await decoder.append(ids.slice(i, i + atOnce));
+  const after = [...logits];
+  const tokens: number[] = [];
+  while (tokens.length < following) {
+    tokens.push(logits.indexOf(Math.max(...logits)));
+    logits = await decoder.append(tokens.slice(-1));
+  }
+  decoder.dispose();
+  return {after, tokens};
+}
+
+/** What the decoder and the layers give for the same model and tokens. */
+interface Comparison {
+  readonly title: string;
+  readonly got: readonly number[];
+  readonly expected: readonly number[];
+  /** Masked and all inputs by layer, as both count them. */
+  readonly counts: readonly [got: unknown, expected: unknown];
+}
+
+/**
+ * Decodes seeded tokens with a small model of every architecture.
+ *
+ * @param kind As it is; with masks everywhere; with masks and INT8 weights; with weights and cache in bfloat16.
+ */
+export async function compareWithLayers(
+  kind: 'dense' | 'sparse' | 'int8' | 'bfloat16',
+): Promise<readonly Comparison[]> {
+  const comparisons: Comparison[] = [];
+  for (const [title, config] of smallConfigs()) {
+    const random = await randomModel(config);
+    if (kind === 'sparse' || kind === 'int8') sparsifyEverything(random);
+    const model = kind === 'int8' ? await compressWeights(random) : random;
+    const ids = randomIds(40, config.vocabularySize, 5);
+    const graph = createGraphDecoder(model, config);
+    const expected = await decodedInParts(graph, ids, [40]);
+    const options: NativeDecoderOptions = kind === 'bfloat16' ? {weights: 'bfloat16', cache: 'bfloat16'} : {};
+    const decoder = decoderOf(model, config, options);
+    const got = await decodedInParts(decoder, ids, [17, 1, 2, 1]);
+    const counts = [[...decoder.counts()], [...graph.counts()]] as const;
+    comparisons.push({title, got, expected, counts});
+    decoder.dispose();
+    graph.dispose();
+  }
+  return comparisons;
+}
+
+/** Logits after each token, appended in parts of these lengths, the last of them repeated. */
+async function decodedInParts(
+  decoder: Decoder,
+  ids: readonly number[],
+  lengths: readonly number[],
+): Promise<number[]> {
+  const logits: number[] = [];
+  for (let start = 0, i = 0; start < ids.length; i++) {
+    const end = Math.min(ids.length, start + lengths[Math.min(i, lengths.length - 1)]);
+    logits.push(...(await decoder.appendAll(ids.slice(start, end))));
+    start = end;
+  }
+  return logits;
+}
+
+function decoderOf(model: tf.LayersModel, config: LlamaConfig, options?: NativeDecoderOptions): Decoder {
+  const decoder = createNativeDecoder(model, config, options);
+  if (decoder === null) throw new Error('there is no decoder in WebAssembly for this model');
+  return decoder;
+}

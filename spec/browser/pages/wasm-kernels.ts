@@ -1,0 +1,95 @@
+/** @file The kernels of `tfjs-sparsify/wasm` on backend wasm, held against the definition where this module runs. */
+import * as tf from '@tensorflow/tfjs';
+import {FUSED_ACTIVATIONS} from '../../../lib/kernels/activations.js';
+import {SPARSIFIED_MATMUL_INT8} from '../../../lib/kernels/int8-kernels.js';
+import {dequantizeColumns} from '../../../lib/kernels/int8-dequantize.js';
+import {SPARSIFIED_MATMUL} from '../../../lib/kernels/sparsified-matmul-kernel.js';
+import {INT8_MODES, dequantizeInt8} from '../../../lib/quantization/int8.js';
+import {registerWasmKernels} from '../../../lib/wasm.js';
+import {
+  checkInt8MatMul,
+  quantized,
+  tensorsOf,
+  type Int8MatMulCase,
+} from '../../support/kernels/int8-matmul-check.js';
+import {ROWS, SHAPES, SPARSITIES, checkMatMul, type MatMulCase} from '../../support/kernels/matmul-check.js';
+import {useBackend} from './backend.js';
+
+/** Registers the kernels; tells on how many threads they compute, why, and whether there is one for each product. */
+export async function start(threads: number | null) {
+  await useBackend('wasm');
+  const registered = await registerWasmKernels(threads === null ? {} : {threads});
+  const kernels = [SPARSIFIED_MATMUL, SPARSIFIED_MATMUL_INT8].map(
+    (name) => tf.getKernel(name, 'wasm') !== undefined,
+  );
+  return {...registered, kernels};
+}
+
+/** Rows, inputs and units of every rest that loops leave over, and a few that are worth dividing among threads. */
+function* cases(): Generator<MatMulCase & {seed: number}> {
+  for (const sparsity of SPARSITIES) {
+    for (const [inputSize, units] of SHAPES) {
+      for (const rows of ROWS) yield {rows, inputSize, units, sparsity, seed: 1};
+    }
+  }
+  for (let rows = 1; rows <= 33; rows++) {
+    const activation = FUSED_ACTIVATIONS[rows % FUSED_ACTIVATIONS.length];
+    const options = {bias: rows % 2 === 0, perInput: rows % 3 === 0, activation};
+    yield {rows, inputSize: 16 + rows, units: 49 - rows, sparsity: 0.6, ...options, seed: rows};
+    yield {rows, inputSize: 50 - rows, units: rows, sparsity: 0.2, bias: true, seed: rows};
+  }
+  for (const rows of [1, 3, 8]) {
+    for (const sparsity of [0, 0.5]) {
+      yield {rows, inputSize: 517, units: 259, sparsity, bias: true, activation: 'silu', seed: rows};
+      yield {rows, inputSize: 259, units: 261, sparsity, perInput: true, seed: rows};
+    }
+  }
+}
+
+/** Holds every case against the definition. Returns how many there were. */
+export function sweep(): number {
+  let count = 0;
+  for (const {seed, ...testCase} of cases()) {
+    told(testCase, () => checkMatMul(testCase, seed));
+    count++;
+  }
+  return count;
+}
+
+/** As {@link sweep}, for weights in INT8 of both modes. */
+export function sweepInt8(): number {
+  let count = 0;
+  for (const {seed, ...testCase} of cases()) {
+    for (const mode of INT8_MODES) {
+      const int8Case: Int8MatMulCase = {...testCase, mode};
+      told(int8Case, () => checkInt8MatMul(int8Case, seed));
+      count++;
+    }
+  }
+  return count;
+}
+
+/** The largest difference of dequantized weights to the definition, of which every float is known. */
+export function dequantizationError(): number {
+  const matrix = quantized({rows: 37, columns: 29, channels: 'columns'}, 3, 0.2, 'int8_asym');
+  const expected = dequantizeInt8(matrix);
+  const actual = tf.tidy(() => dequantizeColumns(tensorsOf(matrix)).dataSync());
+  return expected.reduce((most, value, i) => Math.max(most, Math.abs(value - actual[i])), 0);
+}
+
+/** Tensors that products leave behind. */
+export function leakedTensors(): number {
+  const before = tf.memory().numTensors;
+  checkMatMul({rows: 1, inputSize: 65, units: 130, sparsity: 0.5, bias: true});
+  checkInt8MatMul({rows: 1, inputSize: 65, units: 130, sparsity: 0.5, bias: true});
+  return tf.memory().numTensors - before;
+}
+
+/** Runs a check; what it throws then names the case. */
+function told(testCase: object, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    throw new Error(`${JSON.stringify(testCase)}: ${(error as Error).message}`, {cause: error});
+  }
+}
