@@ -360,7 +360,7 @@ describe('a language model in a page', function () {
         browser.takeErrors();
         const {config} = await page.load('models/tiny', {worker: '/worker.js'});
         expect(config).to.deep.equal(lm.config);
-        page.dispose();
+        await page.dispose();
       } finally {
         await browser.page.goto(browser.site.url);
       }

@@ -53,6 +53,25 @@ describe('a sparsified language model', () => {
     rmSync(folder, {recursive: true});
   });
 
+  it('tells what the last generation masked, the prompt left out', async () => {
+    const prompt = [...input_ids[0]];
+    const {tokens, finishReason} = await sparse.generate(prompt, {maxTokens: 6, temperature: 0});
+    const computed = finishReason === 'stop' ? tokens : tokens.slice(0, -1); // nothing follows the last one
+    const decoder = sparse.decoder();
+    await decoder.append(prompt, {dense: true});
+    decoder.resetCounts();
+    for (const id of computed) await decoder.append([id]);
+    const counts = decoder.counts();
+    decoder.dispose();
+    const report = sparse.sparsity()!;
+    for (const {path, actual} of report.layers) {
+      const {masked, total} = counts.get(path)!;
+      expect(actual, path).to.equal(masked / total);
+    }
+    expect(report.mean).to.be.above(0.1);
+    expect(lm.sparsity()).to.equal(null);
+  });
+
   it('masks what it should, as measureSparsity sees it', async () => {
     const {sparsity} = await sparse.perplexity(printableText(120, 7), {contextLength: 64, protocol: 'token'});
     const windows = sparse.windows(printableText(120, 7), {contextLength: 64, protocol: 'token'});

@@ -77,6 +77,11 @@ export class WasmDecoding implements NativeDecoding {
     private readonly threads: number,
   ) {}
 
+  /** What its memory takes: weights, caches and what lies between layers. */
+  get memoryBytes(): number {
+    return this.memory?.instance.memory.buffer.byteLength ?? 0;
+  }
+
   /**
    * Makes a model of weights, which the decoder's memory adopts.
    *

@@ -14,8 +14,12 @@
   /** What the headers are for. */
   const DESTINATIONS = ['document', 'iframe', 'worker', 'sharedworker'];
 
+  /** A browser that does not isolate the page in spite of the headers must not load it for ever. */
+  const TRIED = 'tfjs-sparsify: loaded anew to be isolated';
+
   if (typeof document === 'undefined') serve();
   else if (globalThis.crossOriginIsolated === false) isolate(document.currentScript.src);
+  else sessionStorage.removeItem(TRIED);
 
   function serve() {
     addEventListener('install', () => skipWaiting());
@@ -43,12 +47,10 @@
       );
       return;
     }
-    // A browser that does not isolate the page in spite of the headers must not load it for ever.
-    const tried = 'tfjs-sparsify: loaded anew to be isolated';
     await navigator.serviceWorker.register(script);
     await navigator.serviceWorker.ready;
-    if (sessionStorage.getItem(tried) === location.href) return;
-    sessionStorage.setItem(tried, location.href);
+    if (sessionStorage.getItem(TRIED) === location.href) return;
+    sessionStorage.setItem(TRIED, location.href);
     location.reload();
   }
 })();

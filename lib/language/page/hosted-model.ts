@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {compressWeights, inspectWeights} from '../../compress.js';
 import {ModelError, SparsifyError} from '../../errors.js';
+import {registeredWasmDecoding} from '../../kernels/register-wasm-kernels.js';
 import {inspect} from '../../model/inspect.js';
 import {checkOptions, SIGNAL, type OptionRules} from '../../option-rules.js';
 import {retarget} from '../../sparsify.js';
@@ -54,7 +55,7 @@ export function hostLanguageModel({startBackend, open}: Surroundings): Handlers 
           );
         }
         const backend = await startBackend({threads, singleThread});
-        const lm = await open(source, options);
+        const lm = await withoutSecondCopy(() => open(source, options));
         loaded = lm;
         return {config: lm.config, hasTokenizer: lm.tokenizer !== null, backend};
       }),
@@ -79,7 +80,10 @@ export function hostLanguageModel({startBackend, open}: Surroundings): Handlers 
     sparsity: () => reading((lm) => lm.sparsity()),
     memory: () => {
       const {numBytes, numTensors} = tf.memory();
-      return {tensorBytes: numBytes, tensors: numTensors, wasmBytes: wasmBytes()};
+      return {
+        ...{tensorBytes: numBytes, tensors: numTensors},
+        ...{decoderBytes: registeredWasmDecoding()?.memoryBytes ?? 0, backendBytes: backendBytes()},
+      };
     },
     save: (target, options) =>
       reading(async (lm) => {
@@ -100,6 +104,23 @@ export function hostLanguageModel({startBackend, open}: Surroundings): Handlers 
         return files;
       }),
   };
+}
+
+/**
+ * Opens a model for the decoder in WebAssembly, whose memory takes the weights over. Backend wasm would take them before, into
+ * memory that it never gives back: so backend cpu has them until then, in arrays, one at a time.
+ */
+async function withoutSecondCopy(open: () => Promise<LanguageModel>): Promise<LanguageModel> {
+  const backend = tf.getBackend();
+  if (backend !== 'wasm') return open();
+  await tf.setBackend('cpu');
+  try {
+    const lm = await open();
+    lm.decoder().dispose();
+    return lm;
+  } finally {
+    await tf.setBackend(backend);
+  }
 }
 
 /**
@@ -124,7 +145,7 @@ function indexedDbWritten(): Promise<void> {
   });
 }
 
-function wasmBytes(): number {
+function backendBytes(): number {
   const backend = tf.backend() as unknown as {readonly wasm?: {readonly HEAPU8?: Uint8Array}};
   return backend.wasm?.HEAPU8?.byteLength ?? 0;
 }

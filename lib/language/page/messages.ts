@@ -49,8 +49,10 @@ export interface PageMemory {
   /** What all tensors take. */
   readonly tensorBytes: number;
   readonly tensors: number;
-  /** What WebAssembly has taken for the backend, which never gives back; 0 on backend `cpu`. */
-  readonly wasmBytes: number;
+  /** Of the decoder: weights, caches, and what lies between layers. Its tensors are among `tensorBytes` too. */
+  readonly decoderBytes: number;
+  /** Of the backend's WebAssembly, which never gives back what it has taken; 0 on backend `cpu`. */
+  readonly backendBytes: number;
 }
 
 /** What a page knows of a model once it is loaded. */

@@ -7,13 +7,16 @@ import {openLanguageModel} from '../open-language-model.js';
 import type {OpenInPageOptions, PageModelSource} from './messages.js';
 import {readFromBrowser} from './saved-files.js';
 
+/** What the browser keeps, and its name. */
+const KEPT = /^(opfs|indexeddb):\/\/(.*)$/s;
+
 /** @throws As `openLanguageModel`; {FileError} `missing-file` for a model that `save` has not put there. */
 export async function openInWorker(
   source: PageModelSource,
   options: OpenInPageOptions,
 ): Promise<LanguageModel> {
   registerLayers();
-  const [, scheme, name] = /^(opfs|indexeddb):\/\/(.*)$/s.exec(String(source)) ?? [];
+  const [, scheme, name] = (typeof source === 'string' && KEPT.exec(source)) || [];
   if (scheme === 'opfs') return openLanguageModel(await readFromBrowser(name), options);
   if (scheme === undefined) return openLanguageModel(source, options);
   registerLlamaLayers();

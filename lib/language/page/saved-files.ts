@@ -43,10 +43,8 @@ export async function* savedFiles(model: tf.LayersModel, signal?: AbortSignal): 
     const {buffer, byteOffset, byteLength} = valuesAs(tensor.dtype, await tensor.data());
     for (let start = 0; start < byteLength;) {
       const length = Math.min(MAX_FILE_BYTES - bytes, byteLength - start);
-      // A copy: the backend may use its memory for other values before the file is full.
-      pieces.push(
-        new Uint8Array(buffer.slice(byteOffset + start, byteOffset + start + length) as ArrayBuffer),
-      );
+      // A copy: the backend may use its memory for other values before the file is full, and a File takes no shared memory.
+      pieces.push(new Uint8Array(new Uint8Array(buffer, byteOffset + start, length)));
       bytes += length;
       start += length;
       if (bytes === MAX_FILE_BYTES) yield await finish();

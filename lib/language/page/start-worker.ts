@@ -1,5 +1,5 @@
 /** @file Starting the worker of a page, and noticing that it has ended or never came up. */
-import {BackendError, SparsifyError} from '../../errors.js';
+import {BackendError, type SparsifyError} from '../../errors.js';
 import {readFromWorker, stamped, type ToWorker} from './messages.js';
 import type {ChannelListener, WorkerChannel} from './worker-channel.js';
 

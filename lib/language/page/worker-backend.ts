@@ -1,24 +1,26 @@
-/** @file What computes in the worker: WebAssembly with SIMD, or JavaScript where there is none. */
+/** @file What computes in the worker: WebAssembly with SIMD and the kernels for it, or JavaScript where there is none. */
 import * as tf from '@tensorflow/tfjs';
 import {setWasmPaths} from '@tensorflow/tfjs-backend-wasm';
 import simdBinary from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm';
+import {registerWasmKernels} from '../../kernels/register-wasm-kernels.js';
 import type {PageBackend, WorkerStart} from './messages.js';
 
 /** Chooses the backend. */
 export async function startBackend({
+  threads: wanted,
   singleThread,
 }: Pick<WorkerStart, 'threads' | 'singleThread'>): Promise<PageBackend> {
-  const hasSimd =
-    typeof WebAssembly === 'object' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')) === true;
-  if (!hasSimd) {
+  if (!(await hasSimd())) {
     await tf.setBackend('cpu');
     return {
       name: 'cpu',
       threads: 1,
-      why: 'this browser has no SIMD in WebAssembly, so all is computed in JavaScript, many times slower; a newer browser has it',
+      why:
+        'one thread, and all is computed in JavaScript, many times slower: this browser has no SIMD in WebAssembly; a newer ' +
+        'one has',
     };
   }
-  tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false); // its threads never are more than one on two cores
+  tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false); // the kernels bring threads that are worth it
   const url = URL.createObjectURL(new Blob([simdBinary], {type: 'application/wasm'}));
   setWasmPaths({
     'tfjs-backend-wasm.wasm': url,
@@ -27,5 +29,10 @@ export async function startBackend({
   });
   await tf.setBackend('wasm');
   URL.revokeObjectURL(url);
-  return {name: 'wasm', threads: 1, why: singleThread ?? 'one thread'};
+  const {threads, why} = await registerWasmKernels({threads: wanted});
+  return {name: 'wasm', threads, why: singleThread ?? why};
+}
+
+async function hasSimd(): Promise<boolean> {
+  return typeof WebAssembly === 'object' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')) === true;
 }

@@ -13,7 +13,7 @@ type Callback = (value: unknown) => void;
 
 interface PendingCall {
   readonly callbacks: ReadonlyMap<string, Callback>;
-  readonly resolve: (value: never) => void;
+  readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
   /** Stops listening to the signal. */
   readonly leave: () => void;
@@ -69,7 +69,7 @@ export class WorkerCalls {
       const abort = () => this.stop(id, signal!.reason);
       signal?.addEventListener('abort', abort, {once: true});
       const leave = () => signal?.removeEventListener('abort', abort);
-      this.pending.set(id, {callbacks, resolve, reject, leave});
+      this.pending.set(id, {callbacks, resolve: (value) => resolve(value as Answer<M>), reject, leave});
     });
   }
 
@@ -110,7 +110,7 @@ export class WorkerCalls {
         return;
       }
       case 'answer':
-        return this.take(message.id)?.resolve(message.value as never);
+        return this.take(message.id)?.resolve(message.value);
       case 'failed':
         return this.take(message.id)?.reject(receivedError(message.error));
     }

@@ -48,8 +48,8 @@ export function dispose() {
 
 /** Calls a method of the model that takes and gives plain data. */
 export async function ask(method: keyof PageLanguageModel, ...args: unknown[]): Promise<unknown> {
-  const call = model![method] as (...args: unknown[]) => unknown;
-  const value = await call.apply(model, args);
+  const methods = model as unknown as Readonly<Record<string, (...args: unknown[]) => unknown>>;
+  const value = await methods[method](...args);
   return value instanceof Float32Array ? [...value] : value;
 }
 
@@ -114,12 +114,12 @@ export async function allocateAndSparsify(text: string) {
 
 /** Retargets once the first token has come, and lets the generation go on. */
 export async function retargetAmid(target: number, prompt: Prompt, options: GenerateOptions) {
-  let retargeted: Promise<unknown> | null = null;
+  const retargeted: Promise<unknown>[] = [];
   const onToken = () => {
-    retargeted ??= model!.retarget({[PROJECTIONS.all]: target});
+    if (retargeted.length === 0) retargeted.push(model!.retarget({[PROJECTIONS.all]: target}));
   };
   const {tokens} = await model!.generate(prompt, {...options, onToken});
-  await retargeted;
+  await Promise.all(retargeted);
   return {tokens: tokens.length, sparsity: await model!.sparsity()};
 }
 
@@ -141,7 +141,7 @@ export async function saveAndReload(target: string) {
 
 /** What an error is to a page. */
 function told(error: unknown) {
-  if (!(error instanceof SparsifyError)) return {name: String((error as Error).name), message: String(error)};
+  if (!(error instanceof SparsifyError)) return {name: (error as Error).name, message: String(error)};
   const {code, message, data} = error;
   return {name: error.constructor.name, code, message, data};
 }

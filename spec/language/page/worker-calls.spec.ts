@@ -2,6 +2,8 @@ import {expect} from 'chai';
 import {BackendError, ModelError, ScopeError, SparsifyError} from '../../../lib/errors.js';
 import type {Handlers} from '../../../lib/language/page/answer-calls.js';
 import {PageLanguageModel} from '../../../lib/language/page/page-language-model.js';
+import type {AllocateInPageOptions} from '../../../lib/language/page/messages.js';
+import type {GenerateOptions} from '../../../lib/language/decoding/generate.js';
 import {TargetScope} from '../../../lib/scope/target-scope.js';
 import {connect, failureOf, tinyHandlers, type Connected} from '../../support/language/hosted.js';
 import {loadTiny} from '../../support/language/tiny-language-models.js';
@@ -54,20 +56,24 @@ describe('calls of a worker', () => {
 
   it('are refused where an argument is no data, and others go on', async () => {
     const measure = {measure: () => 1};
-    const error = await failureOf(lm.allocate('text', {target: 0.5, loss: measure} as never));
+    const error = await failureOf(lm.allocate('text', {target: 0.5, loss: measure} as AllocateInPageOptions));
     expect(error).to.be.an.instanceOf(SparsifyError).with.property('code', 'not-sendable');
     expect(await lm.encode('a')).to.have.length(1);
   });
 
   it('refuse a signal and a callback that are none, before anything is sent', async () => {
-    for (const options of [{signal: 'now'}, {onToken: 'me'}]) {
-      expect(await failureOf(lm.generate('a', options as never))).to.have.property('code', 'bad-option');
+    const wrong: readonly unknown[] = [{signal: 'now'}, {onToken: 'me'}];
+    for (const options of wrong) {
+      expect(await failureOf(lm.generate('a', options as GenerateOptions))).to.have.property(
+        'code',
+        'bad-option',
+      );
     }
     expect(connected.received).to.deep.equal([]);
   });
 
   it('with a callback that nobody calls are refused as in Node', async () => {
-    const error = await failureOf(lm.generate('a', {onTokens: () => {}} as never));
+    const error = await failureOf(lm.generate('a', {onTokens: () => {}} as GenerateOptions));
     expect(error).to.have.property('code', 'unknown-option');
     expect(error).to.have.nested.property('data.nearest').that.includes('onToken');
   });

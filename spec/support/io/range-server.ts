@@ -5,7 +5,7 @@ import type {AddressInfo} from 'node:net';
 import {gzipSync} from 'node:zlib';
 
 /** How the server answers; changed while it runs. */
-export interface ServerHabits {
+interface ServerHabits {
   /** Sends the whole file whatever is asked for. */
   noRanges?: boolean;
   /** Says no length. */
@@ -30,7 +30,7 @@ export interface ServerHabits {
 }
 
 /** A request as the server saw it. */
-export interface SeenRequest {
+interface SeenRequest {
   readonly path: string;
   readonly range: string | null;
   readonly ifRange: string | null;

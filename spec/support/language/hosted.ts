@@ -22,7 +22,7 @@ export interface Connected {
 /** Handlers of a tiny model, `source` says which: `tiny`, or `without-tokenizer`. */
 export function tinyHandlers(): Handlers {
   return hostLanguageModel({
-    startBackend: async () => ({name: tf.getBackend(), threads: 1, why: 'as Node has it'}),
+    startBackend: () => Promise.resolve({name: tf.getBackend(), threads: 1, why: 'as Node has it'}),
     open: async (source) => (source === 'tiny' ? loadTiny() : loadTinyWithoutTokenizer()),
   });
 }
