@@ -72,10 +72,9 @@ const LINK_FLAGS = [
 const KINDS = {
   plain: {cpu: 'generic+simd128+mutable_globals+bulk_memory', link: [], allocator: []},
   threads: {
-    // Without the instructions that copy and fill: V8 checks their ends against the size that its thread knows, which is that of
-    // before while another thread has just made the memory grow.
-    cpu: 'generic-bulk_memory-bulk_memory_opt+simd128+mutable_globals+atomics',
-    link: ['--shared-memory', '--max-memory=4294967296', '--no-check-features'],
+    // Without bulk_memory the compiler would make a thread's own variables those of all threads, and say nothing.
+    cpu: 'generic+simd128+mutable_globals+bulk_memory+atomics',
+    link: ['--shared-memory', '--max-memory=4294967296'],
     allocator: ['-D__EMSCRIPTEN_PTHREADS__=1'],
   },
 };

@@ -1,12 +1,14 @@
 /** @file What this machine can run, which backend is used and why, and what would be faster. */
 import {BackendError} from '../errors.js';
 import {cacheFolder} from '../provision/cache.js';
+import {wasmThreads, type WasmKernels} from '../kernels/register-wasm-kernels.js';
 import {recentFailure} from '../provision/failures.js';
 import {checkBackend, findPackage, type BackendCheck} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Choice, type Faster} from './choose.js';
 import {diagnoseGpu, type GpuDiagnosis} from './gpu.js';
 import {BACKENDS, requestedBackend, type BackendName} from './names.js';
 import {findKernels, inProgram} from './native.js';
+import {wasmOptions} from './wasm-options.js';
 import {describeProcessor, type Processor} from './processor.js';
 
 /** The findings, in the shape that `doctor --json` prints; fields are only ever added. */
@@ -33,6 +35,8 @@ export interface Diagnosis {
     /** Why they do not load, here or in a program of the last hour; empty if nothing is known against them. */
     readonly reason: string;
   } | null;
+  /** The kernels in WebAssembly: on how many threads the decoder runs, and why; null if another backend is used. */
+  readonly wasm: WasmKernels | null;
   readonly faster: Faster | null;
   /** NVIDIA's side; null if there is neither a GPU nor tfjs-node-gpu. */
   readonly gpu: GpuDiagnosis | null;
@@ -67,13 +71,15 @@ export async function doctor(): Promise<Diagnosis> {
     const {name, why, faster} = await chooseBackend(requested, known);
     const {tensorflow} = backends[BACKENDS.indexOf(name)];
     const native = await checkNative(name);
+    const wasm = name === 'wasm' ? wasmThreads(wasmOptions()) : null;
     const unasked =
       requested === undefined ? undefined : fasterUnasked(name, await chooseBackend(undefined, known));
     const better = faster ?? unasked ?? (native?.loads === false ? kernelsOf(name) : null);
-    return {...about, used: {name, why}, problem: null, tensorflow, native, faster: better};
+    return {...about, used: {name, why}, problem: null, tensorflow, native, wasm, faster: better};
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    return {...about, used: null, problem: error.message, tensorflow: null, native: null, faster: null};
+    const none = {used: null, tensorflow: null, native: null, wasm: null, faster: null};
+    return {...about, ...none, problem: error.message};
   }
 }
 

@@ -6,6 +6,7 @@ import {pathToFileURL} from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import {BackendError} from '../errors.js';
 import {CHECKED_LATER, checkOptions} from '../option-rules.js';
+import {registerWasmKernels, type WasmKernels} from '../kernels/register-wasm-kernels.js';
 import {setLogLevel} from '../provision/addons/log-level.js';
 import type {Native} from '../provision/addons/provide-addon.js';
 import {cacheFolder} from '../provision/cache.js';
@@ -15,6 +16,7 @@ import {checkBackend, findPackage} from './check.js';
 import {CUDA_KERNELS, NATIVE_KERNELS, chooseBackend, type Faster} from './choose.js';
 import {nodePackageOf} from './in-use.js';
 import {findKernels, inProgram, loadGpuKernels, loadNativeKernels} from './native.js';
+import {wasmOptions} from './wasm-options.js';
 import {PACKAGES, parseBackendName, requestedBackend, type BackendName} from './names.js';
 
 /** A backend that is ready to compute. */
@@ -36,7 +38,12 @@ export interface LoadedBackend {
    * same.
    */
   readonly native?: Native;
+  /** On `wasm`: how many threads the fused decoder has, and why; or why there are no kernels, which is slower and right too. */
+  readonly wasm?: WasmInUse;
 }
+
+/** The kernels in WebAssembly, or why there are none. */
+export type WasmInUse = WasmKernels | {readonly reason: string};
 
 /** Options of {@link loadBackend}. */
 export interface LoadBackendOptions {
@@ -75,7 +82,7 @@ export async function loadBackend(options: LoadBackendOptions = {}): Promise<Loa
     });
     try {
       await activate(choice.name);
-      const native = await activateNative(choice.name);
+      const native = await activateKernels(choice.name);
       const notice = choice.notice ?? native.notice;
       return Object.defineProperty({...choice, ...native, notice, tf}, 'tf', {enumerable: false});
     } catch (error) {
@@ -100,14 +107,23 @@ function checkMaxTarget(): void {
   );
 }
 
-/** Loads the addon with the sparse kernels if it is there and known to work. */
-async function activateNative(
+/** Loads the addon with the sparse kernels if it is there and known to work; on `wasm` the kernels in WebAssembly. */
+async function activateKernels(
   name: BackendName,
-): Promise<Pick<LoadedBackend, 'native' | 'faster' | 'notice'>> {
-  if (name !== 'node-gpu' && name !== 'node') return {};
+): Promise<Pick<LoadedBackend, 'native' | 'wasm' | 'faster' | 'notice'>> {
+  if (name === 'wasm') return {wasm: await activateWasm()};
+  if (name === 'cpu') return {};
   const native = await findKernels(name, {packageFolder: findPackage(name)!.folder});
   if ('path' in native) return loadAddon(native.path, name === 'node' ? loadNativeKernels : loadGpuKernels);
   return {native, faster: name === 'node' ? NATIVE_KERNELS : CUDA_KERNELS};
+}
+
+async function activateWasm(): Promise<WasmInUse> {
+  try {
+    return await registerWasmKernels(wasmOptions());
+  } catch (error) {
+    return {reason: error instanceof Error ? error.message : String(error)};
+  }
 }
 
 /**

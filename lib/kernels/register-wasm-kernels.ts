@@ -20,15 +20,15 @@ export interface WasmKernels {
   readonly why: string;
 }
 
-const MOST_THREADS = 16;
+export const MOST_WASM_THREADS = 16;
 
 /** Reads from memory are at their limit before. */
 const MOST_DEFAULT_THREADS = 8;
 
 const RULES: OptionRules<WasmKernelOptions> = {
   threads: optional(
-    `a whole number from 1 to ${MOST_THREADS}`,
-    (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_THREADS,
+    `a whole number from 1 to ${MOST_WASM_THREADS}`,
+    (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_WASM_THREADS,
   ),
 };
 
@@ -58,31 +58,33 @@ export async function registerWasmKernels(options: WasmKernelOptions = {}): Prom
   }
 }
 
-async function register({threads: wanted}: WasmKernelOptions): Promise<WasmKernels> {
-  const shares = canShareMemory();
+async function register(options: WasmKernelOptions): Promise<WasmKernels> {
+  const inUse = wasmThreads(options);
+  const {threads} = inUse;
   const [plain, shared] = await Promise.all([
     compileModule('plain'),
-    shares ? compileModule('threads') : null,
+    canShareMemory() ? compileModule('threads') : null,
   ]);
-  const cores = availableCores();
-  const threads = shares ? (wanted ?? Math.min(cores, MOST_DEFAULT_THREADS)) : 1;
   registerWasmBackend({plain, shared, threads});
   // One thread too has a worker of its own where there can be one: the event loop goes on meanwhile.
   decoding = new WasmDecoding(shared ?? plain, shared === null ? 0 : threads);
-  return {threads, why: whyThreads(shares, threads, cores, wanted !== undefined)};
+  return inUse;
 }
 
-function whyThreads(shares: boolean, threads: number, cores: number, asked: boolean): string {
-  if (!shares) {
-    return (
+/** On how many threads the kernels would run here, and why. */
+export function wasmThreads({threads: wanted}: WasmKernelOptions = {}): WasmKernels {
+  if (!canShareMemory()) {
+    const why =
       'one thread: this page is not isolated from other origins, so threads cannot share memory; serve it with the headers ' +
-      'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
-    );
+      'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp';
+    return {threads: 1, why};
   }
+  const cores = availableCores();
+  const threads = wanted ?? Math.min(cores, MOST_DEFAULT_THREADS);
   const count = threads === 1 ? 'one thread' : `${threads} threads`;
-  return asked
-    ? `${count}, as asked for`
-    : `${count}: the machine has ${cores} ${cores === 1 ? 'core' : 'cores'}`;
+  const reason =
+    wanted === undefined ? `: the machine has ${cores} ${cores === 1 ? 'core' : 'cores'}` : ', as asked for';
+  return {threads, why: count + reason};
 }
 
 /** The decoder in WebAssembly, if it is registered and the current backend is one whose tensors it can read. */

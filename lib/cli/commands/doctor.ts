@@ -17,6 +17,7 @@ Output of --json, one object:
   problem    why none can be used, or null
   tensorflow version of the TensorFlow library behind the used backend, or null
   native     {loads, reason} of the native sparse kernels for tfjs-node or tfjs-node-gpu, or null on another backend
+  wasm       {threads, why} of the kernels and the decoder in WebAssembly, or null on another backend
   faster     {what, command}, or null
   gpu        {driver, devices: [{name, computeCapability, memoryMiB}], libraries: [{name, path}], works, reason, help}, or
              null without an NVIDIA GPU and tfjs-node-gpu; path is null if missed, works says whether results were seen
@@ -47,6 +48,7 @@ function describe({
   problem,
   tensorflow,
   native,
+  wasm,
   faster,
   gpu,
   cache,
@@ -76,6 +78,7 @@ function describe({
     const reason = native.reason === '' ? '' : `: ${native.reason}`;
     lines.push(`Kernels     native sparse kernels ${state}${but}${reason}`);
   }
+  if (wasm !== null) lines.push(`Kernels     sparse kernels in WebAssembly; the decoder on ${wasm.why}`);
   if (faster === null) lines.push('Faster      nothing that is known');
   else lines.push(`Faster      ${faster.what}:`, `            ${faster.command}`);
   lines.push(`Cache       ${cache}`);

@@ -1,6 +1,7 @@
 /** @file Native decoders for specs: built, loaded, and created or else a failure. */
 import type {Suite} from 'mocha';
 import * as tf from '@tensorflow/tfjs';
+import {registerWasmKernels} from '../../../lib/kernels/register-wasm-kernels.js';
 import {loadNativeKernels} from '../../../lib/backend/native.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import type {Decoder} from '../../../lib/language/decoding/decoder.js';
@@ -13,9 +14,21 @@ import {provideAddon} from '../../../lib/provision/addons/provide-addon.js';
 import {packageFolderOf} from '../../../lib/provision/node-package/package-folder.js';
 import {BACKENDS} from '../backends.js';
 
-/** Skips what is described where there is no tfjs-node or nothing to build with; else loads the kernels before it. */
+/**
+ * Describes the decoder of tfjs-node and that in WebAssembly. The former is skipped where there is no tfjs-node or nothing to
+ * build with; else the kernels are loaded before.
+ */
 export function describeNative(title: string, define: (this: Suite) => void): void {
-  describe(title, function () {
+  describe(`${title} in WebAssembly`, function () {
+    before(async () => {
+      await tf.setBackend('wasm');
+      await registerWasmKernels();
+    });
+
+    define.call(this);
+  });
+
+  describe(`${title} on tfjs-node`, function () {
     before(async function () {
       if (!BACKENDS.includes('tensorflow')) this.skip();
       this.timeout(300_000); // built here if it is not yet
