@@ -61,9 +61,12 @@ export async function loadLanguageModel(
   }
 }
 
+/** Names of what the browser keeps are no URLs: a browser would make others of them. */
+const KEPT = /^(opfs|indexeddb):/;
+
 /** Relative URLs mean the page: a worker that was started from a blob has no address. */
 function absolute(source: PageModelSource): PageModelSource {
   if (source instanceof URL) return source.href;
-  if (typeof source !== 'string') return source;
+  if (typeof source !== 'string' || KEPT.test(source)) return source;
   return new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href).href;
 }
