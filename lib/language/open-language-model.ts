@@ -5,9 +5,21 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {io} from '@tensorflow/tfjs';
+import {FileError} from '../errors.js';
+import {
+  readStoredModel,
+  removeStoredModel,
+  writeStoredModel,
+  type StoredModelPlace,
+} from '../io/model/stored-model.js';
 import {streamedModel} from '../io/model/streamed-model.js';
 import {deviceStore} from '../io/web/device-store.js';
-import type {DownloadProgress, ModelDownloadOptions} from '../io/web/model-download.js';
+import {
+  modelOf,
+  plainAddress,
+  type DownloadProgress,
+  type ModelDownloadOptions,
+} from '../io/web/model-download.js';
 import type {PieceStore} from '../io/web/piece-store.js';
 import {forgetVariables} from '../model/training-state.js';
 import {
@@ -36,6 +48,9 @@ import type {Checkpoint} from './weights/checkpoint.js';
 import {Int8Weights} from './weights/int8-weights.js';
 import {checkedPlan, loadPlanned, type WeightsProgress} from './weights/load-weights.js';
 
+/** Of what is stored in the place of a download: another release may make other weights of it. */
+const STORED_VERSION = 1;
+
 /** How far opening a model is. */
 export type OpenProgress =
   /** Once, before the weights are downloaded: what the model takes, and what the device may give. */
@@ -47,7 +62,10 @@ export interface OpenLanguageModelOptions extends Pick<
   ModelDownloadOptions,
   'refresh' | 'onNotice' | 'signal' | 'silenceMs'
 > {
-  /** Make the weights INT8 while they are read, as `compressWeights` does with the loaded model, which never is in memory. */
+  /**
+   * Make the weights INT8 while they are read, as `compressWeights` does with the loaded model, which never is in memory.
+   * What was made of a download is stored in its place, so that the next load is fast.
+   */
   readonly compress?: Int8Mode;
   /** With `compress`: layers whose weights stay float32. */
   readonly compressIgnoredScope?: IgnoredScope | TargetScope | null;
@@ -106,6 +124,9 @@ export async function openLanguageModel(
   if (!tf.engine().backendName) await tf.ready();
   registerLlamaLayers();
   const store = options.store ?? (await deviceStore());
+  const place = placeOf(source, store, options);
+  const stored = place === null ? null : await openStored(place, options);
+  if (stored !== null) return stored;
   const opened = await openSource(source, {
     ...{store, sha256, refresh, onNotice, signal, silenceMs},
     onProgress: (progress) => onProgress?.({stage: 'download', ...progress}),
@@ -114,10 +135,11 @@ export async function openLanguageModel(
     checkMemory(opened, options);
     await opened.complete();
     const {content} = opened;
-    const model = await ('saved' in content
+    const {model, isMade} = await ('saved' in content
       ? loadSaved(content.saved, options)
       : load(content.checkpoint, options));
     try {
+      if (isMade && place !== null) await keepMade(model, place, opened, options);
       return new LanguageModel(model, {decoder});
     } catch (error) {
       model.dispose();
@@ -128,8 +150,63 @@ export async function openLanguageModel(
   }
 }
 
+/** Where the model is stored as it is made of the download; null where it is not. */
+function placeOf(
+  source: LanguageModelSource,
+  store: PieceStore,
+  {compress, compressIgnoredScope = null}: OpenLanguageModelOptions,
+): StoredModelPlace | null {
+  const isAddress = typeof source === 'string' || source instanceof URL;
+  if (!isAddress || compress === undefined || store.kind === 'memory') return null;
+  const {url} = plainAddress(String(source));
+  const how = JSON.stringify({version: STORED_VERSION, compress, ignored: compressIgnoredScope});
+  return {store, id: `${url}#${how}`, model: modelOf(url)};
+}
+
+/** The model as it was made of the download before; null if it has to be made. */
+async function openStored(
+  place: StoredModelPlace,
+  options: OpenLanguageModelOptions,
+): Promise<LanguageModel | null> {
+  const {refresh = false, sha256, onProgress, onNotice, decoder} = options;
+  const stored = refresh ? null : await readStoredModel(place);
+  if (stored === null || (sha256 !== undefined && stored.sha256 !== sha256)) return null;
+  const {source, bytes} = stored;
+  checkMemory({name: source.name, content: {saved: source}}, options);
+  onProgress?.({
+    ...{stage: 'download', file: source.name},
+    ...{receivedBytes: bytes, cachedBytes: bytes, totalBytes: bytes},
+  });
+  try {
+    const {model} = await loadSaved(source, options);
+    return new LanguageModel(model, {decoder});
+  } catch (error) {
+    if (!(error instanceof FileError && error.code === 'damaged-cache')) throw error;
+    onNotice?.(`${error.message.replace(/: load it again$/, '')}: it is made anew`);
+    await removeStoredModel(place);
+    return null;
+  }
+}
+
+/** Stores the model as it was made of the download, in its place. */
+async function keepMade(
+  model: tf.LayersModel,
+  place: StoredModelPlace,
+  opened: OpenedSource,
+  {sha256, signal, onNotice}: OpenLanguageModelOptions,
+): Promise<void> {
+  if (await writeStoredModel(place, model, sha256 ?? null, signal)) await opened.forget();
+  else
+    onNotice?.(
+      `the storage has no room for ${place.model} as INT8: the next load makes it of the download again`,
+    );
+}
+
 /** Says what the model takes, and refuses it if that is too much. */
-function checkMemory({name, content}: OpenedSource, options: OpenLanguageModelOptions): void {
+function checkMemory(
+  {name, content}: Pick<OpenedSource, 'name' | 'content'>,
+  options: OpenLanguageModelOptions,
+): void {
   const {compress, contextLength, memoryLimit = deviceMemory(), onProgress} = options;
   const takes = (isInt8: boolean) =>
     'saved' in content
@@ -155,10 +232,16 @@ function savedNeed(json: io.ModelJSON, isInt8: boolean, contextLength: number | 
   return needOf(config, weightBytes, loadingBytes, contextLength);
 }
 
+interface LoadedModel {
+  readonly model: tf.LayersModel;
+  /** Whether weights are others than those of the source. */
+  readonly isMade: boolean;
+}
+
 async function load(
   checkpoint: Checkpoint,
   {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
-): Promise<tf.LayersModel> {
+): Promise<LoadedModel> {
   const plan = checkedPlan(checkpoint);
   const model = buildModel(checkpoint.config);
   try {
@@ -172,7 +255,7 @@ async function load(
       await loadPlanned(model, checkpoint, plan, progress, weights.store.bind(weights));
     }
     attachMetadata(model, checkpoint);
-    return model;
+    return {model, isMade: compress !== undefined};
   } catch (error) {
     model.dispose();
     throw error;
@@ -182,7 +265,7 @@ async function load(
 async function loadSaved(
   saved: Parameters<typeof streamedModel>[0],
   {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
-): Promise<tf.LayersModel> {
+): Promise<LoadedModel> {
   const specs = saved.json.weightsManifest.flatMap(({weights}) => weights);
   const total = specs.reduce((sum, {shape}) => sum + sizeOf(shape), 0);
   let done = 0;
@@ -201,6 +284,7 @@ async function loadSaved(
       onProgress?.({stage: 'weights', tensor: originalName, done, total});
     };
   });
-  if (weights !== null) forgetVariables(model, (weights as Int8Weights).replaced);
-  return model;
+  const replaced = (weights as Int8Weights | null)?.replaced ?? new Set();
+  forgetVariables(model, replaced);
+  return {model, isMade: replaced.size > 0};
 }

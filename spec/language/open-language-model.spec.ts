@@ -209,6 +209,117 @@ describe('openLanguageModel', () => {
     });
   }
 
+  describe('made INT8 of a download', () => {
+    /** Memory that passes for a storage that outlives the page. */
+    class LastingStore extends MemoryStore {
+      override readonly kind = 'opfs';
+    }
+    const compress = 'int8_asym';
+    let lasting: LastingStore;
+    let wanted: LanguageModel;
+    let notices: string[];
+
+    before(async () => {
+      const float = await loadLanguageModel(join(tinyFolder('llama3-gqa-rope'), 'model-f32.gguf'));
+      wanted = languageModelOf(await compressWeights(float.model));
+      float.dispose();
+    });
+    after(() => wanted.dispose());
+    beforeEach(() => {
+      lasting = new LastingStore();
+      notices = [];
+      server.files.set('/model.gguf', GGUF);
+    });
+
+    const load = (more: OpenLanguageModelOptions = {}) =>
+      open('/model.gguf', {store: lasting, compress, onNotice: (text) => notices.push(text), ...more});
+
+    it('is stored in its place, and is there without the server the next time', async () => {
+      await expectSame(await load(), wanted);
+      const bytes = wanted.model.weights.reduce(
+        (sum, {shape}) => sum + 4 * tf.util.sizeFromShape(shape as number[]),
+        0,
+      );
+      const model = `${server.url}/model.gguf`;
+      expect(await listCachedModels(lasting)).to.deep.equal([
+        {model, files: [model], bytes, isComplete: true},
+      ]);
+      await server.close();
+      const seen: OpenProgress[] = [];
+      await expectSame(await load({onProgress: (progress) => seen.push(progress)}), wanted);
+      expect(seen.find(({stage}) => stage === 'download')).to.deep.equal({
+        ...{stage: 'download', file: model, receivedBytes: bytes, cachedBytes: bytes, totalBytes: bytes},
+      });
+      expect(notices).to.deep.equal([]);
+      expect(await deleteCachedModel(model, lasting)).to.equal(1);
+    });
+
+    for (const [what, damage] of [
+      [
+        'a piece with a bit that flipped',
+        async (entry: string) => {
+          const piece = (await lasting.read(entry, '0'))!;
+          piece[1000] ^= 1;
+        },
+      ],
+      ['a piece that is gone', (entry: string) => lasting.remove(entry, '0')],
+      [
+        'a description that is damaged',
+        async (entry: string) => {
+          const text = (await lasting.read(entry, 'model.json'))!;
+          text[10] ^= 1;
+        },
+      ],
+      ['no sign that it is whole', (entry: string) => lasting.remove(entry, 'entry.json')],
+    ] as const) {
+      it(`is made anew when the storage has ${what}, and leaves no tensor of it`, async () => {
+        (await load()).dispose();
+        const [entry] = await lasting.entries();
+        const tensors = tf.memory().numTensors;
+        await damage(entry);
+        const again = await load();
+        await expectSame(again, wanted);
+        expect(tf.memory().numTensors).to.equal(tensors);
+        if (what.startsWith('a piece')) {
+          const stored = `what is stored of ${server.url}/model.gguf is missing or damaged: it is made anew`;
+          expect(notices).to.deep.equal([stored]);
+        }
+        await server.close();
+        await expectSame(await load(), wanted);
+      });
+    }
+
+    it('is no answer to another mode, other layers, none, or another checksum', async () => {
+      (await load({sha256: sha256Of(GGUF)})).dispose();
+      const requests = async (more: OpenLanguageModelOptions) => {
+        server.seen.length = 0;
+        (await load(more)).dispose();
+        return server.seen.length;
+      };
+      expect(await requests({sha256: sha256Of(GGUF)})).to.equal(0);
+      expect(await requests({})).to.equal(0);
+      for (const more of [
+        {compress: 'int8_sym'},
+        {compressIgnoredScope: new IgnoredScope({patterns: ['lm_head']})},
+        {refresh: true},
+        {compress: undefined},
+      ] as OpenLanguageModelOptions[]) {
+        expect(await requests(more), JSON.stringify(more)).to.be.above(0);
+      }
+      await rejection(() => load({sha256: 'b'.repeat(64)}), 'checksum-mismatch');
+    });
+
+    it('stays a download where the storage has no room for both', async () => {
+      lasting = new LastingStore(GGUF.length + 1000);
+      await expectSame(await load(), wanted);
+      expect(notices).to.deep.equal([
+        `the storage has no room for ${server.url}/model.gguf as INT8: the next load makes it of the download again`,
+      ]);
+      await server.close();
+      await expectSame(await load(), wanted);
+    });
+  });
+
   it('opens a GGUF file that was given', async () => {
     const wanted = await loadLanguageModel(join(tinyFolder('llama3-gqa-rope'), 'model-f32.gguf'));
     await expectSame(await open(new File([GGUF], 'x.gguf')), wanted);

@@ -2,14 +2,17 @@
 import {FileError} from '../../errors.js';
 import {decodeText} from '../files/decode-text.js';
 import type {RandomAccess} from '../files/random-access.js';
+import {Sha256} from '../files/sha256.js';
 import {fromKeras3} from './keras3/model-json.js';
 import {MAX_MODEL_JSON_BYTES, checkWeightsSize, parseModelJson, type WeightsGroup} from './model-json.js';
 import type {ModelSource, ShardStream} from './model-source.js';
 
 /** The files of a model. */
-export interface ModelFiles extends Pick<ModelSource, 'shardName' | 'createHash'> {
-  /** Opens a shard by its path in the manifest. */
-  open(path: string, sha256: string | null): Promise<RandomAccess>;
+export interface ModelFiles extends Pick<ModelSource, 'shardName'> {
+  /** Bytes of a shard by its path in the manifest. */
+  sizeOf(path: string, sha256: string | null): Promise<number>;
+  /** Opens a shard, and says whether it was held against its checksum. */
+  open(path: string, sha256: string | null): Promise<{file: RandomAccess; isChecked: boolean}>;
 }
 
 /**
@@ -38,25 +41,26 @@ export async function fileModel(json: RandomAccess, files: ModelFiles): Promise<
     json: await fromKeras3(parsed, name),
     shardName: (path) => files.shardName(path),
     openShard: async (path) => streamOf(await files.open(path, checksums.get(path) ?? null)),
-    createHash: files.createHash,
+    createHash: () => new Sha256(),
   };
 }
 
 /**
- * Opens all shards, and holds their sizes against the manifest.
+ * Holds the sizes of all shards against the manifest.
  *
- * @throws {FileError} `weights-mismatch`; what `files.open` throws.
+ * @throws {FileError} `weights-mismatch`; what `files.sizeOf` throws.
  */
 export async function checkShards({name, json}: ModelSource, files: ModelFiles): Promise<void> {
   for (const group of json.weightsManifest as WeightsGroup[]) {
     let found = 0;
     for (const [i, path] of group.paths.entries())
-      found += (await files.open(path, group.sha256?.[i] ?? null)).size;
+      found += await files.sizeOf(path, group.sha256?.[i] ?? null);
     checkWeightsSize(group, found, name);
   }
 }
 
-function streamOf(file: RandomAccess): ShardStream {
+/** The bytes of a file from front to back. */
+export function streamOf({file, isChecked}: Awaited<ReturnType<ModelFiles['open']>>): ShardStream {
   let position = 0;
   return {
     read: async (target) => {
@@ -66,5 +70,6 @@ function streamOf(file: RandomAccess): ShardStream {
       return length;
     },
     close: () => file.close(),
+    isChecked,
   };
 }

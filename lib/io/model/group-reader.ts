@@ -43,8 +43,9 @@ export class GroupReader {
       if (this.shard === undefined) {
         if (this.next === this.group.paths.length) return 0;
         const path = this.group.paths[this.next];
-        const hash = this.group.sha256 === undefined ? undefined : this.source.createHash?.();
-        this.shard = {path, stream: await this.source.openShard(path), hash};
+        const stream = await this.source.openShard(path);
+        const isToHash = this.group.sha256 !== undefined && stream.isChecked !== true;
+        this.shard = {path, stream, hash: isToHash ? this.source.createHash() : undefined};
         this.next++;
       }
       const read = await this.shard.stream.read(target);

@@ -8,13 +8,14 @@ import {fileURLToPath} from 'node:url';
 
 import * as tf from '@tensorflow/tfjs';
 
-import {FileError, ModelError} from '../../errors.js';
-import {checkActivations, checkWeights, topologyOf} from '../../model/savable.js';
+import {FileError} from '../../errors.js';
+import {checkActivations, checkWeights} from '../../model/savable.js';
 import {SIGNAL, checkOptions, type OptionRules} from '../../option-rules.js';
 import {fileFailure} from '../files/file-failure.js';
 import {FILE_SYSTEM_RULES, modelJsonPath, openLocalModel, type FileSystemOptions} from './file-system.js';
 import {openHttpModel} from './http-model.js';
 import {makeFolder} from '../files/make-folder.js';
+import {modelDescription, namedWeights, weightSpecs} from './model-description.js';
 import {checkReplaceable, writeModel} from './model-writer.js';
 import {streamedModel} from './streamed-model.js';
 import {withoutCredentials} from '../files/url-credentials.js';
@@ -129,19 +130,9 @@ export async function saveWithWeights(
 ): Promise<tf.io.SaveResult> {
   checkActivations(model);
   checkWeights(model);
-  const specs = namedWeights(order).map(({name, tensor}) => ({
-    name,
-    shape: tensor.shape,
-    dtype: storedDtype(tensor),
-  }));
+  const specs = weightSpecs(order);
   const jsonPath = modelJsonPath(localPath(path));
-  const describe = () => ({
-    modelTopology: topologyOf(model),
-    format: 'layers-model',
-    generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
-    convertedBy: null,
-    userDefinedMetadata: model.getUserDefinedMetadata(),
-  });
+  const describe = () => modelDescription(model);
   return writeModel(jsonPath, describe, {specs, pieces}, maxShardBytes);
 }
 
@@ -159,45 +150,6 @@ function localPath(pathOrUrl: string): string {
   const path = pathOrUrl.slice('file://'.length);
   // TensorFlow.js writes relative paths too ('file://out'), which are no valid file URLs.
   return path.startsWith('/') ? fileURLToPath(pathOrUrl) : path;
-}
-
-interface NamedWeight {
-  readonly name: string;
-  readonly tensor: tf.Tensor;
-}
-
-function namedWeights(weights: readonly tf.LayerVariable[]): NamedWeight[] {
-  const names = new Set<string>();
-  return weights.map((variable) => {
-    const name = variable.originalName;
-    if (names.has(name)) {
-      throw new ModelError(
-        'duplicate-weight',
-        `two weights of the model are called "${name}", so it could not be loaded again: give its layers different names`,
-        {name},
-      );
-    }
-    names.add(name);
-    try {
-      return {name, tensor: variable.read()};
-    } catch (cause) {
-      throw new ModelError(
-        'disposed-model',
-        `the model is disposed: its weight "${name}" is gone`,
-        {name},
-        {cause},
-      );
-    }
-  });
-}
-
-function storedDtype({dtype}: tf.Tensor): 'float32' | 'int32' | 'bool' {
-  if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
-  throw new ModelError(
-    'unsupported-dtype',
-    `a weight has dtype ${dtype}; it must be float32, int32 or bool`,
-    {dtype},
-  );
 }
 
 async function* bytesOf(

@@ -12,6 +12,8 @@ export interface ShardStream {
   /** Reads at least one byte and at most as many as `target` has; returns how many, 0 at the end. */
   read(target: Uint8Array): Promise<number>;
   close(): Promise<void>;
+  /** Whether it was held against the checksum in the manifest already, if that has one. */
+  readonly isChecked?: boolean;
 }
 
 /** A saved model whose `model.json` is parsed and checked. */
@@ -23,6 +25,6 @@ export interface ModelSource {
   shardName(path: string): string;
   /** Opens one of the shards that the manifest lists. Throws `FileError` if it cannot be read. */
   openShard(path: string): Promise<ShardStream>;
-  /** Begins the checksum of a shard; null where the shards were held against the manifest's checksums already. */
-  readonly createHash: (() => Sha256Hash) | null;
+  /** Begins the checksum of a shard. */
+  createHash(): Sha256Hash;
 }

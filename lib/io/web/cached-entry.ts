@@ -6,7 +6,7 @@ import {Check} from 'typebox/schema';
 import type {FileState} from './http-range.js';
 import {bareUrl} from '../files/url-credentials.js';
 import type {PieceStore} from './piece-store.js';
-import {freshStamp, textDigest} from './sealed-piece.js';
+import {digestText, freshStamp} from './sealed-piece.js';
 
 /** Small enough that a damaged one costs little, large enough that a model of gigabytes has a few hundred. */
 export const PIECE_BYTES = 4 * 1024 ** 2;
@@ -63,7 +63,7 @@ const ENTRY = {
 
 /** Name of the entry of a URL. */
 export async function entryName(url: string): Promise<string> {
-  return (await textDigest(url)).slice(0, 40);
+  return (await digestText(new TextEncoder().encode(url))).slice(0, 40);
 }
 
 /** Reads the description; null if there is none, or none that this release wrote whole. */
@@ -93,5 +93,6 @@ export async function rememberAbsent(store: PieceStore, url: string, model: stri
 
 /** The numbers of the pieces that are stored, whole or not. */
 export async function storedPieces(store: PieceStore, name: string): Promise<Set<number>> {
-  return new Set((await store.names(name)).filter((each) => each !== NAME).map(Number));
+  // Browsers put files of their own beside one that is written.
+  return new Set((await store.names(name)).filter((each) => /^\d+$/.test(each)).map(Number));
 }

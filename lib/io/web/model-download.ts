@@ -5,8 +5,8 @@
 import {FileError} from '../../errors.js';
 import type {FileFolder} from '../files/file-folder.js';
 import {fileUrl} from '../files/file-url.js';
-import {bareUrl, takeCredentials, withoutCredentials} from '../files/url-credentials.js';
-import {rememberAbsent} from './cached-entry.js';
+import {bareUrl, takeCredentials, withoutCredentials, type PlainUrl} from '../files/url-credentials.js';
+import {entryName, rememberAbsent} from './cached-entry.js';
 import type {PieceStore} from './piece-store.js';
 import {WebFile, storageFull, type WebFileOptions} from './web-file.js';
 
@@ -44,25 +44,16 @@ export class ModelDownload {
   private totalBytes: number | null = null;
 
   /**
-   * @param address http or https URL of the model, in a page also relative to it; its query goes with the requests for all its files.
-   * @throws {FileError} `bad-option` for what is no such URL.
+   * @param address As `plainAddress`; its query goes with the requests for all files.
+   * @throws {FileError} as `plainAddress`.
    */
   constructor(
     address: string,
     private readonly store: PieceStore,
     private readonly options: ModelDownloadOptions,
   ) {
-    const {location} = globalThis as {readonly location?: {readonly href: string}};
-    const base = location?.href;
-    if (!URL.canParse(address, base) || !/^https?:$/.test(new URL(address, base).protocol)) {
-      const name = withoutCredentials(address);
-      throw new FileError('bad-option', `${name} is no http or https URL: check it`, {url: name});
-    }
-    const {url, authorization} = takeCredentials(new URL(address, base).href);
-    const bare = new URL(url);
-    bare.hash = '';
-    if (!/\.(gguf|json)$/i.test(bare.pathname) && !bare.pathname.endsWith('/')) bare.pathname += '/';
-    this.url = bare.href;
+    const {url, authorization} = plainAddress(address);
+    this.url = url;
     this.authorization = authorization;
   }
 
@@ -107,7 +98,7 @@ export class ModelDownload {
     const files = [...this.files.values()];
     this.totalBytes = files.reduce((sum, {size}) => sum + size, 0);
     let missing = 0;
-    for (const file of files) missing += await file.missingBytes();
+    for (const {missingBytes} of files) missing += missingBytes;
     const free = await this.store.freeBytes();
     if (free !== null && missing > free) throw storageFull(modelOf(this.url), missing, free);
     for (const file of files) await file.complete();
@@ -149,6 +140,11 @@ export class ModelDownload {
     this.options.onProgress?.({file: bareUrl(url), receivedBytes, cachedBytes, totalBytes});
   }
 
+  /** Deletes what is stored of the files that are open, which cannot be read any more. */
+  async forget(): Promise<void> {
+    for (const url of [...this.files.keys(), ...this.absent]) await this.store.remove(await entryName(url));
+  }
+
   /** Closes all files. */
   async close(): Promise<void> {
     for (const file of this.files.values()) await file.close();
@@ -157,6 +153,26 @@ export class ModelDownload {
 }
 
 /** What is listed and deleted together: the file, or the folder that a `model.json` lies in. */
-function modelOf(url: string): string {
+export function modelOf(url: string): string {
   return bareUrl(url).replace(/[^/]*\.json$/, '');
+}
+
+/**
+ * The address of a model without user and password.
+ *
+ * @param address http or https URL of a `.gguf` file, a `model.json` or a folder; in a page also relative to it.
+ * @throws {FileError} `bad-option` for what is no such URL.
+ */
+export function plainAddress(address: string): PlainUrl {
+  const {location} = globalThis as {readonly location?: {readonly href: string}};
+  const base = location?.href;
+  if (!URL.canParse(address, base) || !/^https?:$/.test(new URL(address, base).protocol)) {
+    const name = withoutCredentials(address);
+    throw new FileError('bad-option', `${name} is no http or https URL: check it`, {url: name});
+  }
+  const {url, authorization} = takeCredentials(new URL(address, base).href);
+  const plain = new URL(url);
+  plain.hash = '';
+  if (!/\.(gguf|json)$/i.test(plain.pathname) && !plain.pathname.endsWith('/')) plain.pathname += '/';
+  return {url: plain.href, authorization};
 }

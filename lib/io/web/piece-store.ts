@@ -27,7 +27,7 @@ export interface PieceStore {
 
 /** Pieces in memory. */
 export class MemoryStore implements PieceStore {
-  readonly kind = 'memory';
+  readonly kind: PieceStore['kind'] = 'memory';
   private readonly pieces = new Map<string, Map<string, Uint8Array<ArrayBuffer>>>();
 
   /** @param limit Bytes that it takes at most. */

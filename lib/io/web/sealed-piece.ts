@@ -40,16 +40,20 @@ export async function unseal(
   return digest.every((byte, i) => byte === found[i]) ? piece.subarray(0, length) : null;
 }
 
-/** SHA-256 of a text, hexadecimal. */
-export async function textDigest(text: string): Promise<string> {
-  return hex(await digestOf(new TextEncoder().encode(text)));
+/** SHA-256 of bytes, hexadecimal. */
+export async function digestText(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return hex(await digestOf(bytes));
+}
+
+/** Whether the browser makes checksums itself: not on pages without https. */
+export function hasNativeDigest(): boolean {
+  return (globalThis.crypto?.subtle as SubtleCrypto | undefined) !== undefined;
 }
 
 /** By the browser's own code, which is many times as fast, where it gives it. */
 async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
-  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined; // not on pages without https
-  if (subtle === undefined) return bytesOf(new Sha256().update(bytes).digest());
-  return new Uint8Array(await subtle.digest('SHA-256', bytes));
+  if (!hasNativeDigest()) return bytesOf(new Sha256().update(bytes).digest());
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
 }
 
 function bytesOf(digits: string): Uint8Array {

@@ -4,7 +4,6 @@
  * file never meet. While it is not whole, one tab at a time downloads it.
  */
 import {FileError} from '../../errors.js';
-import {RandomAccess} from '../files/random-access.js';
 import {Sha256} from '../files/sha256.js';
 import {bareUrl} from '../files/url-credentials.js';
 import {
@@ -15,6 +14,7 @@ import {
   writeEntry,
   type CachedEntry,
 } from './cached-entry.js';
+import {PieceFile} from './piece-file.js';
 import {PieceReader} from './piece-reader.js';
 import {isSame, requestRange, type FileState, type RangeAnswer} from './http-range.js';
 import {lock, type Release} from './locks.js';
@@ -48,11 +48,7 @@ const RETRY_MS = 500;
 const BUSY: ReadonlySet<string> = new Set(['server-busy']);
 const PASSING: ReadonlySet<string> = new Set([...BUSY, 'unreachable', 'connection-lost']);
 
-export class WebFile extends RandomAccess {
-  /** The piece that was read last, and the next one on its way. */
-  private current: {readonly index: number; readonly bytes: Uint8Array} | null = null;
-  private ahead: {readonly index: number; readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>} | null =
-    null;
+export class WebFile extends PieceFile {
   /** Of the first pieces, where there is a checksum to hold the file against. */
   private hash: {readonly of: Sha256; pieces: number} = {of: new Sha256(), pieces: 0};
   /** Bytes that `onBytes` was told of. */
@@ -60,12 +56,14 @@ export class WebFile extends RandomAccess {
 
   private constructor(
     private readonly url: string,
-    private readonly key: string,
+    key: string,
     private entry: CachedEntry & {readonly size: number},
     private release: Release | null,
     private readonly options: WebFileOptions,
+    /** Pieces of a file that is not complete that are stored whole. */
+    private readonly there = new Set<number>(),
   ) {
-    super(url, entry.size);
+    super(url, entry.size, options.store, key);
   }
 
   /**
@@ -112,8 +110,9 @@ export class WebFile extends RandomAccess {
     const known = await usable(old, url, options); // another tab may have made it whole meanwhile
     if (known !== null) return new WebFile(url, key, known, release, options);
     const begun = old !== null && !old.isComplete && isSized(old) ? old : null;
-    const start = firstGap(await storedPieces(store, key)) * PIECE_BYTES;
-    if (begun !== null && start >= begun.size) return new WebFile(url, key, begun, release, options);
+    const there = begun === null ? new Set<number>() : await wholePieces(store, key, begun);
+    const start = firstGap(there) * PIECE_BYTES;
+    if (begun !== null && start >= begun.size) return new WebFile(url, key, begun, release, options, there);
     const answer = await patiently(
       options,
       () =>
@@ -130,8 +129,9 @@ export class WebFile extends RandomAccess {
     );
     try {
       if (begun !== null) {
-        if (answer.size !== null && isSame(begun, answer))
-          return new WebFile(url, key, begun, release, options);
+        if (answer.size !== null && isSame(begun, answer)) {
+          return new WebFile(url, key, begun, release, options, there);
+        }
         onNotice?.(
           hasNoState(answer)
             ? `the server of ${url} does not say whether it has changed since a part of it was downloaded: it is downloaded anew`
@@ -170,11 +170,10 @@ export class WebFile extends RandomAccess {
   }
 
   /** Bytes that are still to be downloaded. */
-  async missingBytes(): Promise<number> {
+  get missingBytes(): number {
     if (this.entry.isComplete) return 0;
-    const there = await storedPieces(this.options.store, this.key);
-    let missing = 0;
-    for (let i = 0; i < this.pieces; i++) if (!there.has(i)) missing += this.lengthOf(i);
+    let missing = this.size;
+    for (const index of this.there) missing -= this.lengthOf(index);
     return missing;
   }
 
@@ -184,19 +183,18 @@ export class WebFile extends RandomAccess {
    * @throws {FileError} `checksum-mismatch`, and the stored file is deleted then; as `open`.
    */
   async complete(): Promise<void> {
-    const {store, sha256 = null, signal} = this.options;
+    const {store} = this;
+    const {sha256 = null, signal} = this.options;
     if (this.entry.isComplete && (sha256 === null || this.entry.sha256 === sha256)) {
       this.tell(this.size - this.told, true);
       this.unlock();
       return;
     }
     await this.lockIfNeeded();
-    const there = await storedPieces(store, this.key);
-    let cached = 0;
-    for (const index of there) if (index < this.pieces) cached += this.lengthOf(index);
-    this.tell(cached - this.told, true);
+    const {there} = this;
+    this.tell(this.size - this.missingBytes - this.told, true);
     // Where a server cannot say that the file is the same, pieces that were there may be gone after a request.
-    for (let gap = firstGap(there); gap < this.pieces; gap = firstGap(there)) {
+    for (let gap = firstGap(there); !this.entry.isComplete && gap < this.pieces; gap = firstGap(there)) {
       signal?.throwIfAborted();
       await this.fetchPieces(gap, nextStored(gap, there, this.pieces), there);
     }
@@ -218,56 +216,34 @@ export class WebFile extends RandomAccess {
     this.unlock();
   }
 
-  close(): Promise<void> {
-    this.current = null;
-    this.ahead = null;
+  override close(): Promise<void> {
     this.unlock();
-    return Promise.resolve();
+    return super.close();
   }
 
-  protected async readSome(target: Uint8Array, position: number): Promise<number> {
-    const index = Math.floor(position / PIECE_BYTES);
-    if (this.current?.index !== index) this.current = {index, bytes: await this.piece(index)};
-    const bytes = this.current.bytes.subarray(position - index * PIECE_BYTES).subarray(0, target.byteLength);
-    target.set(bytes);
-    return bytes.byteLength;
+  protected get stamp(): string {
+    return this.entry.stamp;
   }
 
-  private get pieces(): number {
-    return Math.ceil(this.size / PIECE_BYTES);
+  protected get isStored(): boolean {
+    return this.entry.isComplete;
   }
 
-  private lengthOf(index: number): number {
-    return Math.min(PIECE_BYTES, this.size - index * PIECE_BYTES);
-  }
-
-  /** A piece out of the storage, or from the server if it is not there whole. */
-  private async piece(index: number): Promise<Uint8Array> {
-    const found = await (this.ahead?.index === index ? this.ahead.bytes : this.storedPiece(index));
-    const bytes = found ?? (await this.fetchAgain(index));
-    this.ahead =
-      index + 1 < this.pieces && this.entry.isComplete
-        ? {index: index + 1, bytes: this.storedPiece(index + 1).catch(() => null)}
-        : null;
-    return bytes;
-  }
-
-  private async storedPiece(index: number): Promise<Uint8Array<ArrayBuffer> | null> {
-    const sealed = await this.options.store.read(this.key, `${index}`);
-    return sealed === null ? null : unseal(sealed, this.entry.stamp, this.lengthOf(index));
-  }
-
-  private async fetchAgain(index: number): Promise<Uint8Array> {
-    const {store, onNotice} = this.options;
+  protected async replace(index: number): Promise<Uint8Array> {
+    const {store} = this;
+    const {onNotice} = this.options;
     await this.lockIfNeeded();
     try {
       const repaired = await this.storedPiece(index); // by another tab, while this one waited
       if (repaired !== null) return repaired;
-      const there = await storedPieces(store, this.key);
-      if (there.has(index) || this.entry.isComplete) {
+      const isWhole = this.entry.isComplete;
+      if (isWhole || this.there.has(index)) {
         onNotice?.(`a part of ${this.url} in the cache is missing or damaged: it is downloaded again`);
-        there.delete(index);
       }
+      this.there.delete(index);
+      // Of a file that is stored whole, what comes by the way is there already.
+      const there = isWhole ? await storedPieces(store, this.key) : this.there;
+      there.delete(index);
       return await this.fetchPieces(index, index + 1, there);
     } finally {
       if (this.entry.isComplete) this.unlock();
@@ -325,7 +301,7 @@ export class WebFile extends RandomAccess {
   /** Bytes of another state than those that are stored are not put beside them. */
   private async checkSame(answer: RangeAnswer, there: Set<number>): Promise<void> {
     if (isSame(this.entry, answer)) return;
-    const {store} = this.options;
+    const {store} = this;
     const cannotTell =
       answer.start === 0 && answer.size === this.size && hasNoState(answer) && hasNoState(this.entry);
     await store.remove(this.key);
@@ -344,7 +320,7 @@ export class WebFile extends RandomAccess {
 
   private async keep(index: number, piece: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
     await seal(piece, this.entry.stamp);
-    await storing(this.options, this.url, () => this.options.store.write(this.key, `${index}`, piece));
+    await storing(this.options, this.url, () => this.store.write(this.key, `${index}`, piece));
     const bytes = piece.subarray(0, piece.byteLength - SEAL_BYTES);
     if ((this.options.sha256 ?? null) !== null && this.hash.pieces === index) {
       this.hash.of.update(bytes);
@@ -358,7 +334,7 @@ export class WebFile extends RandomAccess {
     for (; this.hash.pieces < this.pieces; this.hash.pieces++) {
       this.options.signal?.throwIfAborted();
       const index = this.hash.pieces;
-      this.hash.of.update((await this.storedPiece(index)) ?? (await this.fetchAgain(index)));
+      this.hash.of.update((await this.storedPiece(index)) ?? (await this.replace(index)));
     }
     return this.hash.of.digest();
   }
@@ -415,6 +391,21 @@ function isUsable(
 ): entry is CachedEntry & {readonly size: number} {
   if (entry === null || entry.isAbsent || !entry.isComplete || !isSized(entry)) return false;
   return (sha256 ?? null) === null || entry.sha256 === null || entry.sha256 === sha256;
+}
+
+/** The pieces of a broken-off download that are whole: a tab may have ended while it wrote one. */
+async function wholePieces(
+  store: PieceStore,
+  key: string,
+  {size, stamp}: CachedEntry & {readonly size: number},
+): Promise<Set<number>> {
+  const whole = new Set<number>();
+  for (const index of await storedPieces(store, key)) {
+    const sealed = index * PIECE_BYTES < size ? await store.read(key, `${index}`) : null;
+    const length = Math.min(PIECE_BYTES, size - index * PIECE_BYTES);
+    if (sealed !== null && (await unseal(sealed, stamp, length)) !== null) whole.add(index);
+  }
+  return whole;
 }
 
 /** The entry if the file is stored whole and is the one that is wanted. */

@@ -4,10 +4,9 @@
  */
 import {FileError} from '../../errors.js';
 import {fileUrl} from '../../io/files/file-url.js';
-import {Sha256} from '../../io/files/sha256.js';
 import {checkShards, fileModel, type ModelFiles} from '../../io/model/file-model.js';
 import type {ModelSource} from '../../io/model/model-source.js';
-import {BlobFile, filesFolder} from '../../io/web/blob-file.js';
+import {BlobFile, checkedFile, filesFolder} from '../../io/web/blob-file.js';
 import {ModelDownload, type ModelDownloadOptions} from '../../io/web/model-download.js';
 import type {PieceStore} from '../../io/web/piece-store.js';
 import type {Checkpoint} from '../weights/checkpoint.js';
@@ -28,6 +27,8 @@ export interface OpenedSource {
   readonly content: {readonly checkpoint: Checkpoint} | {readonly saved: ModelSource};
   /** Brings the weights here, checked, as far as they are not. */
   complete(): Promise<void>;
+  /** Deletes what is stored of it; it cannot be read any more. */
+  forget(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -66,24 +67,29 @@ async function openUrl(download: ModelDownload, sha256: string | null): Promise<
   const {pathname} = new URL(url);
   const close = () => download.close();
   const complete = () => download.complete();
+  const forget = () => download.forget();
   if (/\.gguf$/i.test(pathname)) {
     const file = await download.open(url, sha256);
-    return {name: file.name, content: {checkpoint: await ggufCheckpoint(file)}, complete, close};
+    return {name: file.name, content: {checkpoint: await ggufCheckpoint(file)}, complete, forget, close};
   }
   const isJson = /\.json$/i.test(pathname);
   if (isJson || (await download.has('model.json'))) {
     const jsonUrl = isJson ? url : fileUrl('model.json', url);
     const files: ModelFiles = {
       shardName: (path) => fileUrl(path, jsonUrl),
-      open: (path, checksum) => download.open(fileUrl(path, jsonUrl), checksum),
-      createHash: null, // the download was held against it
+      sizeOf: async (path, checksum) => (await download.open(fileUrl(path, jsonUrl), checksum)).size,
+      // The download was held against its checksum.
+      open: async (path, checksum) => ({
+        file: await download.open(fileUrl(path, jsonUrl), checksum),
+        isChecked: true,
+      }),
     };
     const saved = await fileModel(await download.fetch(jsonUrl), files);
     const downloadShards = async () => {
       await checkShards(saved, files);
       await download.complete();
     };
-    return {name: saved.name, content: {saved}, complete: downloadShards, close};
+    return {name: saved.name, content: {saved}, complete: downloadShards, forget, close};
   }
   const folder = download.folder();
   if (!(await download.has('config.json'))) {
@@ -94,13 +100,19 @@ async function openUrl(download: ModelDownload, sha256: string | null): Promise<
       {url: folder.name},
     );
   }
-  return {name: folder.name, content: {checkpoint: await huggingFaceCheckpoint(folder)}, complete, close};
+  return {
+    name: folder.name,
+    content: {checkpoint: await huggingFaceCheckpoint(folder)},
+    complete,
+    forget,
+    close,
+  };
 }
 
 async function openFile(blob: Blob): Promise<OpenedSource> {
   const name = blob instanceof File ? blob.name : 'the given file';
   const checkpoint = await ggufCheckpoint(new BlobFile(name, blob));
-  return {name, content: {checkpoint}, complete: nothing, close: () => checkpoint.close()};
+  return {name, content: {checkpoint}, complete: nothing, forget: nothing, close: () => checkpoint.close()};
 }
 
 async function openFiles(files: readonly File[]): Promise<OpenedSource> {
@@ -111,15 +123,21 @@ async function openFiles(files: readonly File[]): Promise<OpenedSource> {
   if (names.includes('model.json')) {
     const modelFiles: ModelFiles = {
       shardName: (path) => path,
-      open: (path) => folder.open(path.slice(path.lastIndexOf('/') + 1)),
-      createHash: () => new Sha256(),
+      sizeOf: async (path) => (await folder.open(nameIn(path))).size,
+      open: async (path, sha256) => checkedFile(await folder.open(nameIn(path)), sha256),
     };
     const saved = await fileModel(await folder.open('model.json'), modelFiles);
-    return {name, content: {saved}, complete: () => checkShards(saved, modelFiles), close: nothing};
+    return {
+      name,
+      content: {saved},
+      complete: () => checkShards(saved, modelFiles),
+      forget: nothing,
+      close: nothing,
+    };
   }
   if (names.includes('config.json')) {
     const checkpoint = await huggingFaceCheckpoint(folder);
-    return {name, content: {checkpoint}, complete: nothing, close: () => checkpoint.close()};
+    return {name, content: {checkpoint}, complete: nothing, forget: nothing, close: () => checkpoint.close()};
   }
   const ggufs = files.filter((file) => /\.gguf$/i.test(file.name));
   if (ggufs.length === 1) return openFile(ggufs[0]);
@@ -137,6 +155,11 @@ async function openFiles(files: readonly File[]): Promise<OpenedSource> {
 
 function isFiles(source: string | URL | readonly File[]): source is readonly File[] {
   return Array.isArray(source);
+}
+
+/** A path in a manifest without its folders, which files that were given do not have. */
+function nameIn(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }
 
 function nothing(): Promise<void> {

@@ -111,7 +111,7 @@ export function inBrowser({browser = 'chrome', ...options}: PageOptions = {}): P
     if (reported.length > 0) throw new Error(`the page reported: ${reported.join('\n')}`);
   });
   after(async () => {
-    for (const tab of tabs) await tab.close();
+    for (const tab of tabs) if (!tab.isClosed()) await tab.close();
     await site?.close();
   });
 

@@ -2,6 +2,7 @@
  * @file A static server on loopback for pages of specs: folders and texts under paths, with the headers that isolate a page
  * (COOP and COEP), ranges, and faults that a spec switches on for a path.
  */
+import {createHash} from 'node:crypto';
 import {createReadStream, statSync, type Stats} from 'node:fs';
 import {createServer, type IncomingMessage, type Server, type ServerResponse} from 'node:http';
 import type {AddressInfo, Socket} from 'node:net';
@@ -63,6 +64,7 @@ const ISOLATION = {
 interface Resource {
   readonly type: string;
   readonly size: number;
+  readonly etag: string;
   /** Bytes of it, both ends included. */
   open(first: number, last: number): Readable;
 }
@@ -151,6 +153,7 @@ export class Site {
       'Content-Type': type,
       'Content-Length': last - first + 1,
       'Accept-Ranges': 'bytes',
+      ETag: resource.etag,
       'Cache-Control': 'no-store',
       ...(range === undefined ? {} : {'Content-Range': `bytes ${first}-${last}/${size}`}),
     });
@@ -162,14 +165,16 @@ export class Site {
     const text = this.#texts.get(path);
     if (text !== undefined) {
       const open = (first: number, last: number) => Readable.from([text.subarray(first, last + 1)]);
-      return {type: typeOf(path), size: text.length, open};
+      const etag = `"${createHash('sha1').update(text).digest('hex')}"`;
+      return {type: typeOf(path), size: text.length, etag, open};
     }
     for (const [prefix, folder] of this.#folders) {
       if (path !== prefix && !path.startsWith(prefix.endsWith('/') ? prefix : `${prefix}/`)) continue;
       const file = fileIn(folder, path.slice(prefix.length));
       if (file === undefined) continue;
       const open = (first: number, last: number) => createReadStream(file.path, {start: first, end: last});
-      return {type: typeOf(file.path), size: file.stats.size, open};
+      const {size, mtimeMs} = file.stats;
+      return {type: typeOf(file.path), size, etag: `"${size}-${mtimeMs}"`, open};
     }
     return undefined;
   }
