@@ -44,6 +44,10 @@ export {
   type Int8Values,
   type MatrixShape,
 } from './quantization/int8.js';
+export {openDataBlob} from './io/data/data-blob.js';
+export type {DataFile, DataFileOptions} from './io/data/tensor-batches.js';
+export {measureLatency, type LatencyOptions} from './eval/latency.js';
+export {randomInputs} from './eval/random-inputs.js';
 export {measureSparsity, type LayerSparsity} from './eval/measure-sparsity.js';
 export {inspect, type DenseReport} from './model/inspect.js';
 export {

@@ -36,6 +36,11 @@ const TASKS = {
     needs: ['packages', 'backend'],
     run: (args) => runScript('demo-digits', args),
   },
+  web: {
+    summary: 'the page of models/web, built and served',
+    needs: ['packages', 'backend', 'dist', 'smollm2'],
+    run: (args) => runScript('web', args),
+  },
   bench: {
     summary: 'all speed benchmarks, or one: bench NAME',
     needs: ['packages', 'backend'],

@@ -88,6 +88,15 @@ const CALLS: Readonly<Record<string, Call>> = {
       main.quantizeInt8(new Float32Array(1), {rows: 1, columns: 1, channels: 'rows', ...options}, 'int8_sym'),
     bad: {rows: -1, columns: 0.5, channels: 'row'},
   },
+  measureLatency: {
+    call: (options: object) => main.measureLatency([], [], options),
+    bad: {rounds: 0, warmUp: -1, together: 0.5},
+  },
+  openDataBlob: {
+    call: (options: object) => main.openDataBlob(new Blob(), 'x.npy', options),
+    names: ['batchSize'],
+    bad: {scale: '1/255', dtype: 'float64'},
+  },
   measureSparsity: {call: (options: object) => main.measureSparsity(model, [], options), bad: RUN},
   Dataset: {
     call: (options: object) => new main.Dataset([], null, options),
@@ -218,6 +227,7 @@ const WITHOUT = new Set([
     'dequantizeInt8',
     'inspect',
     'inspectWeights',
+    'randomInputs',
     'registerLayers',
     'registerSparsifiedMatMul',
     'statisticsOf',

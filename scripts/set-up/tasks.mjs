@@ -46,6 +46,7 @@ export async function check() {
   const steps = [
     ['types', [bin.tsc, '--noEmit', '-p', inRoot('tsconfig.json')]],
     ['types of scripts', [bin.tsc, '-p', inRoot('scripts', 'tsconfig.scripts.json')]],
+    ['types of the page', [bin.tsc, '--noEmit', '-p', inRoot('models', 'web', 'tsconfig.json')]],
     ['lint', [bin.eslint, '--config', inRoot('scripts', 'eslint.config.mjs'), '.']],
     ['format', [bin.prettier, '--check', '--log-level', 'warn', '.']],
     ['unused files, exports and dependencies', [bin.knip, '--no-progress']],

@@ -25,11 +25,11 @@ describe('measureLatency', () =>
       const times = await measureLatency(
         models.map(({model}) => model),
         inputs,
-        {rounds: 3, warmUp: 2},
+        {rounds: 3, warmUp: 2, together: 4},
       );
       expect(times).to.have.length(2);
       for (const time of times) expect(time).to.be.a('number').and.satisfy(Number.isFinite);
-      expect(models.map(({calls}) => calls())).to.deep.equal([5, 5]);
+      expect(models.map(({calls}) => calls())).to.deep.equal([20, 20]);
       models.forEach(({model}) => model.dispose());
       tf.dispose(inputs); // they were left to the caller
     });

@@ -4,40 +4,15 @@
 
 import {extname} from 'node:path';
 
-import type * as tf from '@tensorflow/tfjs';
-
 import {FileError} from '../../errors.js';
-import {CHECKED_LATER, NUMBER, TEXTS, checkOptions, oneOf, type OptionRules} from '../../option-rules.js';
-import {toTensor, type ArrayBatch, type ArraySource, type TensorOptions} from './array-batches.js';
-import {dataModuleBatches, type TensorBatch} from './data-module.js';
+import type {ArraySource} from './array-batches.js';
+import {dataModuleBatches} from './data-module.js';
 import {jsonLinesFile} from './json-lines.js';
 import {npyFile, npzFile} from './npy-files.js';
+import {checkDataOptions, dataFile, type DataFile, type DataFileOptions} from './tensor-batches.js';
 
 export type {TensorBatch} from './data-module.js';
-
-/** How a data file is read. */
-export interface DataFileOptions extends TensorOptions {
-  /** Items in a batch; the last batch has what is left. A `.mjs` module makes its own batches. */
-  readonly batchSize?: number;
-  /** Which named arrays of a `.npz` file or of JSON objects are the inputs; all by default. */
-  readonly inputNames?: readonly string[];
-}
-
-const RULES: OptionRules<DataFileOptions> = {
-  scale: NUMBER,
-  dtype: oneOf(['float32', 'int32']),
-  batchSize: CHECKED_LATER,
-  inputNames: TEXTS,
-};
-
-/** Batches of inputs that can be read any number of times, each time from the start. */
-export interface DataFile extends AsyncIterable<TensorBatch> {
-  readonly path: string;
-  /** Items in the file, or undefined if only reading all of it would tell (`.jsonl`, `.mjs`). */
-  itemCount(): Promise<number | undefined>;
-  /** Whether an array of the file holds unsigned bytes, as images do: most models want them scaled. */
-  holdsBytes(): Promise<boolean>;
-}
+export type {DataFile, DataFileOptions} from './tensor-batches.js';
 
 /** Extensions that `openDataFile` reads. */
 const DATA_EXTENSIONS = ['.npy', '.npz', '.jsonl', '.ndjson', '.mjs', '.js'] as const;
@@ -60,13 +35,7 @@ const DATA_EXTENSIONS = ['.npy', '.npz', '.jsonl', '.ndjson', '.mjs', '.js'] as 
  * }
  */
 export function openDataFile(path: string, options: DataFileOptions = {}): DataFile {
-  checkOptions('openDataFile', options, RULES);
-  const {batchSize = 32, inputNames} = options;
-  if (!Number.isInteger(batchSize) || batchSize < 1) {
-    throw new FileError('bad-option', `batch size is ${batchSize}; it must be an integer of at least 1`, {
-      batchSize,
-    });
-  }
+  const batchSize = checkDataOptions('openDataFile', options);
   const extension = extname(path).toLowerCase();
   if (extension === '.mjs' || extension === '.js') {
     return {
@@ -76,13 +45,7 @@ export function openDataFile(path: string, options: DataFileOptions = {}): DataF
       [Symbol.asyncIterator]: () => dataModuleBatches(path),
     };
   }
-  const source = openArrays(path, inputNames);
-  return {
-    path,
-    itemCount: () => source.itemCount(),
-    holdsBytes: () => source.holdsBytes(),
-    [Symbol.asyncIterator]: () => tensorBatches(source.batches(batchSize), path, options),
-  };
+  return dataFile(path, openArrays(path, options.inputNames), batchSize, options);
 }
 
 /**
@@ -108,27 +71,5 @@ export function openArrays(path: string, inputNames?: readonly string[], numbers
         `${path} is of no known format; known are ${DATA_EXTENSIONS.join(', ')}`,
         {path, known: DATA_EXTENSIONS},
       );
-  }
-}
-
-async function* tensorBatches(
-  batches: AsyncIterable<ArrayBatch>,
-  path: string,
-  options: TensorOptions,
-): AsyncGenerator<TensorBatch> {
-  for await (const batch of batches) {
-    const [[, first], ...others] = batch;
-    if (others.length === 0) {
-      yield toTensor(first, options, path);
-      continue;
-    }
-    const tensors: Record<string, tf.Tensor> = {};
-    try {
-      for (const [name, array] of batch) tensors[name] = toTensor(array, options, path);
-    } catch (error) {
-      for (const tensor of Object.values(tensors)) tensor.dispose();
-      throw error;
-    }
-    yield tensors;
   }
 }

@@ -5,7 +5,7 @@
 
 import {FileError} from '../../errors.js';
 import {pickNames, type ArrayBatch, type ArraySource} from './array-batches.js';
-import {fileChunks} from '../files/byte-reader.js';
+import {fileChunks} from '../files/file-chunks.js';
 import {TextPieces} from '../files/decode-text.js';
 import {flattenNumbers, type FlatNumbers} from './nested-numbers.js';
 import type {NumericArray} from './npy-values.js';

@@ -38,10 +38,10 @@ export const ELEMENT_TYPES: Readonly<Record<string, ElementType>> = {
 
 /** Reverses the bytes of each element in place: big-endian to little-endian or back. */
 export function swapBytes(bytes: Uint8Array<ArrayBuffer>, elementBytes: ElementType['bytes']): void {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (elementBytes === 2) buffer.swap16();
-  else if (elementBytes === 4) buffer.swap32();
-  else if (elementBytes === 8) buffer.swap64();
+  if (elementBytes === 1) return;
+  for (let start = 0; start < bytes.length; start += elementBytes) {
+    bytes.subarray(start, start + elementBytes).reverse();
+  }
 }
 
 function narrow(values: Uint32Array | BigInt64Array | BigUint64Array): Int32Array {

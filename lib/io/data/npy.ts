@@ -8,7 +8,9 @@ import type {ByteReader} from '../files/byte-reader.js';
 import {ELEMENT_TYPES, swapBytes, type ElementType, type NumericArray} from './npy-values.js';
 
 /** What a `.npy` file starts with, in Latin-1. */
-export const NPY_MAGIC = '\x93NUMPY';
+const NPY_MAGIC = '\x93NUMPY';
+/** Bytes of the magic string. */
+export const NPY_MAGIC_BYTES = NPY_MAGIC.length;
 /** NumPy's own limit for headers it does not trust is 10,000 characters. */
 const MAX_HEADER_BYTES = 64 * 1024;
 /** NumPy's own limit. */
@@ -26,6 +28,11 @@ export interface NpyHeader {
   readonly shape: readonly number[];
 }
 
+/** Whether bytes, of which there are at least `NPY_MAGIC_BYTES`, start as a `.npy` file does. */
+export function isNpyStart(bytes: Uint8Array): boolean {
+  return latin1(NPY_MAGIC).every((byte, i) => byte === bytes[i]);
+}
+
 /**
  * Reads the header.
  *
@@ -39,7 +46,7 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
     throw new FileError(code, `${reader.source}: ${text}`, {path: reader.source, offset: reader.offset});
   };
   const start = await reader.read(8, 'the .npy magic string');
-  if (Buffer.from(start.subarray(0, 6)).toString('latin1') !== NPY_MAGIC) {
+  if (!isNpyStart(start)) {
     return fail('not-npy', 'it does not start as a .npy file does: write it with numpy.save');
   }
   const version = start[6];
@@ -47,11 +54,11 @@ export async function readNpyHeader(reader: ByteReader, byteLength: number): Pro
     return fail('unsupported-npy', `.npy version ${version}; 1, 2 and 3 are known`);
   const lengthBytes = version === 1 ? 2 : 4;
   const lengthField = await reader.read(lengthBytes, 'the header length');
-  const headerLength = Buffer.from(lengthField.buffer).readUIntLE(0, lengthBytes);
+  const headerLength = lengthField.reduceRight((length, byte) => 256 * length + byte, 0);
   if (headerLength > MAX_HEADER_BYTES) {
     return fail('malformed-npy', `its header claims ${headerLength} bytes; at most ${MAX_HEADER_BYTES}`);
   }
-  const text = Buffer.from(await reader.read(headerLength, 'the header')).toString('utf8');
+  const text = new TextDecoder().decode(await reader.read(headerLength, 'the header'));
 
   const descr = /['"]descr['"]\s*:\s*['"]([<>=|]?)([a-zA-Z])(\d*)/.exec(text);
   const order = /['"]fortran_order['"]\s*:\s*(True|False)/.exec(text);
@@ -164,7 +171,15 @@ export function encodeNpy(
   const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${dimensions}), }`;
   const prefix = NPY_MAGIC.length + 4; // magic, version, header length
   const padded = Math.ceil((prefix + header.length + 1) / ALIGNMENT) * ALIGNMENT - prefix;
-  const head = Buffer.from(`${NPY_MAGIC}\x01\x00\x00\x00${header.padEnd(padded - 1)}\n`, 'latin1');
-  head.writeUInt16LE(padded, NPY_MAGIC.length + 2);
-  return Buffer.concat([head, Buffer.from(values.buffer, values.byteOffset, values.byteLength)]);
+  const head = latin1(`${NPY_MAGIC}\x01\x00\x00\x00${header.padEnd(padded - 1)}\n`);
+  new DataView(head.buffer).setUint16(NPY_MAGIC_BYTES + 2, padded, true);
+  const file = new Uint8Array(head.byteLength + values.byteLength);
+  file.set(head);
+  file.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), head.byteLength);
+  return file;
+}
+
+/** The characters of a text, none beyond 255, as bytes. */
+function latin1(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }

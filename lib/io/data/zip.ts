@@ -9,7 +9,8 @@ import {pipeline, Readable} from 'node:stream';
 import {crc32, createInflateRaw} from 'node:zlib';
 
 import {FileError} from '../../errors.js';
-import {ByteReader, fileChunks} from '../files/byte-reader.js';
+import {ByteReader} from '../files/byte-reader.js';
+import {fileChunks} from '../files/file-chunks.js';
 import {fileFailure} from '../files/file-failure.js';
 
 const END_SIGNATURE = 0x06054b50;

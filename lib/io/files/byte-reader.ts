@@ -1,12 +1,7 @@
-/** @file Bytes of a file or an archive member in order, in pieces of any length that the caller asks for. */
-
-import {createReadStream} from 'node:fs';
+/** @file Bytes of a file, a blob or an archive member in order, in pieces of any length that the caller asks for. */
 
 import {FileError} from '../../errors.js';
-import {fileFailure} from './file-failure.js';
 
-/** Reading ahead: large enough for the disk, small beside any batch. */
-const CHUNK_BYTES = 1024 ** 2;
 /** A single typed array of this size still works everywhere; a larger batch is refused. */
 export const MAX_READ_BYTES = 2 * 1024 ** 3;
 
@@ -79,26 +74,5 @@ export class ByteReader {
     if (next.done === true) return false;
     this.rest = next.value;
     return true;
-  }
-}
-
-/**
- * Part of a file as a stream of chunks.
- *
- * @param path The file.
- * @param start First byte.
- * @param length How many bytes; to the end of the file if left out.
- * @throws FileError if the file cannot be read.
- */
-export async function* fileChunks(path: string, start = 0, length = Infinity): AsyncGenerator<Uint8Array> {
-  if (length === 0) return;
-  try {
-    yield* createReadStream(path, {
-      start,
-      end: start + length - 1,
-      highWaterMark: CHUNK_BYTES,
-    }) as AsyncIterable<Buffer>;
-  } catch (cause) {
-    throw fileFailure(path, cause);
   }
 }

@@ -11,7 +11,7 @@ import type * as HubModule from '@huggingface/hub';
 
 import {FileError} from '../../errors.js';
 import {publishFile, writeTextFile} from '../../io/files/atomic-file.js';
-import {fileChunks} from '../../io/files/byte-reader.js';
+import {fileChunks} from '../../io/files/file-chunks.js';
 import {hashFile} from '../../io/files/file-hash.js';
 import {localFolder} from '../../io/files/local-folder.js';
 import {cacheFolder} from '../../provision/cache.js';

@@ -1,6 +1,7 @@
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {ByteReader, MAX_READ_BYTES, fileChunks} from '../../../lib/io/files/byte-reader.js';
+import {ByteReader, MAX_READ_BYTES} from '../../../lib/io/files/byte-reader.js';
+import {fileChunks} from '../../../lib/io/files/file-chunks.js';
 import {collect, failure, temporaryFolder} from '../../support/io/files.js';
 
 /** The bytes 0, 1, 2 … in chunks of these lengths. */
