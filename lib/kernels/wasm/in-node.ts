@@ -14,7 +14,8 @@ type NodeWorkerClass = new (source: string, options: {eval: true}) => NodeWorker
 
 /** Node's class of workers; undefined in a page. */
 export function nodeWorkerClass(): NodeWorkerClass | undefined {
-  return typeof process === 'object' ? process.getBuiltinModule?.('node:worker_threads').Worker : undefined;
+  if (typeof process !== 'object') return undefined;
+  return process.getBuiltinModule?.('node:worker_threads').Worker as unknown as NodeWorkerClass | undefined;
 }
 
 /** Cores that this program may use. */
