@@ -37,7 +37,8 @@ import {
 import {INT8_MODE, type Int8Mode} from '../quantization/int8.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from '../scope/target-scope.js';
 import {sizeOf} from '../tensor-values.js';
-import {attachMetadata, parseMetadata} from './config/saved-metadata.js';
+import {makeUnfilledTensor, withWeightsStartingAs} from '../tfjs.js';
+import {attachMetadata, savedConfig} from './config/saved-metadata.js';
 import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './decoding/native-decoder.js';
 import {buildModel} from './graph/build-model.js';
 import {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
@@ -220,7 +221,7 @@ function checkMemory(
 
 /** @throws {ModelError} `not-a-language-model`. */
 function savedNeed(json: io.ModelJSON, isInt8: boolean, contextLength: number | undefined): MemoryNeed {
-  const {config} = parseMetadata(json.userDefinedMetadata);
+  const config = savedConfig(json.userDefinedMetadata);
   let weightBytes = 0;
   let loadingBytes = 0;
   for (const {shape, dtype} of json.weightsManifest.flatMap(({weights}) => weights)) {
@@ -243,7 +244,11 @@ async function load(
   {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
 ): Promise<LoadedModel> {
   const plan = checkedPlan(checkpoint);
-  const model = buildModel(checkpoint.config);
+  const model = withWeightsStartingAs(
+    {apply: makeUnfilledTensor},
+    () => undefined,
+    () => buildModel(checkpoint.config),
+  );
   try {
     const progress = {
       signal,

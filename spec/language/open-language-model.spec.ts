@@ -367,6 +367,41 @@ describe('openLanguageModel', () => {
     (await open('/model.gguf', {memoryLimit: limit, compress: 'int8_asym'})).dispose();
   });
 
+  for (const compress of [undefined, 'int8_asym'] as const) {
+    it(`holds no more than the weights of the model${compress === undefined ? '' : ' as INT8'} while it loads them`, async () => {
+      const backend = tf.backend();
+      const {write, disposeData} = backend;
+      const live = new Map<object, number>();
+      let bytes = 0;
+      let most = 0;
+      backend.write = function (values, shape, dtype) {
+        const dataId = write.call(this, values, shape, dtype);
+        live.set(dataId, (values as Float32Array).byteLength);
+        bytes += (values as Float32Array).byteLength;
+        most = Math.max(most, bytes);
+        return dataId;
+      };
+      backend.disposeData = function (dataId, force) {
+        const isFree = disposeData.call(this, dataId, force);
+        if (isFree) {
+          bytes -= live.get(dataId) ?? 0;
+          live.delete(dataId);
+        }
+        return isFree;
+      };
+      try {
+        const lm = await open(new Blob([GGUF]), {compress});
+        const {weightBytes} = memoryNeed(lm.config, {compress: compress !== undefined});
+        // Thresholds of 4 bytes a layer, and as much for each weight that is not there yet.
+        expect(most - weightBytes).to.be.within(0, 1000);
+        lm.dispose();
+        expect(bytes).to.equal(0);
+      } finally {
+        Object.assign(backend, {write, disposeData});
+      }
+    });
+  }
+
   it('asks the storage for room before it downloads, and says how much is missing', async () => {
     const dir = tinyFolder('llama-sharded');
     publish(dir, '/hf/');

@@ -37,15 +37,20 @@ export function isLanguageModel(model: tf.LayersModel): boolean {
  * @throws {ModelError} `not-a-language-model`, or `malformed-metadata`.
  */
 export function metadataOf(model: tf.LayersModel): LanguageModelMetadata {
-  return parseMetadata(model.getUserDefinedMetadata());
+  const {config, tokenizer} = checkedEntry(model.getUserDefinedMetadata());
+  return {config: checkedConfig(config), tokenizer: parsedTokenizer(tokenizer)};
 }
 
 /**
- * Reads configuration and tokenizer out of the metadata that a model has, or will have once it is built.
+ * Reads the configuration out of the metadata that a model will have once it is built.
  *
  * @throws {ModelError} as `metadataOf`.
  */
-export function parseMetadata(metadata: unknown): LanguageModelMetadata {
+export function savedConfig(metadata: unknown): LlamaConfig {
+  return checkedConfig(checkedEntry(metadata)['config']);
+}
+
+function checkedEntry(metadata: unknown): Record<string, unknown> {
   const entry = entryIn(metadata);
   if (entry === undefined) {
     throw new ModelError(
@@ -54,9 +59,9 @@ export function parseMetadata(metadata: unknown): LanguageModelMetadata {
         'save() or `tfjs-sparsify import` wrote',
     );
   }
-  const {version, config, tokenizer} = entry as Record<string, unknown>;
+  const {version} = entry as Record<string, unknown>;
   if (version !== VERSION) throw malformed(`version is ${String(version)}, this release reads ${VERSION}`);
-  return {config: checkedConfig(config), tokenizer: parsedTokenizer(tokenizer)};
+  return entry as Record<string, unknown>;
 }
 
 function entryIn(metadata: unknown): object | undefined {
