@@ -37,12 +37,21 @@ export function isLanguageModel(model: tf.LayersModel): boolean {
  * @throws {ModelError} `not-a-language-model`, or `malformed-metadata`.
  */
 export function metadataOf(model: tf.LayersModel): LanguageModelMetadata {
-  const {config, tokenizer} = checkedEntry(model.getUserDefinedMetadata());
+  return parseMetadata(model.getUserDefinedMetadata());
+}
+
+/**
+ * Reads configuration and tokenizer out of the metadata that a model has, or will have once it is built.
+ *
+ * @throws {ModelError} as `metadataOf`.
+ */
+export function parseMetadata(metadata: unknown): LanguageModelMetadata {
+  const {config, tokenizer} = checkedEntry(metadata);
   return {config: checkedConfig(config), tokenizer: parsedTokenizer(tokenizer)};
 }
 
 /**
- * Reads the configuration out of the metadata that a model will have once it is built.
+ * Reads the configuration alone, as `parseMetadata`: a tokenizer is large.
  *
  * @throws {ModelError} as `metadataOf`.
  */
