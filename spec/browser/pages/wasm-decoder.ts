@@ -49,6 +49,8 @@ interface Comparison {
   readonly title: string;
   readonly got: readonly number[];
   readonly expected: readonly number[];
+  /** What the layers give once the decoder has taken the weights of all models into its memory, which grew meanwhile. */
+  readonly afterwards: readonly number[];
   /** Masked and all inputs by layer, as both count them. */
   readonly counts: readonly [got: unknown, expected: unknown];
 }
@@ -61,7 +63,7 @@ interface Comparison {
 export async function compareWithLayers(
   kind: 'dense' | 'sparse' | 'int8' | 'bfloat16',
 ): Promise<readonly Comparison[]> {
-  const comparisons: Comparison[] = [];
+  const comparisons: (() => Promise<Comparison>)[] = [];
   for (const [title, config] of smallConfigs()) {
     const random = await randomModel(config);
     if (kind === 'sparse' || kind === 'int8') sparsifyEverything(random);
@@ -73,11 +75,15 @@ export async function compareWithLayers(
     const decoder = decoderOf(model, config, options);
     const got = await decodedInParts(decoder, ids, [17, 1, 2, 1]);
     const counts = [[...decoder.counts()], [...graph.counts()]] as const;
-    comparisons.push({title, got, expected, counts});
-    decoder.dispose();
-    graph.dispose();
+    comparisons.push(async () => {
+      graph.truncate(0);
+      const afterwards = await decodedInParts(graph, ids, [40]);
+      decoder.dispose();
+      graph.dispose();
+      return {title, got, expected, afterwards, counts};
+    });
   }
-  return comparisons;
+  return Promise.all(comparisons.map((finish) => finish()));
 }
 
 /** Logits after each token, appended in parts of these lengths, the last of them repeated. */
