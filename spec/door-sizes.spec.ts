@@ -35,6 +35,7 @@ const DOORS: readonly Door[] = [
     whole: () => bundled("export * from './lib/index.ts'"),
     alone: {name: 'sparsifyActivations', from: './lib/index.ts'},
   },
+  {name: 'tfjs-sparsify/wasm', whole: () => bundled("export * from './lib/wasm.ts'")},
   {
     name: 'tfjs-sparsify/language',
     whole: () => bundled("export * from './lib/language/browser.ts'"),

@@ -13,17 +13,27 @@ import {loadTiny} from '../support/language/tiny-language-models.js';
 const INDEX =
   '<!doctype html><html lang="en"><title>app</title><script type="module" src="./app.js"></script></html>';
 
+/** The input above the threshold is 3: what is left is its row of the kernel, without the row of Infinity, which would give NaN. */
 const APP = `
 import * as tf from '@tensorflow/tfjs';
-import {inspect} from 'tfjs-sparsify';
+import {setWasmPaths} from '@tensorflow/tfjs-backend-wasm';
+import {sparsifiedMatMul} from 'tfjs-sparsify';
 import {loadLanguageModel} from 'tfjs-sparsify/language';
+import {registerWasmKernels} from 'tfjs-sparsify/wasm';
 
 async function run() {
-  const model = tf.sequential({layers: [tf.layers.dense({units: 2, inputShape: [3], name: 'out'})]});
-  const lm = await loadLanguageModel('tiny');
+  setWasmPaths('/wasm/');
+  tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
+  await tf.setBackend('wasm');
+  await registerWasmKernels({threads: 2});
+  const x = tf.tensor2d([[-0.5, 3]]);
+  const kernel = tf.tensor2d([[10, 20], [Infinity, 2]]);
+  const y = sparsifiedMatMul(x, tf.reverse(kernel, 0), tf.scalar(1));
+
+  const lm = await loadLanguageModel('/tiny');
   const {tokens} = await lm.generate('Once upon', {maxTokens: 12, temperature: 0});
   lm.dispose();
-  return {dense: inspect(model).map(({path}) => path), tokens};
+  return {y: [...(await y.data())], tokens};
 }
 globalThis.answer = run();
 `;
@@ -36,6 +46,7 @@ describe('an application that has installed the package', () => {
     this.timeout(300_000);
     app.write('index.html', INDEX);
     app.write('app.js', APP);
+    app.writeWasmBinaries();
     const lm = await loadTiny();
     await lm.save(join(app.path, 'public', 'tiny'));
     ({tokens} = await lm.generate('Once upon', {maxTokens: 12, temperature: 0}));
@@ -51,7 +62,7 @@ describe('an application that has installed the package', () => {
     const pages = inBrowser({folders: () => ({'/': join(app.path, 'dist')})});
 
     it('finds all that it needs', async () => {
-      expect(await answerOf(pages.page)).to.deep.equal({dense: ['out'], tokens});
+      expect(await answerOf(pages.page)).to.deep.equal({y: [30, 60], tokens});
     });
   });
 
@@ -67,7 +78,7 @@ describe('an application that has installed the package', () => {
 
     it('finds all that it needs', async () => {
       await pages.page.goto(url);
-      expect(await answerOf(pages.page)).to.deep.equal({dense: ['out'], tokens});
+      expect(await answerOf(pages.page)).to.deep.equal({y: [30, 60], tokens});
     });
   });
 
@@ -77,11 +88,15 @@ describe('an application that has installed the package', () => {
       await app.run('esbuild', 'app.js', '--bundle', '--format=esm', '--outfile=bundled/app.js');
     });
     const pages = inBrowser({
-      folders: () => ({'/': join(app.path, 'bundled'), '/tiny': join(app.path, 'public', 'tiny')}),
+      folders: () => ({
+        '/': join(app.path, 'bundled'),
+        '/tiny': join(app.path, 'public', 'tiny'),
+        '/wasm': join(app.path, 'public', 'wasm'),
+      }),
     });
 
     it('finds all that it needs', async () => {
-      expect(await answerOf(pages.page)).to.deep.equal({dense: ['out'], tokens});
+      expect(await answerOf(pages.page)).to.deep.equal({y: [30, 60], tokens});
     });
   });
 });

@@ -2,7 +2,7 @@
  * @file A model of one's own in a page: scripts/examples/in-a-page.html as an application of vite runs it, which has installed
  * the packed package.
  */
-import {cpSync, readFileSync, readdirSync} from 'node:fs';
+import {cpSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
@@ -26,10 +26,7 @@ describe('the example of a page', () => {
     this.timeout(300_000);
     app.write('index.html', readFileSync(join(ROOT, 'scripts/examples/in-a-page.html'), 'utf8'));
     cpSync(join(ROOT, 'models/digits'), join(app.path, 'public', 'digits'), {recursive: true});
-    const wasm = join(ROOT, 'node_modules/@tensorflow/tfjs-backend-wasm/dist');
-    for (const name of readdirSync(wasm).filter((file) => file.endsWith('.wasm'))) {
-      app.write(`public/wasm/${name}`, readFileSync(join(wasm, name)));
-    }
+    app.writeWasmBinaries();
     await app.run('vite', 'build');
   });
   const pages = inBrowser({folders: () => ({'/': join(app.path, 'dist')})});

@@ -7,7 +7,7 @@ import {
   type DecoderSessionHandle,
 } from '../../lib/kernels/decoder-addon.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';
-import {describeNative} from '../support/language/native-decoders.js';
+import {describeTfjsNode} from '../support/language/native-decoders.js';
 import {normals} from '../support/normals.js';
 
 /** The numbers of a model, in their order (native/shared/decoder-numbers.h). */
@@ -118,7 +118,7 @@ class ExactWeights {
   }
 }
 
-describeNative('the decoder of the addon', () => {
+describeTfjsNode('the decoder of the addon', () => {
   let decoding: Decoding;
   const handles: (DecoderModelHandle | DecoderSessionHandle)[] = [];
   before(() => {

@@ -82,6 +82,24 @@ size_t CompactUnionLoop(const float* x, size_t rows, size_t inputs, Threshold th
   return count;
 }
 
+size_t CountUnionLoop(const float* x, size_t rows, size_t inputs, Threshold threshold) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d);
+  size_t count = 0;
+  size_t k = 0;
+  for (; k + lanes <= inputs; k += lanes) {
+    auto any = hn::MaskFalse(d);
+    for (size_t r = 0; r < rows; r++) any = hn::Or(any, Kept(d, hn::LoadU(d, x + r * inputs + k), threshold, k));
+    count += hn::CountTrue(d, any);
+  }
+  for (; k < inputs; k++) {
+    bool any = false;
+    for (size_t r = 0; r < rows; r++) any |= IsKept(x[r * inputs + k], threshold, k);
+    count += any;
+  }
+  return count;
+}
+
 void MaskLoop(const float* x, size_t inputs, Threshold threshold, float* y) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
@@ -366,6 +384,7 @@ namespace sparsify {
 
 HWY_EXPORT(CompactLoop);
 HWY_EXPORT(CompactUnionLoop);
+HWY_EXPORT(CountUnionLoop);
 HWY_EXPORT(MaskLoop);
 HWY_EXPORT(SumRowsLoop);
 HWY_EXPORT(SumRowsBatchLoop);
@@ -380,6 +399,10 @@ size_t Compact(const float* x, size_t inputs, Threshold threshold, uint32_t* ind
 size_t CompactUnion(const float* x, size_t rows, size_t inputs, Threshold threshold, uint32_t* index,
                     float* value) {
   return HWY_DYNAMIC_DISPATCH(CompactUnionLoop)(x, rows, inputs, threshold, index, value);
+}
+
+size_t CountUnion(const float* x, size_t rows, size_t inputs, Threshold threshold) {
+  return HWY_DYNAMIC_DISPATCH(CountUnionLoop)(x, rows, inputs, threshold);
 }
 
 void Mask(const float* x, size_t inputs, Threshold threshold, float* y) {

@@ -34,6 +34,9 @@ size_t Compact(const float* x, size_t inputs, Threshold threshold, uint32_t* ind
 size_t CompactUnion(const float* x, size_t rows, size_t inputs, Threshold threshold, uint32_t* index,
                     float* value);
 
+// How many inputs that finds.
+size_t CountUnion(const float* x, size_t rows, size_t inputs, Threshold threshold);
+
 // x with +0 where masked. y may be x.
 void Mask(const float* x, size_t inputs, Threshold threshold, float* y);
 

@@ -39,6 +39,16 @@ export interface WasmExports {
     activation: number,
     y: number,
   ): void;
+  count_kept(x: number, rows: number, inputs: number, threshold: number, thresholdStep: number): number;
+  mask_rows(
+    x: number,
+    rows: number,
+    inputs: number,
+    threshold: number,
+    thresholdStep: number,
+    y: number,
+  ): void;
+  finish_rows(y: number, rows: number, units: number, bias: number, activation: number): void;
   dequantize_int8(
     values: number,
     inputs: number,

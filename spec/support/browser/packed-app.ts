@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -49,6 +50,8 @@ export function packedApp(): {
   readonly path: string;
   /** Writes a file of the application; gives its path. */
   write(name: string, content: string | Uint8Array): string;
+  /** Lays TensorFlow.js's binaries where its guide says, under the page's `wasm`. */
+  writeWasmBinaries(): void;
   /** Runs a bundler of this checkout in the application's folder; what it prints. */
   run(bundler: keyof typeof BUNDLERS, ...args: readonly string[]): Promise<string>;
   /** As `run`, for a bundler that goes on until the caller ends it. */
@@ -74,6 +77,12 @@ export function packedApp(): {
   after(() => {
     if (path !== '') rmSync(path, {recursive: true, force: true});
   });
+  const write = (name: string, content: string | Uint8Array): string => {
+    const file = join(path, name);
+    mkdirSync(dirname(file), {recursive: true});
+    writeFileSync(file, content);
+    return file;
+  };
   const start = (bundler: keyof typeof BUNDLERS, ...args: readonly string[]): ChildProcess => {
     const program = join(ROOT, 'node_modules', BUNDLERS[bundler]);
     const env = quietly({NO_COLOR: '1', FORCE_COLOR: undefined});
@@ -83,11 +92,12 @@ export function packedApp(): {
     get path() {
       return path;
     },
-    write(name, content) {
-      const file = join(path, name);
-      mkdirSync(dirname(file), {recursive: true});
-      writeFileSync(file, content);
-      return file;
+    write,
+    writeWasmBinaries() {
+      const folder = join(ROOT, 'node_modules/@tensorflow/tfjs-backend-wasm/dist');
+      for (const name of readdirSync(folder).filter((file) => file.endsWith('.wasm'))) {
+        write(`public/wasm/${name}`, readFileSync(join(folder, name)));
+      }
     },
     start,
     async run(bundler, ...args) {

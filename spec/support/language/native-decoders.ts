@@ -14,11 +14,9 @@ import {provideAddon} from '../../../lib/provision/addons/provide-addon.js';
 import {packageFolderOf} from '../../../lib/provision/node-package/package-folder.js';
 import {BACKENDS} from '../backends.js';
 
-/**
- * Describes the decoder of tfjs-node and that in WebAssembly. The former is skipped where there is no tfjs-node or nothing to
- * build with; else the kernels are loaded before.
- */
+/** Describes the decoder of tfjs-node, and that in WebAssembly. */
 export function describeNative(title: string, define: (this: Suite) => void): void {
+  describeTfjsNode(`${title} on tfjs-node`, define);
   describe(`${title} in WebAssembly`, function () {
     before(async () => {
       await tf.setBackend('wasm');
@@ -27,8 +25,11 @@ export function describeNative(title: string, define: (this: Suite) => void): vo
 
     define.call(this);
   });
+}
 
-  describe(`${title} on tfjs-node`, function () {
+/** Skips what is described where there is no tfjs-node or nothing to build with; else loads the kernels before it. */
+export function describeTfjsNode(title: string, define: (this: Suite) => void): void {
+  describe(title, function () {
     before(async function () {
       if (!BACKENDS.includes('tensorflow')) this.skip();
       this.timeout(300_000); // built here if it is not yet

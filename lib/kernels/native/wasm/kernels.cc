@@ -38,6 +38,24 @@ void WasmSparsifiedMatMulInt8(const float* x, size_t rows, size_t inputs, const 
   Multiply(x, rows, inputs, threshold, threshold_step, kernel, units, bias, activation, y);
 }
 
+// How many inputs any of the rows keeps.
+SPARSIFY_EXPORT(count_kept)
+size_t WasmCountKept(const float* x, size_t rows, size_t inputs, const float* threshold, size_t threshold_step) {
+  return CountUnion(x, rows, inputs, {threshold, threshold_step});
+}
+
+// y [rows, inputs] = x with 0 where masked.
+SPARSIFY_EXPORT(mask_rows)
+void WasmMaskRows(const float* x, size_t rows, size_t inputs, const float* threshold, size_t threshold_step, float* y) {
+  MaskRows(x, rows, inputs, {threshold, threshold_step}, y, Pool::Get());
+}
+
+// y = activation(y + bias), [rows, units]; `bias` may be null.
+SPARSIFY_EXPORT(finish_rows)
+void WasmFinishRows(float* y, size_t rows, size_t units, const float* bias, uint32_t activation) {
+  AddBiasAndActivate(y, rows, units, bias, static_cast<Activation>(activation), y, Pool::Get());
+}
+
 // `weights` is [inputs, units].
 SPARSIFY_EXPORT(dequantize_int8)
 void WasmDequantizeInt8(const int8_t* values, size_t inputs, size_t units, const float* scale, const float* zero_point,
