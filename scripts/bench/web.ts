@@ -6,7 +6,6 @@
  */
 import {cpus} from 'node:os';
 import {parseArgs} from 'node:util';
-import {loadLanguageModel} from '../../lib/language/index.js';
 import {measureDecoding} from './web/decoding.js';
 import {measureLoad, measureMemory} from './web/fresh-pages.js';
 import {measureKernels} from './web/kernels.js';
@@ -69,12 +68,11 @@ async function main(): Promise<void> {
     machine: {processor: cpus()[0]?.model ?? process.arch, cores: cpus().length, node: process.version},
     missing,
   };
-  const needsPrompts = ['node', 'memory', 'load'].some((measure) => only.has(measure as Measure));
-  const prompts = sides !== null && needsPrompts ? await tokenized(sides.folder) : new Prompts([]);
+  const prompts = sides === null ? null : await Prompts.open(sides.folder);
 
-  if (sides !== null && (only.has('decode') || only.has('prompt'))) {
+  if (sides !== null && prompts !== null && (only.has('decode') || only.has('prompt'))) {
     const wanted = {decode: only.has('decode'), prompt: only.has('prompt')};
-    const {browser, decode, prompt} = await measureDecoding(sides, rounds, wanted);
+    const {browser, decode, prompt} = await measureDecoding(sides, prompts, rounds, wanted);
     report.machine.browser = browser;
     if (wanted.decode) report.decode = decode;
     if (wanted.prompt) report.prompt = prompt;
@@ -84,7 +82,7 @@ async function main(): Promise<void> {
     report.machine.browser = browser;
     report.kernels = kernels;
   }
-  if (sides !== null) {
+  if (sides !== null && prompts !== null) {
     if (only.has('node')) report.node = await measureNode(sides.folder, prompts, rounds);
     if (only.has('memory')) report.memory = await measureMemory(sides, prompts, rounds);
     if (only.has('load')) report.load = await measureLoad(sides, prompts, rounds);
@@ -97,14 +95,4 @@ function parseMeasure(text: string): Measure {
   const found = MEASURES.find((measure) => measure === text);
   if (found !== undefined) return found;
   throw new Error(`--only has "${text}"; there are ${MEASURES.join(', ')}`);
-}
-
-/** Prompts by the tokenizer of the model in a folder. */
-async function tokenized(folder: string): Promise<Prompts> {
-  const lm = await loadLanguageModel(folder);
-  try {
-    return new Prompts(lm.tokenizer!.encode(Prompts.text()));
-  } finally {
-    lm.dispose();
-  }
 }

@@ -5,7 +5,7 @@ import type * as onnxruntime from './in-page/onnxruntime.js';
 import type * as own from './in-page/own-model.js';
 import type * as wllama from './in-page/wllama.js';
 import {stepInputs} from './onnx-step.js';
-import {CONTEXT, FORMATS, Prompts, URLS, type Sides} from './sides.js';
+import {CONTEXT, FORMATS, URLS, type Prompts, type Sides} from './sides.js';
 
 /** Tokens that are decoded, of which the first belongs to the prompt: on average they follow CONTEXT tokens. */
 const TOKENS = 33;
@@ -51,12 +51,13 @@ interface Contestant {
 /** Measures decoding, prompts or both. */
 export async function measureDecoding(
   sides: Sides,
+  prompts: Prompts,
   rounds: number,
   wanted: {readonly decode: boolean; readonly prompt: boolean},
 ): Promise<{browser: string; decode: DecodeRow[]; prompt: PromptRow[]}> {
   const browser = await BenchBrowser.open(sides.folders);
   try {
-    const {contestants, prompts} = await loadAll(browser, sides, wanted.decode ? THREADS : [2]);
+    const contestants = await loadAll(browser, sides, wanted.decode ? THREADS : [2]);
     const decodes = contestants.map((): number[] => []);
     const reads = contestants.map((): number[] => []);
     for (let round = -1; round < rounds; round++) {
@@ -86,15 +87,13 @@ async function loadAll(
   browser: BenchBrowser,
   sides: Sides,
   counts: readonly number[],
-): Promise<{contestants: Contestant[]; prompts: Prompts}> {
+): Promise<Contestant[]> {
   const contestants: Contestant[] = [];
-  let ids: number[] = [];
   for (const threads of counts) {
     console.error(`loading ours, ${threads === 1 ? '1 thread' : `${threads} threads`}`);
     const page = await browser.page<typeof own>('scripts/bench/web/in-page/own-model.ts');
     const loaded = await page.calls.load(URLS.own, threads);
     if (loaded.threads !== threads) throw new Error(`ours has ${loaded.threads} threads: ${loaded.why}`);
-    if (ids.length === 0) ids = await page.calls.encode(Prompts.text());
     for (const sparsity of [0, 0.5]) contestants.push(ownContestant(page, threads, sparsity));
   }
   if ('folder' in sides.wllama) {
@@ -124,7 +123,7 @@ async function loadAll(
       });
     }
   }
-  return {contestants, prompts: new Prompts(ids)};
+  return contestants;
 }
 
 function ownContestant(page: BenchPage<typeof own>, threads: number, sparsity: number): Contestant {
@@ -150,8 +149,8 @@ function readerOf(
 ): Contestant['readPrompt'] {
   if (threads !== 2) return undefined;
   return async (prompts) => {
-    const {promptMs} = await page.calls.decode(prompts.next(LONG_PROMPT), 1);
-    return (1000 * LONG_PROMPT) / promptMs;
+    const {promptMs, promptTokens} = await page.calls.decode(prompts.next(LONG_PROMPT), 1);
+    return (1000 * promptTokens) / promptMs;
   };
 }
 

@@ -41,7 +41,7 @@ export async function measureNode(folder: string, prompts: Prompts, rounds: numb
     for (let round = -1; round < rounds; round++) {
       console.error(round < 0 ? 'node: warming up' : `node: round ${round + 1} of ${rounds}`);
       for (const [i, {tokens}] of CONTESTANTS.entries()) {
-        const {ids, decodeMs} = await sides[i].ask({prompt: prompts.next(PROMPT), tokens});
+        const {ids, decodeMs} = await sides[i].ask({prompt: prompts.next(PROMPT).ids, tokens});
         if (round >= 0) figures[i].push((1000 * (ids.length - 1)) / decodeMs);
       }
     }

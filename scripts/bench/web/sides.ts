@@ -4,6 +4,8 @@ import {basename, join} from 'node:path';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import {fetchModel} from '../../../lib/language/import/fetch.js';
 import {openCheckpoint} from '../../../lib/language/import/open-checkpoint.js';
+import {loadLanguageModel} from '../../../lib/language/index.js';
+import type {LlamaTokenizer} from '../../../lib/language/tokenizer/tokenizer.js';
 import {cacheFolder} from '../../../lib/provision/cache.js';
 import {inRoot} from '../../set-up/repository.mjs';
 import {smollm2Int8} from '../../web/chat-model.js';
@@ -71,20 +73,35 @@ export async function prepareSides(): Promise<Sides> {
   return {config, folder: own.folder, wllama, onnxruntime, folders};
 }
 
-/** Real text, cut from our tokens anew for every prompt, so that no cache of a side shortens the work. */
+/** A prompt of so many tokens. */
+export interface BenchPrompt {
+  readonly ids: readonly number[];
+  readonly text: string;
+}
+
+/** Real text, cut anew for every prompt, so that no cache of a side shortens the work. */
 export class Prompts {
   private at = 0;
 
-  /** @param ids Of a long text. */
-  constructor(private readonly ids: readonly number[]) {}
+  private constructor(
+    private readonly ids: readonly number[],
+    private readonly tokenizer: LlamaTokenizer,
+  ) {}
 
-  static text(): string {
-    return readFileSync(inRoot('models', 'smollm2', 'wikitext-2-test.txt'), 'utf8').slice(0, 400_000);
+  /** By the tokenizer of the model in a folder. */
+  static async open(folder: string): Promise<Prompts> {
+    const lm = await loadLanguageModel(folder);
+    const {tokenizer} = lm;
+    lm.dispose();
+    if (tokenizer === null) throw new Error(`${folder} has no tokenizer`);
+    const text = readFileSync(inRoot('models', 'smollm2', 'wikitext-2-test.txt'), 'utf8').slice(0, 400_000);
+    return new Prompts(tokenizer.encode(text), tokenizer);
   }
 
-  next(length: number): number[] {
+  next(length: number): BenchPrompt {
     if (this.at + length > this.ids.length) this.at = 0;
     this.at += length;
-    return this.ids.slice(this.at - length, this.at);
+    const ids = this.ids.slice(this.at - length, this.at);
+    return {ids, text: this.tokenizer.decode(ids)};
   }
 }

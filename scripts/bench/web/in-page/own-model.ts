@@ -1,8 +1,11 @@
 /** @file Our side in a page: a language model as every page loads it, in a worker. */
 import {PROJECTIONS, loadLanguageModel, type PageLanguageModel} from '../../../../lib/language/browser.js';
+import type {BenchPrompt} from '../sides.js';
 
 /** What a prompt and the tokens after it took. */
 export interface Decoded {
+  /** Tokens of it. */
+  readonly promptTokens: number;
   /** To the first token. */
   readonly promptMs: number;
   /** After the first. */
@@ -23,19 +26,16 @@ export async function load(url: string, threads: number): Promise<{threads: numb
   return {threads: inUse, why};
 }
 
-export function encode(text: string): Promise<number[]> {
-  return model!.encode(text);
-}
-
 /** Target sparsity of all projections. */
 export async function setSparsity(sparsity: number): Promise<void> {
   await model!.retarget({[PROJECTIONS.all]: sparsity});
 }
 
 /** Decodes greedily, by the worker's clock. An end token may end it early. */
-export async function decode(prompt: readonly number[], tokens: number): Promise<Decoded> {
-  const generation = await model!.generate(prompt, {maxTokens: tokens});
+export async function decode({ids}: BenchPrompt, tokens: number): Promise<Decoded> {
+  const generation = await model!.generate(ids, {maxTokens: tokens});
   return {
+    promptTokens: generation.promptTokens,
     promptMs: generation.timeToFirstTokenMs,
     tokensPerSecond: generation.tokensPerSecond,
     tokens: generation.tokens.length,
@@ -43,10 +43,10 @@ export async function decode(prompt: readonly number[], tokens: number): Promise
 }
 
 /** From the call of a page that has loaded its modules to the first token, ms. */
-export async function firstToken(url: string, prompt: readonly number[], threads: number): Promise<number> {
+export async function firstToken(url: string, {ids}: BenchPrompt, threads: number): Promise<number> {
   const start = performance.now();
   model = await loadLanguageModel(url, {threads});
   let first = NaN;
-  await model.generate(prompt, {maxTokens: 1, onToken: () => (first = performance.now() - start)});
+  await model.generate(ids, {maxTokens: 1, onToken: () => (first = performance.now() - start)});
   return first;
 }

@@ -1,4 +1,5 @@
 /** @file wllama in a page: llama.cpp in WebAssembly, on the processor, by its own clock. */
+import type {BenchPrompt} from '../sides.js';
 import type {Decoded} from './own-model.js';
 
 /** Of the package, what is used here: it is no dependency, and the site serves it. */
@@ -10,6 +11,7 @@ interface Wllama {
 
 interface Completion {
   readonly timings?: {
+    readonly prompt_n: number;
     readonly prompt_ms: number;
     readonly predicted_n: number;
     readonly predicted_per_second: number;
@@ -37,13 +39,14 @@ export async function load(url: string, threads: number): Promise<{threads: numb
 }
 
 /** Decodes greedily on past end tokens; the prompt is computed anew every time. */
-export async function decode(prompt: readonly number[], tokens: number): Promise<Decoded> {
+export async function decode({text}: BenchPrompt, tokens: number): Promise<Decoded> {
   const {timings} = await wllama!.createCompletion({
-    ...{prompt, max_tokens: tokens, temperature: 0},
+    ...{prompt: text, max_tokens: tokens, temperature: 0},
     ...{ignore_eos: true, cache_prompt: false},
   });
   if (timings === undefined) throw new Error('wllama gave no times');
   return {
+    promptTokens: timings.prompt_n,
     promptMs: timings.prompt_ms,
     tokensPerSecond: timings.predicted_per_second,
     tokens: timings.predicted_n,
@@ -51,7 +54,7 @@ export async function decode(prompt: readonly number[], tokens: number): Promise
 }
 
 /** From the call of a page that has loaded its modules to the first token, ms. */
-export async function firstToken(url: string, prompt: readonly number[], threads: number): Promise<number> {
+export async function firstToken(url: string, prompt: BenchPrompt, threads: number): Promise<number> {
   await import(`${FOLDER}/index.js`);
   const start = performance.now();
   await load(url, threads);
