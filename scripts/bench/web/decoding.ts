@@ -43,9 +43,9 @@ interface Contestant {
   readonly kind: 'own' | 'wllama' | 'onnxruntime';
   readonly sparsity: number;
   /** Tokens a second. */
-  decode(prompts: Prompts): Promise<number>;
+  readonly decode: (prompts: Prompts) => Promise<number>;
   /** Tokens a second of a prompt, where that is measured. */
-  readPrompt?(prompts: Prompts): Promise<number>;
+  readonly readPrompt?: (prompts: Prompts) => Promise<number>;
 }
 
 /** Measures decoding, prompts or both. */

@@ -102,8 +102,8 @@ export function measure(setting: KernelSetting): KernelTimes[] {
 }
 
 interface Variants {
-  stock(x: tf.Tensor2D, turn: number): tf.Tensor;
-  own(x: tf.Tensor2D, turn: number, threshold: tf.Scalar): tf.Tensor;
+  readonly stock: (x: tf.Tensor2D, turn: number) => tf.Tensor;
+  readonly own: (x: tf.Tensor2D, turn: number, threshold: tf.Scalar) => tf.Tensor;
 }
 
 function timed(
