@@ -3,6 +3,7 @@
  * beside the page's own modules, the worker of language models and its binaries, is found wherever the bundle lies.
  */
 import type {ChildProcess} from 'node:child_process';
+import {readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {expect} from 'chai';
 import type {Page} from 'puppeteer-core';
@@ -30,13 +31,20 @@ async function run() {
   const kernel = tf.tensor2d([[10, 20], [Infinity, 2]]);
   const y = sparsifiedMatMul(x, tf.reverse(kernel, 0), tf.scalar(1));
 
-  const lm = await loadLanguageModel('/tiny');
+  const lm = await loadLanguageModel('/tiny', {worker: WORKER});
   const {tokens} = await lm.generate('Once upon', {maxTokens: 12, temperature: 0});
   lm.dispose();
   return {y: [...(await y.data())], tokens};
 }
 globalThis.answer = run();
 `;
+
+/** For a page whose policy allows no workers from blobs: the URL of the package's own file, which vite lays beside the bundle. */
+const WORKER_BY_URL = `
+import url from 'tfjs-sparsify/language/worker?url';
+const WORKER = document.querySelector('meta[http-equiv]') === null ? undefined : url;
+`;
+const POLICY = `<meta http-equiv="Content-Security-Policy" content="worker-src 'self'">`;
 
 describe('an application that has installed the package', () => {
   const app = packedApp();
@@ -45,7 +53,8 @@ describe('an application that has installed the package', () => {
   before(async function () {
     this.timeout(300_000);
     app.write('index.html', INDEX);
-    app.write('app.js', APP);
+    app.write('app.js', WORKER_BY_URL + APP);
+    app.write('plain.js', `const WORKER = undefined;${APP}`);
     app.writeWasmBinaries();
     const lm = await loadTiny();
     await lm.save(join(app.path, 'public', 'tiny'));
@@ -62,6 +71,17 @@ describe('an application that has installed the package', () => {
     const pages = inBrowser({folders: () => ({'/': join(app.path, 'dist')})});
 
     it('finds all that it needs', async () => {
+      expect(await answerOf(pages.page)).to.deep.equal({y: [30, 60], tokens});
+    });
+  });
+
+  describe('and is built by vite, in a page that forbids workers from blobs', () => {
+    const pages = inBrowser({folders: () => ({'/': join(app.path, 'dist')})});
+
+    it('finds the worker by its URL', async () => {
+      const html = readFileSync(join(app.path, 'dist', 'index.html'), 'utf8');
+      pages.site.put('/strict.html', html.replace('<title>', `${POLICY}<title>`));
+      await pages.page.goto(`${pages.site.url}/strict.html`);
       expect(await answerOf(pages.page)).to.deep.equal({y: [30, 60], tokens});
     });
   });
@@ -85,7 +105,7 @@ describe('an application that has installed the package', () => {
   describe('and is bundled by esbuild', () => {
     before(async () => {
       app.write('bundled/index.html', INDEX);
-      await app.run('esbuild', 'app.js', '--bundle', '--format=esm', '--outfile=bundled/app.js');
+      await app.run('esbuild', 'plain.js', '--bundle', '--format=esm', '--outfile=bundled/app.js');
     });
     const pages = inBrowser({
       folders: () => ({

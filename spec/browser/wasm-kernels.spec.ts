@@ -38,8 +38,22 @@ for (const {browser, isolated, threads, why, ...rest} of PLACES) {
       expect(await page.dequantizationError()).to.equal(0);
     });
 
+    it('find tensors where they are after the memory has grown', async () => {
+      await page.checkAfterGrowth();
+    });
+
     it('leave no tensor behind', async () => {
       expect(await page.leakedTensors()).to.equal(0);
     });
   });
 }
+
+describe('the kernels in WebAssembly without SIMD', () => {
+  const pages = inBrowser();
+
+  it('are not registered, and the backend goes on without them', async () => {
+    const {code, message} = await pages.in<typeof kernels>(FILE).startWithoutSimd();
+    expect(code).to.equal('no-wasm-simd');
+    expect(message).to.include('Safari 16.4');
+  });
+});

@@ -15,9 +15,10 @@ describe('the WebAssembly modules', () => {
   }
 
   it('give each thread variables of its own, where there are threads', async () => {
-    const {exports, threadPlace} = ownInstance(await compileModule('threads'), 2 ** 20);
+    const instance = ownInstance(await compileModule('threads'), 2 ** 20);
+    const {exports} = instance;
     expect(Number(exports.__tls_size?.value)).to.be.above(0);
-    const [one, other] = [threadPlace(), threadPlace()];
+    const [one, other] = [instance.threadPlace(), instance.threadPlace()];
     const apart = Math.abs(one.variables - other.variables);
     expect(apart).to.be.at.least(Number(exports.__tls_size?.value));
     expect(Math.abs(one.stackEnd - other.stackEnd)).to.be.at.least(256 * 1024);

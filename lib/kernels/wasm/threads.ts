@@ -4,6 +4,7 @@
  * event loop of the thread that asks goes on.
  */
 import {SparsifyError} from '../../errors.js';
+import {nodeWorkerClass} from './in-node.js';
 import type {ThreadPlace, WasmInstance} from './instance.js';
 
 /** What a worker is given first. */
@@ -173,11 +174,11 @@ export function startPool(instance: WasmInstance, threads: number): {end(): void
 let threadUrl: string | undefined;
 
 function startThread(answer: (message: AnswerMessage) => void, fail: (reason: string) => void): Thread {
-  const node = nodeThreads();
-  if (node !== undefined) {
-    const worker = new node.Worker(THREAD_SOURCE, {eval: true});
+  const InNode = nodeWorkerClass();
+  if (InNode !== undefined) {
+    const worker = new InNode(THREAD_SOURCE, {eval: true});
     worker.on('message', answer);
-    worker.on('error', (error) => fail(error.message));
+    worker.on('error', ({message}: Error) => fail(message));
     worker.on('exit', () => fail('it was ended'));
     worker.unref(); // now, since to listen would undo that
     return {
@@ -198,15 +199,4 @@ function startThread(answer: (message: AnswerMessage) => void, fail: (reason: st
     keepProgram: () => undefined,
     end: () => worker.terminate(),
   };
-}
-
-/** Cores that this program may use. */
-export function availableCores(): number {
-  const node = typeof process === 'object' ? process.getBuiltinModule?.('node:os') : undefined;
-  return node?.availableParallelism() ?? globalThis.navigator.hardwareConcurrency;
-}
-
-/** Node's module for threads; undefined in a page. */
-function nodeThreads(): typeof import('node:worker_threads') | undefined {
-  return typeof process === 'object' ? process.getBuiltinModule?.('node:worker_threads') : undefined;
 }

@@ -8,6 +8,7 @@ import {
   createNativeDecoder,
   type NativeDecoderOptions,
 } from '../../../lib/language/decoding/native-decoder.js';
+import {buildModel} from '../../../lib/language/graph/build-model.js';
 import type {LanguageModel} from '../../../lib/language/language-model.js';
 import {openLanguageModel} from '../../../lib/language/open-language-model.js';
 import {registerWasmKernels} from '../../../lib/wasm.js';
@@ -49,6 +50,8 @@ interface Comparison {
   readonly title: string;
   readonly got: readonly number[];
   readonly expected: readonly number[];
+  /** What the layers give once the decoder has the weights of all models in its memory. */
+  readonly afterwards: readonly number[];
   /** Masked and all inputs by layer, as both count them. */
   readonly counts: readonly [got: unknown, expected: unknown];
 }
@@ -57,11 +60,13 @@ interface Comparison {
  * Decodes seeded tokens with a small model of every architecture.
  *
  * @param kind As it is; with masks everywhere; with masks and INT8 weights; with weights and cache in bfloat16.
+ * @param grows Whether the memory is made to grow before the layers compute again.
  */
 export async function compareWithLayers(
   kind: 'dense' | 'sparse' | 'int8' | 'bfloat16',
+  grows = false,
 ): Promise<readonly Comparison[]> {
-  const comparisons: Comparison[] = [];
+  const comparisons: (() => Promise<Comparison>)[] = [];
   for (const [title, config] of smallConfigs()) {
     const random = await randomModel(config);
     if (kind === 'sparse' || kind === 'int8') sparsifyEverything(random);
@@ -73,11 +78,26 @@ export async function compareWithLayers(
     const decoder = decoderOf(model, config, options);
     const got = await decodedInParts(decoder, ids, [17, 1, 2, 1]);
     const counts = [[...decoder.counts()], [...graph.counts()]] as const;
-    comparisons.push({title, got, expected, counts});
-    decoder.dispose();
-    graph.dispose();
+    comparisons.push(async () => {
+      graph.truncate(0);
+      const afterwards = await decodedInParts(graph, ids, [40]);
+      decoder.dispose();
+      graph.dispose();
+      return {title, got, expected, afterwards, counts};
+    });
   }
-  return comparisons;
+  if (grows) await growMemory();
+  return Promise.all(comparisons.map((finish) => finish()));
+}
+
+/** Decodes with a model whose weights, all zeros, take more than the 256 MB that the memory was made for. */
+async function growMemory(): Promise<void> {
+  const small = smallConfigs().get('llama')!;
+  const config = {...small, vocabularySize: 2.5 * 2 ** 20, tiedEmbedding: true};
+  const decoder = decoderOf(buildModel(config), config);
+  const logits = await decoder.append([1]);
+  if (logits.some((value) => value !== 0)) throw new Error('weights of zeros give logits of zeros');
+  decoder.dispose();
 }
 
 /** Logits after each token, appended in parts of these lengths, the last of them repeated. */

@@ -1,5 +1,6 @@
 /** @file The kernels of `tfjs-sparsify/wasm` on backend wasm, held against the definition where this module runs. */
 import * as tf from '@tensorflow/tfjs';
+import type {SparsifyError} from '../../../lib/errors.js';
 import {FUSED_ACTIVATIONS} from '../../../lib/kernels/activations.js';
 import {SPARSIFIED_MATMUL_INT8} from '../../../lib/kernels/int8-kernels.js';
 import {dequantizeColumns} from '../../../lib/kernels/int8-dequantize.js';
@@ -75,6 +76,29 @@ export function dequantizationError(): number {
   const expected = dequantizeInt8(matrix);
   const actual = tf.tidy(() => dequantizeColumns(tensorsOf(matrix)).dataSync());
   return expected.reduce((most, value, i) => Math.max(most, Math.abs(value - actual[i])), 0);
+}
+
+/** Lets the memory of the backend grow by 256 MB, and holds products against the definition again. */
+export function checkAfterGrowth(): void {
+  const large = Array.from({length: 4}, () => tf.zeros([4096, 4096]));
+  checkMatMul({rows: 1, inputSize: 517, units: 259, sparsity: 0.5, bias: true});
+  checkInt8MatMul({rows: 1, inputSize: 517, units: 259, sparsity: 0.5, bias: true});
+  tf.dispose(large);
+}
+
+/** What the registration ends with where WebAssembly has no SIMD; a product without a kernel is held against the definition. */
+export async function startWithoutSimd(): Promise<{code: string; message: string}> {
+  // Only who asks for SIMD validates a module: TensorFlow.js and this package.
+  WebAssembly.validate = () => false;
+  await useBackend('wasm');
+  try {
+    await registerWasmKernels();
+  } catch (error) {
+    checkMatMul({rows: 1, inputSize: 65, units: 130, sparsity: 0.5, bias: true});
+    const {code, message} = error as SparsifyError;
+    return {code, message};
+  }
+  throw new Error('the kernels were registered');
 }
 
 /** Tensors that products leave behind. */

@@ -7,6 +7,9 @@ import {findBrowser, type BrowserName} from '../../../scripts/set-up/browser.js'
 
 export type {BrowserName};
 
+/** Browsers start in seconds; a machine that does much else takes several times as long. */
+const START_MS = 120_000;
+
 const started = new Map<BrowserName, Promise<Browser>>();
 
 // This module is read while mocha reads the specs, so this is a hook of the whole run.
@@ -36,9 +39,14 @@ export function browserOf(name: BrowserName): Promise<Browser> {
 }
 
 function start(name: BrowserName, executablePath: string): Promise<Browser> {
-  if (name === 'firefox') return launch({browser: 'firefox', executablePath});
+  if (name === 'firefox') return launch({browser: 'firefox', executablePath, timeout: START_MS});
   // The sandbox refuses root, which containers often run as; their shared memory is often too small for a page.
   const forRoot = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   // A browser on a pipe ends with this process, however that ends.
-  return launch({executablePath, pipe: true, args: [...forRoot, '--disable-dev-shm-usage']});
+  return launch({
+    executablePath,
+    pipe: true,
+    timeout: START_MS,
+    args: [...forRoot, '--disable-dev-shm-usage'],
+  });
 }

@@ -42,6 +42,9 @@ export interface PageUnderTest {
   readonly openTab: (path?: string) => Promise<Page>;
 }
 
+/** For what a page shows or loads, on a machine that does much else. */
+const WAIT_MS = 120_000;
+
 const BLANK = '<!doctype html><html lang="en"><title>spec</title></html>';
 
 /** A module worker that calls one function of a module and posts what it gives. */
@@ -69,6 +72,7 @@ export function inBrowser({browser = 'chrome', ...options}: PageOptions = {}): P
   const openTab = async (path = '/'): Promise<Page> => {
     const tab = await (await browserOf(browser)).newPage();
     tabs.push(tab);
+    tab.setDefaultTimeout(WAIT_MS);
     tab.on('pageerror', (error) => errors.push((error as Error).stack ?? String(error)));
     tab.on('console', (message) => {
       const isIcon = message.location().url?.endsWith('/favicon.ico'); // asked for by the browser, not by the page
