@@ -12,7 +12,9 @@ describe('the chat panel of the page', () => {
   const web = webPage();
 
   const answers = (of: 'user' | 'dense' | 'sparse') =>
-    web.page.$$eval(`#messages .${of}`, (messages) => messages.map(({lastChild}) => lastChild!.textContent));
+    web.page.$$eval(`#messages .${of}`, (messages) =>
+      messages.map(({lastChild}) => lastChild!.textContent ?? ''),
+    );
   const ask = async (text: string, button = 'send') => {
     await web.page.$eval(
       '#question',
