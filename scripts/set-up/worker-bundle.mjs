@@ -9,6 +9,19 @@ import {inRoot} from './repository.mjs';
 const FOLDER = ['lib', 'language', 'page'];
 
 /**
+ * TensorFlow.js brings its backend for WebGL wherever it is imported, 90 KB gzipped. The worker chooses between wasm and cpu.
+ *
+ * @type {import('esbuild').Plugin}
+ */
+const WITHOUT_WEBGL = {
+  name: 'without-webgl',
+  setup(building) {
+    building.onResolve({filter: /^@tensorflow\/tfjs-backend-webgl$/}, () => ({path: 'none', namespace: 'none'}));
+    building.onLoad({filter: /.*/, namespace: 'none'}, () => ({contents: 'export const version_webgl = null;'}));
+  },
+};
+
+/**
  * Bundles the worker.
  *
  * @returns {Promise<string>} A module that imports nothing.
@@ -25,6 +38,7 @@ export async function bundleWorker() {
     target: 'es2022',
     // TensorFlow.js's binary for WebAssembly, which a worker from a text finds nowhere.
     loader: {'.wasm': 'binary'},
+    plugins: [WITHOUT_WEBGL],
   });
   return outputFiles[0].text;
 }

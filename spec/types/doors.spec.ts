@@ -6,6 +6,7 @@ import type * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {expectTypeOf} from 'expect-type';
 import * as main from '../../lib/index.js';
+import * as page from '../../lib/language/browser.js';
 import * as language from '../../lib/language/index.js';
 import * as node from '../../lib/node.js';
 import * as serve from '../../lib/serve/index.js';
@@ -72,5 +73,22 @@ describe('types of the doors', () => {
     expectTypeOf<language.Generation['text']>().toExtend<string | null>();
     expectTypeOf<language.Generation['tokens']>().toExtend<readonly number[]>();
     expect(language.loadLanguageModel).to.be.a('function');
+  });
+
+  it('in a page a language model has the same methods, with the same options and results', () => {
+    expectTypeOf(page.loadLanguageModel).returns.resolves.toEqualTypeOf<page.PageLanguageModel>();
+    expectTypeOf<page.PageLanguageModel['generate']>().toEqualTypeOf<language.LanguageModel['generate']>();
+    expectTypeOf<page.PageLanguageModel['stream']>().toEqualTypeOf<language.LanguageModel['stream']>();
+    expectTypeOf<page.PageLanguageModel['score']>().toEqualTypeOf<language.LanguageModel['score']>();
+    expectTypeOf<page.PageLanguageModel['perplexity']>().toEqualTypeOf<
+      language.LanguageModel['perplexity']
+    >();
+    expectTypeOf<page.PageLanguageModel['save']>().toEqualTypeOf<language.LanguageModel['save']>();
+    expectTypeOf<page.PageLanguageModel['retarget']>().returns.resolves.toEqualTypeOf<main.DenseReport[]>();
+    expectTypeOf<page.PageLanguageModel['allocate']>().returns.resolves.toEqualTypeOf<main.Allocation>();
+    // @ts-expect-error A store of one's own cannot be sent to a worker.
+    const withStore: page.LoadInPageOptions = {store: new page.MemoryStore()};
+    expect(withStore).to.be.an('object');
+    expect(page.loadLanguageModel).to.not.equal(language.loadLanguageModel);
   });
 });

@@ -44,7 +44,10 @@ export function hasSimd(): boolean {
 
 /** Whether memory can be shared by threads here: in a page only if it is isolated from other origins. */
 export function canShareMemory(): boolean {
-  return typeof SharedArrayBuffer === 'function' && globalThis.crossOriginIsolated !== false;
+  return (
+    typeof SharedArrayBuffer === 'function' &&
+    (globalThis.crossOriginIsolated as boolean | undefined) !== false
+  );
 }
 
 async function compile(kind: ModuleKind): Promise<CompiledModule> {

@@ -11,7 +11,8 @@ import {InstanceThreads, type LongCall} from './threads.js';
 
 export class DecoderMemory {
   readonly instance: WasmInstance;
-  private readonly threads: InstanceThreads | null;
+  /** They start with the first long call: until then weights are adopted, and nothing waits for a thread that is starting. */
+  private threads: InstanceThreads | null = null;
   /** Ends when the last long call has ended. */
   private last: Promise<unknown> = Promise.resolve();
   private buffer: ArrayBufferLike;
@@ -26,11 +27,14 @@ export class DecoderMemory {
    * @param threads That compute together; 0 where memory cannot be shared: then the calling thread computes.
    * @throws {RangeError} If there is not so much memory.
    */
-  constructor(compiled: CompiledModule, bytes: number, threads: number) {
+  constructor(
+    compiled: CompiledModule,
+    bytes: number,
+    private readonly threadCount: number,
+  ) {
     const instance = ownInstance(compiled, bytes);
     this.instance = instance;
     this.buffer = instance.memory.buffer;
-    this.threads = threads > 0 ? new InstanceThreads(instance, threads) : null;
     this.freed = new FinalizationRegistry((pointer) => {
       this.views.delete(pointer);
       this.release(pointer);
@@ -86,8 +90,9 @@ export class DecoderMemory {
    */
   call(name: LongCall, args: readonly number[]): Promise<void> {
     const turn = this.last.then(async () => {
+      if (this.threadCount > 0) this.threads ??= new InstanceThreads(this.instance, this.threadCount);
       if (this.threads !== null) await this.threads.call(name, args);
-      else (this.instance.exports[name] as (...args: readonly number[]) => void)(...args);
+      else this.instance.exports[name](...args);
       this.renewViews();
     });
     this.last = turn.catch(() => {});

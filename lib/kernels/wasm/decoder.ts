@@ -79,7 +79,7 @@ export class WasmDecoding implements NativeDecoding {
 
   /** What its memory takes: weights, caches and what lies between layers. */
   get memoryBytes(): number {
-    return this.memory?.instance.memory.buffer.byteLength ?? 0;
+    return this.memory?.instance.usedBytes() ?? 0;
   }
 
   /**

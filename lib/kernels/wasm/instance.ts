@@ -25,6 +25,8 @@ export interface WasmInstance {
   readonly exports: WasmExports;
   /** Makes room for another thread. */
   threadPlace(): ThreadPlace;
+  /** How far a memory of its own is used; the rest of it is addresses only. 0 in another's. */
+  usedBytes(): number;
 }
 
 /** The deepest calls keep 32 KB of sums and two lists of 500 rows on the stack. */
@@ -118,7 +120,8 @@ export function instanceIn(
   exports.__wasm_apply_data_relocs?.();
   exports.__wasm_call_ctors?.();
   exports.pool_start();
-  return {memory, exports, threadPlace: () => place(variables())};
+  const usedBytes = () => (nextPlace === 0 ? 0 : new Uint32Array(memory.buffer)[nextPlace / 4]);
+  return {memory, exports, threadPlace: () => place(variables()), usedBytes};
 }
 
 function instantiate(

@@ -25,6 +25,18 @@ interface AnswerMessage {
   readonly problem: string | null;
 }
 
+/** What this file needs of a worker of Node. */
+interface NodeWorker {
+  on(event: 'message', listener: (message: AnswerMessage) => void): void;
+  on(event: 'error', listener: (error: Error) => void): void;
+  on(event: 'exit', listener: () => void): void;
+  removeAllListeners(event: 'exit'): void;
+  postMessage(message: unknown): void;
+  ref(): void;
+  unref(): void;
+  terminate(): Promise<number>;
+}
+
 /** What this file needs of a worker, of a page or of Node. */
 interface Thread {
   post(message: ThreadTask | CallMessage): void;
@@ -173,9 +185,9 @@ export function startPool(instance: WasmInstance, threads: number): {end(): void
 let threadUrl: string | undefined;
 
 function startThread(answer: (message: AnswerMessage) => void, fail: (reason: string) => void): Thread {
-  const node = nodeThreads();
-  if (node !== undefined) {
-    const worker = new node.Worker(THREAD_SOURCE, {eval: true});
+  const InNode = nodeWorker();
+  if (InNode !== undefined) {
+    const worker = new InNode(THREAD_SOURCE, {eval: true});
     worker.on('message', answer);
     worker.on('error', (error) => fail(error.message));
     worker.on('exit', () => fail('it was ended'));
@@ -206,7 +218,7 @@ export function availableCores(): number {
   return node?.availableParallelism() ?? globalThis.navigator.hardwareConcurrency;
 }
 
-/** Node's module for threads; undefined in a page. */
-function nodeThreads(): typeof import('node:worker_threads') | undefined {
-  return typeof process === 'object' ? process.getBuiltinModule?.('node:worker_threads') : undefined;
+/** Node's class of workers; undefined in a page. */
+function nodeWorker(): (new (source: string, options: {eval: true}) => NodeWorker) | undefined {
+  return typeof process === 'object' ? process.getBuiltinModule?.('node:worker_threads').Worker : undefined;
 }

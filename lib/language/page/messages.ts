@@ -84,7 +84,7 @@ export interface AbortOptions {
 }
 
 /** What the page asks for: by name, with the arguments, of which the last may be options, and what comes back. */
-export interface Calls {
+interface Calls {
   load(source: PageModelSource, options: WorkerStart): LoadedModel;
   generate(prompt: Prompt, options: GenerateOptions): Generation;
   score(ids: readonly number[]): Float32Array;

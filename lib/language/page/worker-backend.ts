@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {setWasmPaths} from '@tensorflow/tfjs-backend-wasm';
 import simdBinary from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm';
+import {hasSimd} from '../../kernels/wasm/compile.js';
 import {registerWasmKernels} from '../../kernels/register-wasm-kernels.js';
 import type {PageBackend, WorkerStart} from './messages.js';
 
@@ -10,7 +11,7 @@ export async function startBackend({
   threads: wanted,
   singleThread,
 }: Pick<WorkerStart, 'threads' | 'singleThread'>): Promise<PageBackend> {
-  if (!(await hasSimd())) {
+  if (!hasSimd()) {
     await tf.setBackend('cpu');
     return {
       name: 'cpu',
@@ -31,8 +32,4 @@ export async function startBackend({
   URL.revokeObjectURL(url);
   const {threads, why} = await registerWasmKernels({threads: wanted});
   return {name: 'wasm', threads, why: singleThread ?? why};
-}
-
-async function hasSimd(): Promise<boolean> {
-  return typeof WebAssembly === 'object' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')) === true;
 }

@@ -3,7 +3,8 @@ import {expect} from 'chai';
 import {bytesPerToken} from '../../../lib/language/evaluation/bytes-per-token.js';
 import type {LlamaConfig} from '../../../lib/language/index.js';
 import {maskingLayers} from '../../../lib/model/dense-layers.js';
-import {sparsifyEverything, tinyModel} from '../../support/language/loaded-models.js';
+import {sparsifyEverything} from '../../support/language/loaded-models.js';
+import {tinyModel} from '../../support/language/tiny-model.js';
 
 /** Weights of the Dense layers that a token reads. */
 function weightsOf({
