@@ -211,6 +211,15 @@ export function makeTensorCopy(tensor: tf.Tensor): tf.Tensor {
     : tf.keep(tf.clone(tensor));
 }
 
+/**
+ * A tensor without values: of a shape, with the memory of one number. Backends in WebAssembly would take the memory of zeros
+ * at once, and never give it back. It may be disposed, and be a weight that is written before it is read.
+ */
+export function makeUnfilledTensor(shape: number[], dtype: tf.DataType = 'float32'): tf.Tensor {
+  const dataId = tf.backend().write(new Float32Array(1), [1], dtype);
+  return tf.engine().makeTensorFromDataId(dataId, shape, dtype);
+}
+
 /** The variables of TensorFlow.js that exist now. */
 export function existingVariables(): tf.Variable[] {
   return Object.values(tf.engine().registeredVariables);

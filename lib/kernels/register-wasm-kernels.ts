@@ -4,7 +4,7 @@ import {checkOptions, optional, type OptionRules} from '../option-rules.js';
 import {registerWasmBackend} from './wasm-backend.js';
 import {canShareMemory, compileModule} from './wasm/compile.js';
 import {WasmDecoding} from './wasm/decoder.js';
-import {availableCores} from './wasm/threads.js';
+import {availableCores} from './wasm/in-node.js';
 
 /** Options of {@link registerWasmKernels}. */
 export interface WasmKernelOptions {

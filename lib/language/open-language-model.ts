@@ -12,7 +12,7 @@ import {
   writeStoredModel,
   type StoredModelPlace,
 } from '../io/model/stored-model.js';
-import {streamedModel} from '../io/model/streamed-model.js';
+import {streamedModel, type StoreTensor} from '../io/model/streamed-model.js';
 import {deviceStore} from '../io/web/device-store.js';
 import {
   modelOf,
@@ -37,7 +37,8 @@ import {
 import {INT8_MODE, type Int8Mode} from '../quantization/int8.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from '../scope/target-scope.js';
 import {sizeOf} from '../tensor-values.js';
-import {attachMetadata, parseMetadata} from './config/saved-metadata.js';
+import {makeUnfilledTensor, withWeightsStartingAs, type Initializer} from '../tfjs.js';
+import {attachMetadata, savedConfig} from './config/saved-metadata.js';
 import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './decoding/native-decoder.js';
 import {buildModel} from './graph/build-model.js';
 import {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
@@ -48,6 +49,8 @@ import type {Checkpoint} from './weights/checkpoint.js';
 import {Int8Weights} from './weights/int8-weights.js';
 import {checkedPlan, loadPlanned, type WeightsProgress} from './weights/load-weights.js';
 
+/** What weights start as: none of a language model's layers reads one before it has values. */
+const UNFILLED: Initializer = {apply: makeUnfilledTensor};
 /** Of what is stored in the place of a download: another release may make other weights of it. */
 const STORED_VERSION = 1;
 
@@ -220,7 +223,7 @@ function checkMemory(
 
 /** @throws {ModelError} `not-a-language-model`. */
 function savedNeed(json: io.ModelJSON, isInt8: boolean, contextLength: number | undefined): MemoryNeed {
-  const {config} = parseMetadata(json.userDefinedMetadata);
+  const config = savedConfig(json.userDefinedMetadata);
   let weightBytes = 0;
   let loadingBytes = 0;
   for (const {shape, dtype} of json.weightsManifest.flatMap(({weights}) => weights)) {
@@ -243,7 +246,11 @@ async function load(
   {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
 ): Promise<LoadedModel> {
   const plan = checkedPlan(checkpoint);
-  const model = buildModel(checkpoint.config);
+  const model = withWeightsStartingAs(
+    UNFILLED,
+    () => undefined,
+    () => buildModel(checkpoint.config),
+  );
   try {
     const progress = {
       signal,
@@ -270,7 +277,7 @@ async function loadSaved(
   const total = specs.reduce((sum, {shape}) => sum + sizeOf(shape), 0);
   let done = 0;
   let weights: Int8Weights | null = null;
-  const model = await streamedModel(saved, (unfilled) => {
+  const storeIn = (unfilled: tf.LayersModel): StoreTensor => {
     if (compress !== undefined) weights = Int8Weights.of(unfilled, compress, compressIgnoredScope);
     return async (variable, tensor) => {
       signal?.throwIfAborted();
@@ -283,7 +290,8 @@ async function loadSaved(
       done += sizeOf(shape as number[]);
       onProgress?.({stage: 'weights', tensor: originalName, done, total});
     };
-  });
+  };
+  const model = await streamedModel(saved, storeIn, UNFILLED);
   const replaced = (weights as Int8Weights | null)?.replaced ?? new Set();
   forgetVariables(model, replaced);
   return {model, isMade: replaced.size > 0};

@@ -367,6 +367,51 @@ describe('openLanguageModel', () => {
     (await open('/model.gguf', {memoryLimit: limit, compress: 'int8_asym'})).dispose();
   });
 
+  for (const [what, compress, isSaved] of [
+    ['a checkpoint', undefined, false],
+    ['a checkpoint as INT8', 'int8_asym', false],
+    ['a saved model', undefined, true],
+    ['a saved model as INT8', 'int8_asym', true],
+  ] as const) {
+    it(`holds no more than the weights of ${what} while it loads them`, async () => {
+      const float = await loadLanguageModel(join(tinyFolder('llama3-gqa-rope'), 'model-f32.gguf'));
+      if (isSaved) await float.save(join(folder.path, 'float'));
+      float.dispose();
+      const backend = tf.backend();
+      const {write, disposeData} = backend;
+      const live = new Map<object, number>();
+      let bytes = 0;
+      let most = 0;
+      backend.write = function (values, shape, dtype) {
+        const dataId = write.call(this, values, shape, dtype);
+        live.set(dataId, (values as Float32Array).byteLength);
+        bytes += (values as Float32Array).byteLength;
+        most = Math.max(most, bytes);
+        return dataId;
+      };
+      backend.disposeData = function (dataId, force) {
+        const isFree = disposeData.call(this, dataId, force);
+        if (isFree) {
+          bytes -= live.get(dataId) ?? 0;
+          live.delete(dataId);
+        }
+        return isFree;
+      };
+      try {
+        const lm = await open(isSaved ? filesOf(join(folder.path, 'float')) : new Blob([GGUF]), {compress});
+        const {weightBytes} = memoryNeed(lm.config, {compress: compress !== undefined});
+        // A saved weight comes as a tensor. Thresholds of 4 bytes a layer, and as much for each weight that is not there yet.
+        const {vocabularySize, hiddenSize} = lm.config;
+        const coming = isSaved && compress !== undefined ? 4 * vocabularySize * hiddenSize : 0;
+        expect(most - weightBytes).to.be.within(0, coming + 1000);
+        lm.dispose();
+        expect(bytes).to.equal(0);
+      } finally {
+        Object.assign(backend, {write, disposeData});
+      }
+    });
+  }
+
   it('asks the storage for room before it downloads, and says how much is missing', async () => {
     const dir = tinyFolder('llama-sharded');
     publish(dir, '/hf/');

@@ -6,7 +6,7 @@ import {access, rmdir, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 
 import {FileError} from '../../errors.js';
 import {checkActivations, checkWeights} from '../../model/savable.js';

@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import type {io} from '@tensorflow/tfjs';
 
 import {ModelError} from '../../errors.js';
-import type {LayerVariable} from '../../tfjs.js';
+import type {Initializer, LayerVariable} from '../../tfjs.js';
 import {GroupReader} from './group-reader.js';
 import {modelArtifacts} from './model-artifacts.js';
 import {buildFailure, matchFailure} from './model-failure.js';
@@ -28,6 +28,7 @@ const STREAMED_DTYPES: ReadonlySet<string> = new Set(['float32', 'int32', 'bool'
  *
  * @param source The model.
  * @param storeIn Where the weights of the built model go, one after the other; by default into their variables.
+ * @param start As of `UnfilledModel.build`.
  * @returns The model, equal to what `tf.loadLayersModel` gives; owned by the caller.
  * @throws FileError as `GroupReader` and `ModelSource.openShard`.
  * @throws ModelError `unknown-layer` or `malformed-topology` for a topology that TensorFlow.js cannot build, `weights-mismatch` for
@@ -36,10 +37,11 @@ const STREAMED_DTYPES: ReadonlySet<string> = new Set(['float32', 'int32', 'bool'
 export async function streamedModel(
   source: ModelSource,
   storeIn: (model: tf.LayersModel) => StoreTensor = () => write,
+  start?: Initializer,
 ): Promise<tf.LayersModel> {
   const {json} = source;
   const specs = json.weightsManifest.flatMap(({weights}) => weights);
-  const unfilled = await build(source);
+  const unfilled = await build(source, start);
   const {model} = unfilled;
   const optimizerWeights: {name: string; tensor: tf.Tensor}[] = [];
   try {
@@ -75,9 +77,9 @@ function write(variable: LayerVariable, tensor: tf.Tensor): void {
   tensor.dispose();
 }
 
-async function build({json, name}: ModelSource): Promise<UnfilledModel> {
+async function build({json, name}: ModelSource, start: Initializer | undefined): Promise<UnfilledModel> {
   try {
-    return await UnfilledModel.build(json.modelTopology);
+    return await UnfilledModel.build(json.modelTopology, start);
   } catch (cause) {
     throw buildFailure(name, json.modelTopology, cause);
   }

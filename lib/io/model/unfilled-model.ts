@@ -22,13 +22,17 @@ export class UnfilledModel {
    * Builds the model.
    *
    * @param modelTopology The topology out of a parsed `model.json`.
+   * @param start What weights start as; by default as zeros, which a layer may read while it is built.
    * @throws What TensorFlow.js throws for a topology that it cannot build; no weight is left then.
    */
-  static async build(modelTopology: io.ModelJSON['modelTopology']): Promise<UnfilledModel> {
+  static async build(
+    modelTopology: io.ModelJSON['modelTopology'],
+    start: Initializer = ZEROS,
+  ): Promise<UnfilledModel> {
     const initializers = new Map<LayerVariable, () => tf.Tensor>();
     // All layers are built before the call returns, so nothing else sees the other initializer.
     const building = withWeightsStartingAs(
-      ZEROS,
+      start,
       (variable, initialize) => void initializers.set(variable, initialize),
       () => tf.models.modelFromJSON({modelTopology}),
     );

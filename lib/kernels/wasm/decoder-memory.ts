@@ -92,7 +92,10 @@ export class DecoderMemory {
     const turn = this.last.then(async () => {
       if (this.threadCount > 0) this.threads ??= new InstanceThreads(this.instance, this.threadCount);
       if (this.threads !== null) await this.threads.call(name, args);
-      else this.instance.exports[name](...args);
+      else {
+        const compute: (...args: number[]) => void = this.instance.exports[name];
+        compute(...args);
+      }
       this.renewViews();
     });
     this.last = turn.catch(() => {});

@@ -4,6 +4,7 @@
  * event loop of the thread that asks goes on.
  */
 import {SparsifyError} from '../../errors.js';
+import {nodeWorkerClass} from './in-node.js';
 import type {ThreadPlace, WasmInstance} from './instance.js';
 
 /** What a worker is given first. */
@@ -23,18 +24,6 @@ interface CallMessage {
 interface AnswerMessage {
   readonly id: number;
   readonly problem: string | null;
-}
-
-/** What this file needs of a worker of Node. */
-interface NodeWorker {
-  on(event: 'message', listener: (message: AnswerMessage) => void): void;
-  on(event: 'error', listener: (error: Error) => void): void;
-  on(event: 'exit', listener: () => void): void;
-  removeAllListeners(event: 'exit'): void;
-  postMessage(message: unknown): void;
-  ref(): void;
-  unref(): void;
-  terminate(): Promise<number>;
 }
 
 /** What this file needs of a worker, of a page or of Node. */
@@ -185,11 +174,11 @@ export function startPool(instance: WasmInstance, threads: number): {end(): void
 let threadUrl: string | undefined;
 
 function startThread(answer: (message: AnswerMessage) => void, fail: (reason: string) => void): Thread {
-  const InNode = nodeWorker();
+  const InNode = nodeWorkerClass();
   if (InNode !== undefined) {
     const worker = new InNode(THREAD_SOURCE, {eval: true});
     worker.on('message', answer);
-    worker.on('error', (error) => fail(error.message));
+    worker.on('error', ({message}: Error) => fail(message));
     worker.on('exit', () => fail('it was ended'));
     worker.unref(); // now, since to listen would undo that
     return {
@@ -210,15 +199,4 @@ function startThread(answer: (message: AnswerMessage) => void, fail: (reason: st
     keepProgram: () => undefined,
     end: () => worker.terminate(),
   };
-}
-
-/** Cores that this program may use. */
-export function availableCores(): number {
-  const node = typeof process === 'object' ? process.getBuiltinModule?.('node:os') : undefined;
-  return node?.availableParallelism() ?? globalThis.navigator.hardwareConcurrency;
-}
-
-/** Node's class of workers; undefined in a page. */
-function nodeWorker(): (new (source: string, options: {eval: true}) => NodeWorker) | undefined {
-  return typeof process === 'object' ? process.getBuiltinModule?.('node:worker_threads').Worker : undefined;
 }

@@ -46,6 +46,20 @@ export function metadataOf(model: tf.LayersModel): LanguageModelMetadata {
  * @throws {ModelError} as `metadataOf`.
  */
 export function parseMetadata(metadata: unknown): LanguageModelMetadata {
+  const {config, tokenizer} = checkedEntry(metadata);
+  return {config: checkedConfig(config), tokenizer: parsedTokenizer(tokenizer)};
+}
+
+/**
+ * Reads the configuration alone, as `parseMetadata`: a tokenizer is large.
+ *
+ * @throws {ModelError} as `metadataOf`.
+ */
+export function savedConfig(metadata: unknown): LlamaConfig {
+  return checkedConfig(checkedEntry(metadata)['config']);
+}
+
+function checkedEntry(metadata: unknown): Record<string, unknown> {
   const entry = entryIn(metadata);
   if (entry === undefined) {
     throw new ModelError(
@@ -54,9 +68,9 @@ export function parseMetadata(metadata: unknown): LanguageModelMetadata {
         'save() or `tfjs-sparsify import` wrote',
     );
   }
-  const {version, config, tokenizer} = entry as Record<string, unknown>;
+  const {version} = entry as Record<string, unknown>;
   if (version !== VERSION) throw malformed(`version is ${String(version)}, this release reads ${VERSION}`);
-  return {config: checkedConfig(config), tokenizer: parsedTokenizer(tokenizer)};
+  return entry as Record<string, unknown>;
 }
 
 function entryIn(metadata: unknown): object | undefined {

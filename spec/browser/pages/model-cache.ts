@@ -8,7 +8,7 @@ import {WebFile} from '../../../lib/io/web/web-file.js';
 import {SparsifyError} from '../../../lib/errors.js';
 import {storeContract} from '../../support/io/store-contract.js';
 
-export type Kind = 'opfs' | 'cache-api';
+type Kind = 'opfs' | 'cache-api';
 
 /** How a download ended. */
 export interface Outcome {
