@@ -17,6 +17,7 @@ Builds the page of models/web into dist-web/ and serves it on 127.0.0.1, with th
   --port N         the port, 8080 by default; 0 for any that is free
   --model FOLDER   a saved language model to chat with, instead of SmolLM2
   --allow ORIGIN   a host beside its own that the page may load models from, https://example.org say; may be repeated
+  --screenshot F   write a picture of the page to the file F, a PNG, and end; needs Chromium
   --build          only build dist-web/, which any static host can serve
   --help           this`;
 
@@ -26,6 +27,7 @@ const {values: options} = parseArgs({
     model: {type: 'string'},
     allow: {type: 'string', multiple: true, default: []},
     build: {type: 'boolean', default: false},
+    screenshot: {type: 'string'},
     help: {type: 'boolean', short: 'h', default: false},
   },
 });
@@ -62,6 +64,10 @@ async function web(): Promise<number> {
   await buildPage({folder, chat: await chatModel(options.model), allowed});
   if (options.build) {
     console.log(`the page is in ${folder}`);
+    return 0;
+  }
+  if (options.screenshot !== undefined) {
+    await (await import('./web/screenshot.js')).takeScreenshot(folder, options.screenshot);
     return 0;
   }
   const {url} = await servePage(folder, port).catch((error: unknown) => {

@@ -1,12 +1,12 @@
 /**
  * @file Keeps the page's own files: all of them before the first visit ends, and of one build only. Models of language are
- * not among them, the package keeps those itself. It also adds the headers for threads, which static hosts cannot send.
+ * not among them, the package keeps those itself. A page that is open is left alone until it is loaded anew: claimed by a
+ * new service worker, it loses answers of its own workers in Firefox. It also adds the headers for threads, which static hosts cannot send.
  */
 
 /** As much of a service worker's surroundings as is used here; the types of a page and of a worker exclude each other. */
 interface ServiceWorkerScope {
   readonly caches: CacheStorage;
-  readonly clients: {claim(): Promise<void>};
   readonly location: Location;
   addEventListener(type: 'install' | 'activate', listener: (event: LastingEvent) => void): void;
   addEventListener(type: 'fetch', listener: (event: FetchEvent) => void): void;
@@ -32,7 +32,7 @@ worker.addEventListener('install', (event) => {
 });
 
 worker.addEventListener('activate', (event) => {
-  event.waitUntil(removeOthers().then(() => worker.clients.claim()));
+  event.waitUntil(removeOthers());
 });
 
 worker.addEventListener('fetch', (event) => {

@@ -36,6 +36,7 @@ export async function loadWithProgress(source: LanguageModelSource): Promise<Pag
   } finally {
     cancel.removeEventListener('click', stop);
     place.hidden = true;
+    element('chat-memory', HTMLElement).textContent = '';
   }
 }
 

@@ -2,6 +2,7 @@
 import {
   PROJECTIONS,
   deviceMemory,
+  type Generation,
   type LanguageModelSource,
   type PageLanguageModel,
 } from 'tfjs-sparsify/language';
@@ -18,6 +19,9 @@ import {perplexityInWords} from './perplexity.js';
 
 /** Sequences of a text of the visitor's that thresholds are found on. */
 const CALIBRATION = {sequences: 8, sequenceLength: 128};
+
+/** Of an answer, for its speed to mean something. */
+const LEAST_TOKENS = 16;
 
 /** Connects the panel's controls, and says what could be loaded. */
 export async function startChatPanel(): Promise<void> {
@@ -134,8 +138,7 @@ class ChatPanel {
   private async showFacts(name: string): Promise<void> {
     const {backend} = this.lm!;
     const {tensorBytes} = await this.lm!.memory();
-    const threads = backend.threads === 1 ? '1 thread' : `${backend.threads} threads`;
-    this.facts.textContent = `${name} on ${backend.name}, ${threads} (${backend.why}); ${bytesInWords(tensorBytes)} of tensors.`;
+    this.facts.textContent = `${name} on ${backend.name}, ${backend.why}; ${bytesInWords(tensorBytes)} of tensors.`;
   }
 
   private async retarget(share: number): Promise<void> {
@@ -159,18 +162,18 @@ class ChatPanel {
       const places = this.messages.open(modes);
       const prompt = this.chats ? this.messages.prompt : content;
       let answer = '';
-      const speeds: number[] = [];
+      const generations: Generation[] = [];
       try {
         for (const [i, mode] of modes.entries()) {
           const generation = await streamAnswer(lm, prompt, mode, places[i], signal);
           answer = generation.text;
-          speeds.push(generation.tokensPerSecond);
+          generations.push(generation);
           this.speed.textContent = `First token after ${(generation.timeToFirstTokenMs / 1000).toFixed(2)} s.`;
         }
       } finally {
         this.messages.close(answer);
       }
-      if (speeds.length === 2) this.speed.textContent = comparison(speeds);
+      if (generations.length === 2) this.speed.textContent = comparison(generations);
       await this.showBytes();
     });
   }
@@ -244,8 +247,11 @@ async function hasChatTemplate(lm: PageLanguageModel): Promise<boolean> {
   }
 }
 
-/** @param speeds Dense, then sparse; tokens a second. */
-function comparison([dense, sparse]: readonly number[]): string {
-  if (dense === 0 || sparse === 0) return 'The answers are too short to tell their speed.';
-  return `Dense ${dense.toFixed(1)}, sparse ${sparse.toFixed(1)} tokens a second. ${speedInWords(1000 / dense, 1000 / sparse)}`;
+/** @param generations Dense, then sparse. */
+function comparison([dense, sparse]: readonly Generation[]): string {
+  if (Math.min(dense.tokens.length, sparse.tokens.length) < LEAST_TOKENS) {
+    return 'An answer is too short to tell which is faster: ask for a longer one.';
+  }
+  const [one, other] = [dense.tokensPerSecond, sparse.tokensPerSecond];
+  return `Dense ${one.toFixed(1)}, sparse ${other.toFixed(1)} tokens a second. ${speedInWords(1000 / one, 1000 / other)}`;
 }

@@ -18,7 +18,7 @@ async function openAll(web: WebPage): Promise<void> {
   await web.shows('own-result', /^Sparsified/);
   await web.page.type('#question', ' Once more?');
   await web.click('compare');
-  await web.shows('chat-speed', /^(Dense|The answers are too short)/);
+  await web.shows('chat-speed', /^(Dense|An answer is too short)/);
 }
 
 describe('the page of models/web', () => {

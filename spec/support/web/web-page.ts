@@ -72,13 +72,19 @@ export function controls(page: () => Page): Pick<WebPage, 'text' | 'shows' | 'cl
         .waitForFunction(
           (id: string, source: string, flags: string) =>
             new RegExp(source, flags).test(document.getElementById(id)!.textContent.trim()),
-          {timeout: 20_000, polling: 50}, // a tab behind another one draws no frames
+          {timeout: 30_000, polling: 50}, // a tab behind another one draws no frames
           id,
           expected.source,
           expected.flags,
         )
         .catch(async (cause: unknown) => {
-          throw new Error(`#${id} shows "${await text(id)}", never ${expected}`, {cause});
+          const alerts = await page().$$eval('[role=alert]', (elements) =>
+            elements.map(({textContent}) => textContent).join(' '),
+          );
+          throw new Error(
+            `#${id} shows "${await text(id)}", never ${expected}; alerts: ${alerts.trim() || 'none'}`,
+            {cause},
+          );
         });
       return text(id);
     },
