@@ -43,7 +43,7 @@ export interface LoadedBackend {
 }
 
 /** The kernels in WebAssembly, or why there are none. */
-export type WasmInUse = WasmKernels | {readonly reason: string};
+type WasmInUse = WasmKernels | {readonly reason: string};
 
 /** Options of {@link loadBackend}. */
 export interface LoadBackendOptions {

@@ -1,7 +1,7 @@
 /** @file What the kernels in WebAssembly use of Node where they run there, found without an import, which bundles for pages would miss. */
 
 /** What is needed of a worker of Node. */
-export interface NodeWorker {
+interface NodeWorker {
   on(event: 'message' | 'error' | 'exit', listener: (value: never) => void): unknown;
   removeAllListeners(event: 'exit'): unknown;
   postMessage(message: unknown): void;
