@@ -1,8 +1,11 @@
 /** @file The chat panel of the page, with a tiny language model: what it says is what the model says in Node. */
+import {join} from 'node:path';
 import {expect} from 'chai';
+import type {ElementHandle} from 'puppeteer-core';
 import {inspect, inspectWeights, retarget} from '../../../lib/index.js';
 import {PROJECTIONS} from '../../../lib/language/index.js';
-import {printableText} from '../../support/language/tiny-language-models.js';
+import {tinyFolder} from '../../support/language/tiny-checkpoints.js';
+import {TINY_LANGUAGE_MODEL, printableText} from '../../support/language/tiny-language-models.js';
 import {webPage} from '../../support/web/web-page.js';
 
 /** As the panel asks for. */
@@ -146,5 +149,29 @@ describe('the chat panel of the page', () => {
     await web.click('measure-text');
     await web.shows('chat-error', /./);
     expect(web.takeErrors()).to.have.length.greaterThan(0);
+  });
+
+  it('takes a .gguf file of a visitor, and finds thresholds on a text', async () => {
+    const input = (await web.page.$('#chat-file')) as ElementHandle<HTMLInputElement>;
+    await input.uploadFile(join(tinyFolder(TINY_LANGUAGE_MODEL), 'model-f32.gguf'));
+    await web.shows('chat-bytes', /^This model is dense\./);
+    expect(await web.text('chat-facts')).to.match(/^model-f32\.gguf on /);
+    expect(await web.text('question-name')).to.include('it was not trained to chat');
+    await web.page.$eval(
+      '#text',
+      (area, text) => {
+        (area as HTMLTextAreaElement).value = text;
+      },
+      printableText(1500, 4),
+    );
+    await web.click('find-thresholds');
+    // The slider was left at 80 %.
+    const [sparse, dense] = bytesIn(await web.shows('chat-bytes', /^A token reads/));
+    const projections = inspect(web.lm.model).filter(({sparsified}) => sparsified);
+    const masked = 0.8 * projections.reduce((sum, {bytes}) => sum + bytes, 0);
+    expect(sparse).to.be.closeTo(dense - masked, 0.05 * dense);
+    await ask('Once upon a time');
+    await idle();
+    expect((await answers('sparse'))[0]).not.to.equal('');
   });
 });

@@ -218,4 +218,17 @@ describe('the page of models/web', () => {
       web.site.offline = false;
     }
   });
+
+  it('says why there is no language model beside it, and goes on without', async () => {
+    await web.page.setBypassServiceWorker(true);
+    web.site.put('/models/chat.json', JSON.stringify({reason: 'SmolLM2 could not be fetched'}));
+    await web.page.reload();
+    expect(await web.shows('chat-before', /^There is no/)).to.equal(
+      'There is no language model beside this page: SmolLM2 could not be fetched. A .gguf file of yours can be loaded.',
+    );
+    expect(await web.page.$eval('#load-chat', (button) => (button as HTMLButtonElement).disabled)).to.equal(
+      true,
+    );
+    await web.shows('digit-answer', /^Dense and sparse both read/);
+  });
 });
