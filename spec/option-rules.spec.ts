@@ -178,6 +178,31 @@ const CALLS: Readonly<Record<string, Call>> = {
       ...Object.fromEntries(Object.entries(ALLOCATION).filter(([name]) => name !== 'labels')),
     },
   },
+  memoryNeed: {
+    call: (options: object) => llama.memoryNeed({} as Nothing, options),
+    bad: {compress: 'int8_asym', contextLength: 0},
+  },
+  openLanguageModel: {
+    call: (options: object) => llama.openLanguageModel('x', options),
+    names: ['compressIgnoredScope'],
+    bad: {
+      ...{
+        compress: 'int8',
+        sha256: 'abc',
+        store: 1,
+        memoryLimit: 0,
+        contextLength: 0.5,
+        refresh: 1,
+        silenceMs: -1,
+      },
+      ...{onProgress: 'log', onNotice: 1, signal: 'stop'},
+    },
+  },
+  sparsifyLanguageModel: {
+    call: (options: object) =>
+      llama.sparsifyLanguageModel(lm, '', {targetSparsityByScope: {'.*': 0.5}, ...options}),
+    bad: {sequences: 0, sequenceLength: 0, onProgress: 'log', signal: 'stop'},
+  },
   applyChatTemplate: {
     call: (options: object) => llama.applyChatTemplate({tokenizer: {}, config: {}}, [], options),
     bad: {addGenerationPrompt: 1, template: 1, variables: []},
@@ -244,6 +269,7 @@ const WITHOUT = new Set([
   ...['isCheckpoint', 'openCheckpoint', 'attachMetadata', 'buildModel', 'countWords', 'createTokenizer'],
   ...['detokenize', 'documentsOf', 'groupOf', 'isLanguageModel', 'isWikiText', 'metadataOf'],
   ...['registerLlamaLayers', 'splitArticles'],
+  ...['MemoryStore', 'deleteCachedModel', 'deviceMemory', 'deviceStore', 'listCachedModels'],
 ]);
 
 /** Without its second letter. */

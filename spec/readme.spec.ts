@@ -26,6 +26,8 @@ const PROGRAMS: Readonly<Record<string, (output: string) => void>> = {
     expect(output).to.match(/'hidden_1' +│ +0\.7 +│ +0\.(69|70)/);
     expect(output).to.match(/'hidden_2' +│ +0\.7 +│ +0\.(69|70)/);
   },
+  'lib/kernels/README.md': (output) =>
+    expect(output).to.match(/^\d+: (one thread|\d+ threads): the machine has \d+ cores?$/m),
   'lib/language/README.md': (output) => {
     expect(output).to.include('Paris');
     expect(output).to.match(/'sparse_activation' +│ +0\.3\d+/);
