@@ -17,7 +17,8 @@ const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kern
 const PRODUCTS = [
   'sparsified-matmul.cc',
   ...['row', 'block', 'int8', 'narrow'].map((kind) => `${kind}-loops.cc`),
-  'pool-threads.cc', 'pool.cc',
+  'pool-threads.cc',
+  'pool.cc',
 ];
 const KERNEL = ['test/sparsified-matmul-test.cc', ...PRODUCTS];
 const INT8 = ['test/int8-matmul-test.cc', ...PRODUCTS];
