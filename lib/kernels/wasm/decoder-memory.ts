@@ -6,6 +6,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {cpuBackend, dataInfoOf, hostValues, moveToHost} from '../../tfjs.js';
 import type {CompiledModule} from './compile.js';
+import type {WasmExports} from './exports.js';
 import {ownInstance, type WasmInstance} from './instance.js';
 import {InstanceThreads, type LongCall} from './threads.js';
 
@@ -30,7 +31,7 @@ export class DecoderMemory {
   constructor(
     compiled: CompiledModule,
     bytes: number,
-    private readonly threadCount: number,
+    private threadCount: number,
   ) {
     const instance = ownInstance(compiled, bytes);
     this.instance = instance;
@@ -90,12 +91,9 @@ export class DecoderMemory {
    */
   call(name: LongCall, args: readonly number[]): Promise<void> {
     const turn = this.last.then(async () => {
-      if (this.threadCount > 0) this.threads ??= new InstanceThreads(this.instance, this.threadCount);
+      if (this.threadCount > 0) await this.startThreads();
       if (this.threads !== null) await this.threads.call(name, args);
-      else {
-        const compute: (...args: number[]) => void = this.instance.exports[name];
-        compute(...args);
-      }
+      else this.compute(name, args);
       this.renewViews();
     });
     this.last = turn.catch(() => {});
@@ -105,6 +103,26 @@ export class DecoderMemory {
   /** Does something when no long call is on its way that was asked for before. */
   afterwards(work: () => void): void {
     this.last = this.last.then(work);
+  }
+
+  private compute(name: LongCall, args: readonly number[]): void {
+    const {exports} = this.instance;
+    if (name === 'decoder_step') exports.decoder_step(...(args as Parameters<WasmExports['decoder_step']>));
+    else exports.decoder_append(...(args as Parameters<WasmExports['decoder_append']>));
+  }
+
+  /** Where no worker can be started, as where a page's policy forbids it, the calling thread computes alone. */
+  private async startThreads(): Promise<void> {
+    if (this.threads !== null) return;
+    const threads = new InstanceThreads(this.instance, this.threadCount);
+    try {
+      await threads.ready;
+      this.threads = threads;
+    } catch {
+      threads.end();
+      this.threadCount = 0;
+      this.instance.exports.pool_set_threads(1);
+    }
   }
 
   private view(dtype: tf.DataType, size: number, pointer: number): Float32Array | Int32Array {

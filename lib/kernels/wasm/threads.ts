@@ -26,8 +26,15 @@ interface AnswerMessage {
   readonly problem: string | null;
 }
 
+/** What a worker says first, when it has an instance. */
+interface ReadyMessage {
+  readonly isReady: true;
+}
+
 /** What this file needs of a worker, of a page or of Node. */
 interface Thread {
+  /** Rejects if it ends before. */
+  readonly ready: Promise<void>;
   post(message: ThreadTask | CallMessage): void;
   /** Says whether a program of Node goes on as long as the thread does. */
   keepProgram(keep: boolean): void;
@@ -76,6 +83,7 @@ function start(task) {
     },
   }).exports;
   exports.__wasm_init_tls(task.variables);
+  port.postMessage({isReady: true});
   if (task.role === 'pool') exports.pool_join();
 }
 listen((message) => {
@@ -94,6 +102,8 @@ listen((message) => {
 
 /** Threads of one instance. */
 export class InstanceThreads {
+  /** Settles when all threads compute, or one of them cannot be started. */
+  readonly ready: Promise<void>;
   private readonly pool: readonly Thread[];
   private readonly caller: Thread;
   private readonly waiting = new Map<number, {resolve: () => void; reject: (error: Error) => void}>();
@@ -114,6 +124,8 @@ export class InstanceThreads {
     this.pool = Array.from({length: threads - 1}, () => startThread(() => {}, fail));
     for (const thread of this.pool) thread.post(task('pool'));
     instance.exports.pool_set_threads(threads);
+    this.ready = Promise.all([this.caller, ...this.pool].map(({ready}) => ready)).then(() => undefined);
+    this.ready.catch(() => {}); // told to who waits for it
   }
 
   /**
@@ -170,18 +182,40 @@ export function startPool(instance: WasmInstance, threads: number): {end(): void
   return {end: () => pool.forEach((thread) => thread.end())};
 }
 
+/** A thread's first message, and what comes afterwards. */
+function beginning(answer: (message: AnswerMessage) => void, fail: (reason: string) => void) {
+  let isReady = (): void => undefined;
+  let isLost = (_: Error): void => undefined;
+  const ready = new Promise<void>((resolve, reject) => {
+    isReady = resolve;
+    isLost = reject;
+  });
+  ready.catch(() => {}); // told to who waits for it
+  return {
+    ready,
+    hear: (message: AnswerMessage | ReadyMessage) => ('isReady' in message ? isReady() : answer(message)),
+    lose: (reason: string) => {
+      isLost(new Error(reason));
+      fail(reason);
+    },
+  };
+}
+
 /** Of the program of workers, in a page. */
 let threadUrl: string | undefined;
 
 function startThread(answer: (message: AnswerMessage) => void, fail: (reason: string) => void): Thread {
+  const {ready, hear, lose} = beginning(answer, fail);
   const InNode = nodeWorkerClass();
   if (InNode !== undefined) {
     const worker = new InNode(THREAD_SOURCE, {eval: true});
-    worker.on('message', answer);
-    worker.on('error', ({message}: Error) => fail(message));
-    worker.on('exit', () => fail('it was ended'));
-    worker.unref(); // now, since to listen would undo that
+    worker.on('message', hear);
+    worker.on('error', ({message}: Error) => lose(message));
+    worker.on('exit', () => lose('it was ended'));
+    // A program goes on until its threads have started, and then as long as it waits for an answer.
+    void ready.then(() => worker.unref()).catch(() => undefined);
     return {
+      ready,
       post: (message) => worker.postMessage(message),
       keepProgram: (keep) => (keep ? worker.ref() : worker.unref()),
       end: () => {
@@ -192,9 +226,10 @@ function startThread(answer: (message: AnswerMessage) => void, fail: (reason: st
   }
   threadUrl ??= URL.createObjectURL(new Blob([THREAD_SOURCE], {type: 'text/javascript'}));
   const worker = new Worker(threadUrl);
-  worker.onmessage = ({data}: MessageEvent<AnswerMessage>) => answer(data);
-  worker.onerror = ({message}) => fail(message === '' ? 'it could not be started' : message);
+  worker.onmessage = ({data}: MessageEvent<AnswerMessage | ReadyMessage>) => hear(data);
+  worker.onerror = (event) => lose(event.message || 'it could not be started'); // without a message where a policy forbids it
   return {
+    ready,
     post: (message) => worker.postMessage(message),
     keepProgram: () => undefined,
     end: () => worker.terminate(),
