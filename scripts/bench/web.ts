@@ -2,7 +2,8 @@
  * @file The package in a browser and in Node without native parts, beside what others run there: starts headless Chromium
  * itself and measures all sides of one measure in turns.
  *
- * Usage: npm run bench -- web [--only decode,prompt,kernels,node,memory,load] [--rounds R] [--seconds S] [--json]
+ * Usage: npm run bench -- web [--only decode,prompt,kernels,node,memory,load] [--rounds R] [--seconds S]
+ *     [--shape KxN,...] [--json]
  */
 import {cpus} from 'node:os';
 import {parseArgs} from 'node:util';
@@ -10,13 +11,16 @@ import {measureDecoding} from './web/decoding.js';
 import {measureLoad, measureMemory} from './web/fresh-pages.js';
 import {measureKernels} from './web/kernels.js';
 import {measureNode} from './web/node.js';
-import {printReport, type WebReport} from './web/report.js';
+import {printFigures, printMachine, type WebFigures, type WebReport} from './web/report.js';
 import {Prompts, prepareSides} from './web/sides.js';
 
 const MEASURES = ['decode', 'prompt', 'kernels', 'node', 'memory', 'load'] as const;
 type Measure = (typeof MEASURES)[number];
 
-const HELP = `Usage: npm run bench -- web [--only decode,prompt,kernels,node,memory,load] [--rounds R] [--seconds S] [--json]
+const SHAPES = '4096x11008,576x1536,1536x576,2048x2048,256x256,64x10';
+
+const HELP = `Usage: npm run bench -- web [--only decode,prompt,kernels,node,memory,load] [--rounds R] [--seconds S]
+    [--shape KxN,...] [--json]
 
 Measures in headless Chromium, on pages that are cross-origin isolated, R (5) rounds in turns; medians:
   decode   SmolLM2-135M, tokens a second at a context of 64 on average, with 1 and 2 threads: ours in INT8, dense and at
@@ -25,12 +29,13 @@ Measures in headless Chromium, on pages that are cross-origin isolated, R (5) ro
            of this shape over a cache of 64, without embedding, sampling and the growth of the cache, which is in its favour
   prompt   a prompt of 256 tokens with 2 threads, ours against wllama
   kernels  SparsifiedMatMul in float32 and INT8 at 0, 50 and 70 %, rows 1, 4 and 8, with 1 and 2 threads, against
-           tf.matMul of the wasm backend with the threads that it takes itself, S (1.5) seconds each
+           tf.matMul of the wasm backend with the threads that it takes itself, S (1.5) seconds each; shapes are inputs x
+           units, by default ${SHAPES}
   node     Node on backend wasm, INT8, 2 threads: our decoder against the layers of the backend alone
   memory   of the renderer after decoding, loaded from the cache: ours in INT8, wllama in Q8_0; Linux only
   load     from the call of a page that has its modules to the first token, the model from the browser's cache
 wllama and onnxruntime-web are installed into the cache when they are missing; a side that cannot be had is left out and
-named. Takes 25 minutes on 2 cores.
+named. Takes about 15 minutes on 2 cores that do nothing else.
 
 Output of --json, one object: machine {processor, cores, node, browser}, missing [{name, reason}], and of what was measured
   decode   [{side, threads, tokensPerSecond, vsWllama, vsOnnxruntime, vsOwnDense}]: over the fastest of that peer with as many threads or fewer
@@ -45,6 +50,7 @@ const {values: options} = parseArgs({
     only: {type: 'string', default: MEASURES.join(',')},
     rounds: {type: 'string', default: '5'},
     seconds: {type: 'string', default: '1.5'},
+    shape: {type: 'string', default: SHAPES},
     json: {type: 'boolean', default: false},
     help: {type: 'boolean', short: 'h', default: false},
   },
@@ -60,6 +66,8 @@ async function main(): Promise<void> {
   const seconds = Number(options.seconds);
   if (!(seconds > 0)) throw new Error(`--seconds is "${options.seconds}"; it must be greater than 0`);
 
+  const shapes = options.shape.split(',').map(parseShape);
+
   const needsModel = [...only].some((measure) => measure !== 'kernels');
   const sides = needsModel ? await prepareSides() : null;
   const peers = sides === null ? [] : [sides.wllama, sides.onnxruntime];
@@ -70,25 +78,37 @@ async function main(): Promise<void> {
   };
   const prompts = sides === null ? null : await Prompts.open(sides.folder);
 
+  // At once, so that what breaks later does not take these figures along.
+  const add = (figures: WebFigures) => {
+    Object.assign(report, figures);
+    if (!options.json) printFigures(figures);
+  };
+
   if (sides !== null && prompts !== null && (only.has('decode') || only.has('prompt'))) {
     const wanted = {decode: only.has('decode'), prompt: only.has('prompt')};
     const {browser, decode, prompt} = await measureDecoding(sides, prompts, rounds, wanted);
     report.machine.browser = browser;
-    if (wanted.decode) report.decode = decode;
-    if (wanted.prompt) report.prompt = prompt;
+    if (wanted.decode) add({decode});
+    if (wanted.prompt) add({prompt});
   }
   if (only.has('kernels')) {
-    const {browser, ...kernels} = await measureKernels(seconds);
+    const {browser, ...kernels} = await measureKernels(shapes, seconds);
     report.machine.browser = browser;
-    report.kernels = kernels;
+    add({kernels});
   }
   if (sides !== null && prompts !== null) {
-    if (only.has('node')) report.node = await measureNode(sides.folder, prompts, rounds);
-    if (only.has('memory')) report.memory = await measureMemory(sides, prompts, rounds);
-    if (only.has('load')) report.load = await measureLoad(sides, prompts, rounds);
+    if (only.has('node')) add({node: await measureNode(sides.folder, prompts, rounds)});
+    if (only.has('memory')) add({memory: await measureMemory(sides, prompts, rounds)});
+    if (only.has('load')) add({load: await measureLoad(sides, prompts, rounds)});
   }
   if (options.json) console.log(JSON.stringify(report, null, 2));
-  else printReport(report);
+  else printMachine(report);
+}
+
+function parseShape(text: string): readonly [inputSize: number, units: number] {
+  const match = /^([1-9]\d*)x([1-9]\d*)$/.exec(text);
+  if (match === null) throw new Error(`--shape has "${text}"; write inputs x units as in 4096x11008`);
+  return [Number(match[1]), Number(match[2])];
 }
 
 function parseMeasure(text: string): Measure {

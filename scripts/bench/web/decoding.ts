@@ -16,7 +16,9 @@ const STEPS = 24;
 const FEW_TOKENS = 16;
 const ATTEMPTS = 8;
 
-export const THREADS = [1, 2] as const;
+const THREADS = [1, 2] as const;
+/** With which a prompt is read. */
+const PROMPT_THREADS = 2;
 
 export interface DecodeRow {
   readonly side: string;
@@ -57,11 +59,13 @@ export async function measureDecoding(
 ): Promise<{browser: string; decode: DecodeRow[]; prompt: PromptRow[]}> {
   const browser = await BenchBrowser.open(sides.folders);
   try {
-    const contestants = await loadAll(browser, sides, wanted.decode ? THREADS : [2]);
+    const contestants = await loadAll(browser, sides, wanted.decode);
     const decodes = contestants.map((): number[] => []);
     const reads = contestants.map((): number[] => []);
     for (let round = -1; round < rounds; round++) {
-      console.error(round < 0 ? 'decode: warming up' : `decode: round ${round + 1} of ${rounds}`);
+      console.error(
+        round < 0 ? 'decode and prompt: warming up' : `decode and prompt: round ${round + 1} of ${rounds}`,
+      );
       for (const [i, contestant] of contestants.entries()) {
         if (wanted.decode) {
           const figure = await contestant.decode(prompts);
@@ -83,11 +87,8 @@ export async function measureDecoding(
   }
 }
 
-async function loadAll(
-  browser: BenchBrowser,
-  sides: Sides,
-  counts: readonly number[],
-): Promise<Contestant[]> {
+async function loadAll(browser: BenchBrowser, sides: Sides, forDecoding: boolean): Promise<Contestant[]> {
+  const counts = forDecoding ? THREADS : [PROMPT_THREADS];
   const contestants: Contestant[] = [];
   for (const threads of counts) {
     console.error(`loading ours, ${threads === 1 ? '1 thread' : `${threads} threads`}`);
@@ -111,7 +112,7 @@ async function loadAll(
       }
     }
   }
-  if ('folder' in sides.onnxruntime) {
+  if (forDecoding && 'folder' in sides.onnxruntime) {
     for (const threads of counts) {
       console.error(`loading onnxruntime-web, ${threads === 1 ? '1 thread' : `${threads} threads`}`);
       const page = await browser.page<typeof onnxruntime>('scripts/bench/web/in-page/onnxruntime.ts');
@@ -142,12 +143,11 @@ function ownContestant(page: BenchPage<typeof own>, threads: number, sparsity: n
   };
 }
 
-/** The prompt is measured with two threads. */
 function readerOf(
   page: BenchPage<typeof own> | BenchPage<typeof wllama>,
   threads: number,
 ): Contestant['readPrompt'] {
-  if (threads !== 2) return undefined;
+  if (threads !== PROMPT_THREADS) return undefined;
   return async (prompts) => {
     const {promptMs, promptTokens} = await page.calls.decode(prompts.next(LONG_PROMPT), 1);
     return (1000 * promptTokens) / promptMs;

@@ -4,14 +4,6 @@ import {inRoot} from '../../set-up/repository.mjs';
 import {BenchBrowser} from './bench-page.js';
 import type * as kernels from './in-page/kernels.js';
 
-const SHAPES = [
-  [4096, 11008],
-  [576, 1536],
-  [1536, 576],
-  [2048, 2048],
-  [256, 256],
-  [64, 10],
-] as const;
 const ROWS = [1, 4, 8];
 const SPARSITIES = [0, 0.5, 0.7];
 const DTYPES = ['float32', 'int8'] as const;
@@ -37,13 +29,20 @@ export interface KernelFigures {
   readonly rows: readonly KernelRow[];
 }
 
-/** @param seconds For each shape, dtype, number of rows and number of threads. */
-export async function measureKernels(seconds: number): Promise<KernelFigures> {
+/**
+ * Measures the kernels of these shapes, [K, N].
+ *
+ * @param seconds For each shape, dtype, number of rows and number of threads.
+ */
+export async function measureKernels(
+  shapes: readonly (readonly [inputSize: number, units: number])[],
+  seconds: number,
+): Promise<KernelFigures> {
   const browser = await BenchBrowser.open({'/node_modules': inRoot('node_modules')});
   try {
     const rows: KernelRow[] = [];
     let stockThreads = 1;
-    for (const [inputSize, units] of SHAPES) {
+    for (const [inputSize, units] of shapes) {
       console.error(`kernels: ${inputSize}x${units}`);
       for (const threads of THREADS) {
         for (const dtype of DTYPES) {

@@ -5,14 +5,7 @@ import type {KernelFigures, KernelRow} from './kernels.js';
 import type {NodeRow} from './node.js';
 
 /** What was measured; what was not asked for is not there. */
-export interface WebReport {
-  readonly machine: {
-    readonly processor: string;
-    readonly cores: number;
-    readonly node: string;
-    browser?: string;
-  };
-  readonly missing: readonly {readonly name: string; readonly reason: string}[];
+export interface WebFigures {
   decode?: readonly DecodeRow[];
   prompt?: readonly PromptRow[];
   kernels?: Omit<KernelFigures, 'browser'>;
@@ -21,8 +14,24 @@ export interface WebReport {
   load?: readonly LoadRow[];
 }
 
-export function printReport(report: WebReport): void {
-  const {decode, prompt, kernels, node, memory, load, missing, machine} = report;
+/** The figures, and where they were measured. */
+export interface WebReport extends WebFigures {
+  readonly machine: {
+    readonly processor: string;
+    readonly cores: number;
+    readonly node: string;
+    browser?: string;
+  };
+  readonly missing: readonly {readonly name: string; readonly reason: string}[];
+}
+
+/** Where the figures were measured, and what is missing among them. */
+export function printMachine({machine, missing}: WebReport): void {
+  for (const {name, reason} of missing) console.log(`without ${name}: ${reason}`);
+  console.log(JSON.stringify(machine));
+}
+
+export function printFigures({decode, prompt, kernels, node, memory, load}: WebFigures): void {
   if (decode !== undefined) {
     print('SmolLM2-135M in a page, decoding at a context of 64', [
       ['side', 'threads', 'tokens/s', 'vs wllama', 'vs onnxruntime-web', 'vs own dense'],
@@ -73,8 +82,6 @@ export function printReport(report: WebReport): void {
       ]),
     ]);
   }
-  for (const {name, reason} of missing) console.log(`without ${name}: ${reason}`);
-  console.log(JSON.stringify(machine));
 }
 
 /** One line a shape, dtype and number of rows: the ratios by threads and sparsity. */
