@@ -217,7 +217,7 @@ export function makeTensorCopy(tensor: tf.Tensor): tf.Tensor {
  */
 export function makeUnfilledTensor(shape: number[], dtype: tf.DataType = 'float32'): tf.Tensor {
   const dataId = tf.backend().write(new Float32Array(1), [1], dtype);
-  return tf.engine().makeTensorFromDataId(dataId, shape, dtype);
+  return tf.engine().makeTensorFromTensorInfo({dataId, shape, dtype});
 }
 
 /** The variables of TensorFlow.js that exist now. */

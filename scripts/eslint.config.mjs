@@ -65,7 +65,7 @@ const NODE_ONLY = [
   'lib/provision/**',
   'lib/backend/**',
   'lib/io/data/**',
-  'lib/io/files/{atomic-file,byte-reader,check-file-path,file-hash,local-file,local-folder,make-folder,read-text}.ts',
+  'lib/io/files/{atomic-file,byte-reader,check-file-path,file-chunks,file-hash,local-file,local-folder,make-folder,read-text}.ts',
   'lib/io/model/{file-system,hash-model,http-model,model-files,model-writer,shard-writer}.ts',
   'lib/language/import/{download,fetch,hub,open-checkpoint}.ts',
   'lib/language/load-language-model.ts',

@@ -16,8 +16,13 @@ const FOLDER = ['lib', 'language', 'page'];
 const WITHOUT_WEBGL = {
   name: 'without-webgl',
   setup(building) {
-    building.onResolve({filter: /^@tensorflow\/tfjs-backend-webgl$/}, () => ({path: 'none', namespace: 'none'}));
-    building.onLoad({filter: /.*/, namespace: 'none'}, () => ({contents: 'export const version_webgl = null;'}));
+    building.onResolve({filter: /^@tensorflow\/tfjs-backend-webgl$/}, () => ({
+      path: 'none',
+      namespace: 'none',
+    }));
+    building.onLoad({filter: /.*/, namespace: 'none'}, () => ({
+      contents: 'export const version_webgl = null;',
+    }));
   },
 };
 
@@ -36,6 +41,7 @@ export async function bundleWorker() {
     format: 'esm',
     platform: 'browser',
     target: 'es2022',
+    footer: {js: 'export {};'}, // tells readers of the file that it is a module, though it exports nothing
     // TensorFlow.js's binary for WebAssembly, which a worker from a text finds nowhere.
     loader: {'.wasm': 'binary'},
     plugins: [WITHOUT_WEBGL],

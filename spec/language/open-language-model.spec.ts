@@ -378,7 +378,7 @@ describe('openLanguageModel', () => {
       if (isSaved) await float.save(join(folder.path, 'float'));
       float.dispose();
       const backend = tf.backend();
-      const {write, disposeData} = backend;
+      const [write, disposeData] = [backend.write.bind(backend), backend.disposeData.bind(backend)];
       const live = new Map<object, number>();
       let bytes = 0;
       let most = 0;
