@@ -43,6 +43,7 @@ describe('doctor', () => {
         'problem',
         'tensorflow',
         'native',
+        'wasm',
         'faster',
         'gpu',
         'cache',
@@ -60,6 +61,9 @@ describe('doctor', () => {
     const {stdout, code} = await run('doctor', [], {SPARSIFY_BACKEND: 'wasm'});
     expect(code).to.equal(0);
     expect(stdout).to.match(/^Used +wasm: it was asked for$/m);
+    expect(stdout).to.match(
+      /^Kernels +sparse kernels in WebAssembly; the decoder on (one thread|\d+ threads): the machine has/m,
+    );
     expect(stdout).to.match(/^ +node-gpu +does not load: not installed/m);
   });
 

@@ -201,7 +201,7 @@ function beginning(answer: (message: AnswerMessage) => void, fail: (reason: stri
   };
 }
 
-/** Of the program of workers, in a page. */
+/** Of the program of workers, in a page; its fragment tells a reader of the browser's list of workers what they are. */
 let threadUrl: string | undefined;
 
 function startThread(answer: (message: AnswerMessage) => void, fail: (reason: string) => void): Thread {
@@ -224,7 +224,7 @@ function startThread(answer: (message: AnswerMessage) => void, fail: (reason: st
       },
     };
   }
-  threadUrl ??= URL.createObjectURL(new Blob([THREAD_SOURCE], {type: 'text/javascript'}));
+  threadUrl ??= `${URL.createObjectURL(new Blob([THREAD_SOURCE], {type: 'text/javascript'}))}#decoder-thread`;
   const worker = new Worker(threadUrl);
   worker.onmessage = ({data}: MessageEvent<AnswerMessage | ReadyMessage>) => hear(data);
   worker.onerror = (event) => lose(event.message || 'it could not be started'); // without a message where a policy forbids it
