@@ -40,7 +40,8 @@ describe('language models that the page keeps', () => {
     web.site.fail(weights(), {kind: 'slow', pieceBytes: 4096, pauseMs: 100});
     await web.click('load-chat');
     await web.shows('chat-progress-text', /^[\d.]+ [KM]B of [\d.]+ [KM]B/);
-    expect(await web.text('chat-memory')).to.match(
+    await web.shows(
+      'chat-memory',
       /^It takes [\d.]+ MB of memory: [\d.]+ [KM]B of weights, .*; this device may give [\d.]+ GB\.$/,
     );
     await web.click('cancel-chat');
