@@ -7,9 +7,7 @@ import * as mlp from './pages/sparsify-mlp.js';
 const FILE = 'spec/browser/pages/sparsify-mlp.ts';
 
 for (const browser of ['chrome', 'firefox'] as const) {
-  describe(`import 'tfjs-sparsify' in a page of ${browser}`, function () {
-    // On a busy machine the threads of TensorFlow.js's own backend wasm sometimes never start in Firefox.
-    this.timeout(90_000).retries(browser === 'firefox' ? 2 : 0);
+  describe(`import 'tfjs-sparsify' in a page of ${browser}`, () => {
     const pages = inBrowser({browser});
     const inPage = pages.in<typeof mlp>(FILE);
     let backend: string | undefined;
