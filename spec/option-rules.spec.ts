@@ -184,10 +184,9 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
   openLanguageModel: {
     call: (options: object) => llama.openLanguageModel('x', options),
-    names: ['compressIgnoredScope'],
+    names: ['compress', 'compressIgnoredScope'],
     bad: {
       ...{
-        compress: 'int8',
         sha256: 'abc',
         store: 1,
         memoryLimit: 0,
