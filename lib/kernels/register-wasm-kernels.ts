@@ -2,9 +2,10 @@
 import * as tf from '@tensorflow/tfjs';
 import {checkOptions, optional, type OptionRules} from '../option-rules.js';
 import {registerWasmBackend} from './wasm-backend.js';
-import {canShareMemory, compileModule} from './wasm/compile.js';
+import {compileModule} from './wasm/compile.js';
 import {WasmDecoding} from './wasm/decoder.js';
 import {availableCores} from './wasm/in-node.js';
+import {singleThreadReason} from './wasm/isolation.js';
 
 /** Options of {@link registerWasmKernels}. */
 export interface WasmKernelOptions {
@@ -63,7 +64,7 @@ async function register(options: WasmKernelOptions): Promise<WasmKernels> {
   const {threads} = inUse;
   const [plain, shared] = await Promise.all([
     compileModule('plain'),
-    canShareMemory() ? compileModule('threads') : null,
+    singleThreadReason() === null ? compileModule('threads') : null,
   ]);
   registerWasmBackend({plain, shared, threads});
   // One thread too has a worker of its own where there can be one: the event loop goes on meanwhile.
@@ -73,12 +74,8 @@ async function register(options: WasmKernelOptions): Promise<WasmKernels> {
 
 /** On how many threads the kernels would run here, and why. */
 export function wasmThreads({threads: wanted}: WasmKernelOptions = {}): WasmKernels {
-  if (!canShareMemory()) {
-    const why =
-      'one thread: this page is not isolated from other origins, so threads cannot share memory; serve it with the headers ' +
-      'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp';
-    return {threads: 1, why};
-  }
+  const single = singleThreadReason();
+  if (single !== null) return {threads: 1, why: single};
   const cores = availableCores();
   const threads = wanted ?? Math.min(cores, MOST_DEFAULT_THREADS);
   const count = threads === 1 ? 'one thread' : `${threads} threads`;

@@ -45,13 +45,13 @@ const SMALL_PRODUCTS = 2 ** 18;
 const MAX_SMALL_ROWS = 16;
 
 /** The module for memory that threads share or do not, and on how many threads it computes. */
-interface WasmKernels {
+interface WasmModules {
   readonly plain: CompiledModule;
   readonly shared: CompiledModule | null;
   readonly threads: number;
 }
 
-let kernels: WasmKernels | undefined;
+let modules: WasmModules | undefined;
 
 /** Instances by the backend whose memory they are in: a program may remove the backend and make it anew. */
 const instances = new WeakMap<WasmBackend, WasmInstance>();
@@ -59,11 +59,11 @@ const instances = new WeakMap<WasmBackend, WasmInstance>();
 /**
  * Registers `SparsifiedMatMul`, its INT8 form and the dequantization for backend wasm. A second call changes nothing.
  *
- * @param modules Compiled for memory of both kinds; null where memory cannot be shared.
+ * @param compiled For memory of both kinds; null where memory cannot be shared.
  */
-export function registerWasmBackend(modules: WasmKernels): void {
-  if (kernels !== undefined) return;
-  kernels = modules;
+export function registerWasmBackend(compiled: WasmModules): void {
+  if (modules !== undefined) return;
+  modules = compiled;
   tf.registerKernel({kernelName: SPARSIFIED_MATMUL, backendName: 'wasm', kernelFunc});
   tf.registerKernel({kernelName: SPARSIFIED_MATMUL_INT8, backendName: 'wasm', kernelFunc: int8KernelFunc});
   tf.registerKernel({kernelName: DEQUANTIZE_INT8, backendName: 'wasm', kernelFunc: dequantizeFunc});
@@ -76,7 +76,7 @@ function instanceOf(backend: WasmBackend): WasmInstance {
   const {wasm} = backend;
   const memory = (wasm.wasmMemory ?? wasm.asm?.memory)!;
   const isShared = typeof SharedArrayBuffer === 'function' && memory.buffer instanceof SharedArrayBuffer;
-  const {plain, shared, threads} = kernels!;
+  const {plain, shared, threads} = modules!;
   const compiled = isShared ? shared : plain;
   if (compiled === null) throw new Error('the memory of backend wasm is shared, but here no memory can be');
   const instance = instanceIn(compiled, memory, (bytes) => wasm._malloc(bytes) >>> 0);
@@ -124,13 +124,7 @@ const kernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
 /**
  * Whether rows of the kernel are skipped. Of two rows always; more rows are multiplied by the backend's product in the same time
  * as one, so that it takes few kept rows to be faster, and kernels that are so small that two calls take longer than one.
- * Measured on 2 cores with AVX2, stock time over ours, skipping at sparsity 0 and 0.7:
- *
- *     rows            1             2             4             8
- *     64 x 64         1.25, 1.28    1.09, 1.23    0.99, 1.00    0.95, 0.93
- *     256 x 256       1.39, 1.68    1.15, 1.12    0.85, 0.89    0.82, 0.83
- *     576 x 1536      1.37, 2.90    1.19, 1.98    0.86, 1.05    0.84, 0.90
- *     1536 x 576      1.46, 2.06    1.18, 1.56    0.85, 0.91    0.88, 0.85
+ * `npm run bench -- web --only kernels` measures both.
  */
 function skips(
   exports: WasmExports,

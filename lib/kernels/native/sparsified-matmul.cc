@@ -356,19 +356,14 @@ void AddBiasAndActivate(const float* x, size_t rows, size_t units, const float* 
   });
 }
 
-float ReadAll(const float* data, size_t n, Pool& pool) {
+double ReadBandwidth(const float* data, size_t n, Pool& pool) {
   const size_t floats_a_task = 1024 * 1024;
   std::atomic<float> sink{0};
+  const auto start = std::chrono::steady_clock::now();
   pool.ForEach(static_cast<uint32_t>(CeilDiv(n, floats_a_task)), true, [&](size_t task) {
     const size_t first = task * floats_a_task;
     sink.store(SumAll(data + first, std::min(floats_a_task, n - first)), std::memory_order_relaxed);
   });
-  return sink.load(std::memory_order_relaxed);
-}
-
-double ReadBandwidth(const float* data, size_t n, Pool& pool) {
-  const auto start = std::chrono::steady_clock::now();
-  ReadAll(data, n, pool);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   return static_cast<double>(n * sizeof(float)) / took.count();
 }

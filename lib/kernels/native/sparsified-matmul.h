@@ -48,10 +48,7 @@ void MaskRows(const float* x, size_t rows, size_t inputs, Threshold threshold, f
 void AddBiasAndActivate(const float* x, size_t rows, size_t units, const float* bias, Activation activation,
                         float* y, Pool& pool);
 
-// Reads the n floats at `data` once, for comparison. What is returned keeps compilers from leaving that out.
-float ReadAll(const float* data, size_t n, Pool& pool);
-
-// Bytes a second at which `pool` does so.
+// Bytes a second at which `pool` reads the n floats at `data` once, for comparison.
 double ReadBandwidth(const float* data, size_t n, Pool& pool);
 
 }  // namespace sparsify

@@ -42,14 +42,6 @@ export function hasSimd(): boolean {
   return typeof WebAssembly === 'object' && WebAssembly.validate(SIMD_PROBE);
 }
 
-/** Whether memory can be shared by threads here: in a page only if it is isolated from other origins. */
-export function canShareMemory(): boolean {
-  return (
-    typeof SharedArrayBuffer === 'function' &&
-    (globalThis.crossOriginIsolated as boolean | undefined) !== false
-  );
-}
-
 async function compile(kind: ModuleKind): Promise<CompiledModule> {
   if (!hasSimd()) {
     throw new BackendError(

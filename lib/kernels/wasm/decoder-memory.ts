@@ -119,7 +119,6 @@ export class DecoderMemory {
       await threads.ready;
       this.threads = threads;
     } catch {
-      threads.end();
       this.threadCount = 0;
       this.instance.exports.pool_set_threads(1);
     }

@@ -8,8 +8,6 @@ export interface WasmExports {
 
   pool_start(): void;
   pool_set_threads(threads: number): void;
-  /** How many workers have joined. */
-  pool_joined(): number;
   /** Never returns; for workers. */
   pool_join(): void;
 
@@ -57,8 +55,6 @@ export interface WasmExports {
     zeroPoint: number,
     weights: number,
   ): void;
-  /** Reads n floats once; what it returns, a float, is of no use. */
-  read_floats(data: number, n: number): number;
 
   decoder_model(
     numbers: number,

@@ -125,7 +125,6 @@ export class InstanceThreads {
     for (const thread of this.pool) thread.post(task('pool'));
     instance.exports.pool_set_threads(threads);
     this.ready = Promise.all([this.caller, ...this.pool].map(({ready}) => ready)).then(() => undefined);
-    this.ready.catch(() => {}); // told to who waits for it
   }
 
   /**
@@ -141,11 +140,6 @@ export class InstanceThreads {
       this.caller.keepProgram(true);
       this.caller.post({id, name, args});
     });
-  }
-
-  /** Ends all threads, also in the midst of a call. */
-  end(): void {
-    for (const thread of [this.caller, ...this.pool]) thread.end();
   }
 
   private answer({id, problem}: AnswerMessage): void {
@@ -164,12 +158,12 @@ export class InstanceThreads {
     );
     for (const {reject} of this.waiting.values()) reject(this.lost);
     this.waiting.clear();
-    this.end();
+    for (const thread of [this.caller, ...this.pool]) thread.end();
   }
 }
 
 /** The workers of the pool alone, for calls that the current thread makes itself. */
-export function startPool(instance: WasmInstance, threads: number): {end(): void} {
+export function startPool(instance: WasmInstance, threads: number): void {
   // A worker that is lost leaves its tasks to the others, but for one that it has begun.
   const pool = Array.from({length: threads - 1}, () =>
     startThread(
@@ -179,7 +173,6 @@ export function startPool(instance: WasmInstance, threads: number): {end(): void
   );
   for (const thread of pool) thread.post({...instance.threadPlace(), role: 'pool'});
   instance.exports.pool_set_threads(threads);
-  return {end: () => pool.forEach((thread) => thread.end())};
 }
 
 /** A thread's first message, and what comes afterwards. */

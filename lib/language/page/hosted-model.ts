@@ -21,7 +21,7 @@ const SAVE_RULES: OptionRules<AbortOptions> = {signal: SIGNAL};
 /** What differs between a browser and the specs in Node. */
 export interface Surroundings {
   /** Chooses what computes; called once. */
-  readonly startBackend: (options: Pick<WorkerStart, 'threads' | 'singleThread'>) => Promise<PageBackend>;
+  readonly startBackend: (options: Pick<WorkerStart, 'threads'>) => Promise<PageBackend>;
   readonly open: (source: PageModelSource, options: OpenInPageOptions) => Promise<LanguageModel>;
 }
 
@@ -46,7 +46,7 @@ export function hostLanguageModel({startBackend, open}: Surroundings): Handlers 
   const changing = <T>(work: (lm: LanguageModel) => T | Promise<T>) => turns.alone(() => work(model()));
 
   return {
-    load: (source, {threads, singleThread, ...options}) =>
+    load: (source, {threads, ...options}) =>
       turns.alone(async () => {
         if (loaded !== null) {
           throw new ModelError(
@@ -54,7 +54,7 @@ export function hostLanguageModel({startBackend, open}: Surroundings): Handlers 
             'the worker holds a model already: each has a worker of its own',
           );
         }
-        const backend = await startBackend({threads, singleThread});
+        const backend = await startBackend({threads});
         const lm = await withoutSecondCopy(() => open(source, options));
         loaded = lm;
         return {config: lm.config, hasTokenizer: lm.tokenizer !== null, backend};

@@ -1,7 +1,6 @@
 /** @file Loading a language model in a page: starts a worker, in which everything runs. */
 import {BackendError} from '../../errors.js';
 import {CHECKED_LATER, checkOptions, count, type OptionRules} from '../../option-rules.js';
-import {singleThreadReason} from './isolation.js';
 import type {OpenInPageOptions, PageModelSource} from './messages.js';
 import {PageLanguageModel} from './page-language-model.js';
 import {startWorker} from './start-worker.js';
@@ -53,7 +52,7 @@ export async function loadLanguageModel(
   rest.signal?.throwIfAborted();
   const calls = new WorkerCalls(await startWorker(worker));
   try {
-    const loaded = await calls.call('load', absolute(source), {...rest, singleThread: singleThreadReason()});
+    const loaded = await calls.call('load', absolute(source), rest);
     return new PageLanguageModel(calls, loaded);
   } catch (error) {
     calls.close(new BackendError('worker-lost', 'the model was not loaded'));

@@ -69,12 +69,10 @@ export type PageModelSource = LanguageModelSource;
 /** `openLanguageModel`'s options but for a store of one's own, which no worker can call. */
 export type OpenInPageOptions = Omit<OpenLanguageModelOptions, 'store'>;
 
-/** How a worker starts: what the page knows and the worker does not. */
+/** How a worker starts. */
 export interface WorkerStart extends OpenInPageOptions {
   /** Threads that decode, at most; by default as many as the device has cores for. */
   readonly threads?: number;
-  /** Why there can be no threads, by the page's judgement; null if there can. */
-  readonly singleThread: string | null;
 }
 
 /** Options of what can only be stopped. */

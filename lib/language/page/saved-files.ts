@@ -2,9 +2,10 @@
  * @file A model as the files of a folder that `loadLanguageModel` takes, one weight in memory at a time: to be kept in the
  * browser's own file system, or downloaded.
  */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import {FileError} from '../../errors.js';
-import {checkActivations, checkWeights, topologyOf} from '../../model/savable.js';
+import {modelDescription, weightSpecs} from '../../io/model/model-description.js';
+import {checkActivations, checkWeights} from '../../model/savable.js';
 import {valuesAs} from '../../tensor-values.js';
 
 /** Hashing takes a whole file in memory: small ones, but few. */
@@ -53,19 +54,12 @@ export async function* savedFiles(model: tf.LayersModel, signal?: AbortSignal): 
   if (bytes > 0) yield await finish();
   signal?.throwIfAborted();
   const text = JSON.stringify({
-    modelTopology: topologyOf(model),
-    format: 'layers-model',
-    generatedBy: `TensorFlow.js tfjs-layers v${tf.version['tfjs-layers']}`,
-    convertedBy: null,
-    userDefinedMetadata: model.getUserDefinedMetadata(),
+    ...modelDescription(model),
     weightsManifest: [
       {
         paths,
         ...(sha256.length === 0 ? {} : {sha256}),
-        weights: model.weights.map((weight) => {
-          const {shape, dtype} = weight.read();
-          return {name: weight.originalName, shape, dtype};
-        }),
+        weights: weightSpecs(model.weights),
       },
     ],
   });

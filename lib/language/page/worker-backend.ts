@@ -7,10 +7,7 @@ import {registerWasmKernels} from '../../kernels/register-wasm-kernels.js';
 import type {PageBackend, WorkerStart} from './messages.js';
 
 /** Chooses the backend. */
-export async function startBackend({
-  threads: wanted,
-  singleThread,
-}: Pick<WorkerStart, 'threads' | 'singleThread'>): Promise<PageBackend> {
+export async function startBackend({threads}: Pick<WorkerStart, 'threads'>): Promise<PageBackend> {
   if (!hasSimd()) {
     await tf.setBackend('cpu');
     return {
@@ -30,6 +27,5 @@ export async function startBackend({
   });
   await tf.setBackend('wasm');
   URL.revokeObjectURL(url);
-  const {threads, why} = await registerWasmKernels({threads: wanted});
-  return {name: 'wasm', threads, why: singleThread ?? why};
+  return {name: 'wasm', ...(await registerWasmKernels({threads}))};
 }

@@ -105,8 +105,8 @@ function requireCompiler(): string[] {
 }
 
 /**
- * What the addon is made of, headers too, by names below the folder of sources. Neither tests nor the sources of CUDA and WebAssembly count: the
- * published package has no tests, and its build must have the name of a checkout's.
+ * What the addon is made of, headers too, by names below the folder of sources. Neither tests nor the sources of CUDA and
+ * WebAssembly count: the published package has no tests, and its build must have the name of a checkout's.
  */
 function sourceFiles(sources: string): string[] {
   return readdirSync(sources, {recursive: true, encoding: 'utf8'})

@@ -14,6 +14,7 @@ import {dequantizeInt8, quantizeInt8, strideOf} from '../../../lib/quantization/
 import {runKernel} from '../../../lib/tfjs.js';
 import type {BandwidthMeter} from './bandwidth.js';
 import {tensorflowMatMul} from './tensorflow-ops.js';
+import {uniformValues} from './uniform-values.js';
 
 /** Fewer calls of each variant than this say little; a slow shape takes longer than asked for instead. */
 const MIN_ROUNDS = 7;
@@ -242,17 +243,4 @@ function ownInt8(x: tf.Tensor2D, kernel: Int8Matrix, threshold: tf.Tensor): tf.T
 /** The op `MatMul` on tensorflow, where tf.matMul runs BatchMatMulV2. */
 function bestDense(x: tf.Tensor2D, kernel: tf.Tensor2D): tf.Tensor {
   return tf.getBackend() === 'tensorflow' ? tensorflowMatMul(x, kernel) : tf.matMul(x, kernel);
-}
-
-/** Seeded values, uniform in [-1, 1); a tenth of the time of tf.randomUniform. */
-function uniformValues(count: number, seed: number): Float32Array {
-  const values = new Float32Array(count);
-  let state = Math.imul(seed, 0x9e3779b1) | 1;
-  for (let i = 0; i < count; i++) {
-    state ^= state << 13; // xorshift32
-    state ^= state >>> 17;
-    state ^= state << 5;
-    values[i] = state / 2 ** 31;
-  }
-  return values;
 }

@@ -1,7 +1,7 @@
 /** @file Pages of a benchmark, in headless Chromium, from a site on loopback that sends COOP and COEP. */
 import {readFileSync, readdirSync} from 'node:fs';
 import {launch, type Browser, type Page} from 'puppeteer-core';
-import {bundleOf} from '../../../spec/support/browser/bundle.js';
+import {bundleOf, type BundledFunctions} from '../../../spec/support/browser/bundle.js';
 import {Site} from '../../../spec/support/browser/site.js';
 import {ensureBrowsers, findBrowser} from '../../set-up/browser.js';
 
@@ -9,15 +9,6 @@ const BLANK = '<!doctype html><html lang="en"><title>bench</title></html>';
 
 /** A measurement of a minute is one call. */
 const CALL_MS = 15 * 60_000;
-
-/** The functions of a module by name; what they give comes as JSON. */
-type Functions<Entry> = {
-  readonly [
-    Name in keyof Entry as Entry[Name] extends (...args: never[]) => unknown ? Name : never
-  ]: Entry[Name] extends (...args: infer Args) => infer Result
-    ? (...args: Args) => Promise<Awaited<Result>>
-    : never;
-};
 
 /** The browser and the site of one run. */
 export class BenchBrowser {
@@ -120,7 +111,7 @@ export class BenchPage<Entry> {
   ) {}
 
   /** The functions of the module; it is loaded once a page. */
-  readonly calls: Functions<Entry> = new Proxy({} as Functions<Entry>, {
+  readonly calls: BundledFunctions<Entry> = new Proxy({} as BundledFunctions<Entry>, {
     get:
       (_, name) =>
       (...args: readonly unknown[]) =>

@@ -12,6 +12,7 @@ import {buildModel} from '../../../lib/language/graph/build-model.js';
 import type {LanguageModel} from '../../../lib/language/language-model.js';
 import {openLanguageModel} from '../../../lib/language/open-language-model.js';
 import {registerWasmKernels} from '../../../lib/wasm.js';
+import {decoded} from '../../support/language/decoded.js';
 import {randomModel, sparsifyEverything} from '../../support/language/loaded-models.js';
 import {randomIds, smallConfigs} from '../../support/language/random-checkpoint.js';
 import {useBackend} from './backend.js';
@@ -73,14 +74,14 @@ export async function compareWithLayers(
     const model = kind === 'int8' ? await compressWeights(random) : random;
     const ids = randomIds(40, config.vocabularySize, 5);
     const graph = createGraphDecoder(model, config);
-    const expected = await decodedInParts(graph, ids, [40]);
+    const expected = await decoded(graph, ids, [40]);
     const options: NativeDecoderOptions = kind === 'bfloat16' ? {weights: 'bfloat16', cache: 'bfloat16'} : {};
     const decoder = decoderOf(model, config, options);
-    const got = await decodedInParts(decoder, ids, [17, 1, 2, 1]);
+    const got = await decoded(decoder, ids, [17, 1, 2, 1]);
     const counts = [[...decoder.counts()], [...graph.counts()]] as const;
     comparisons.push(async () => {
       graph.truncate(0);
-      const afterwards = await decodedInParts(graph, ids, [40]);
+      const afterwards = await decoded(graph, ids, [40]);
       decoder.dispose();
       graph.dispose();
       return {title, got, expected, afterwards, counts};
@@ -98,21 +99,6 @@ async function growMemory(): Promise<void> {
   const logits = await decoder.append([1]);
   if (logits.some((value) => value !== 0)) throw new Error('weights of zeros give logits of zeros');
   decoder.dispose();
-}
-
-/** Logits after each token, appended in parts of these lengths, the last of them repeated. */
-async function decodedInParts(
-  decoder: Decoder,
-  ids: readonly number[],
-  lengths: readonly number[],
-): Promise<number[]> {
-  const logits: number[] = [];
-  for (let start = 0, i = 0; start < ids.length; i++) {
-    const end = Math.min(ids.length, start + lengths[Math.min(i, lengths.length - 1)]);
-    logits.push(...(await decoder.appendAll(ids.slice(start, end))));
-    start = end;
-  }
-  return logits;
 }
 
 function decoderOf(model: tf.LayersModel, config: LlamaConfig, options?: NativeDecoderOptions): Decoder {

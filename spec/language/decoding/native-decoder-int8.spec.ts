@@ -12,7 +12,8 @@ import {
   meanError,
   medianError,
 } from '../../support/language/logit-errors.js';
-import {decoded, describeNative, native} from '../../support/language/native-decoders.js';
+import {decoded} from '../../support/language/decoded.js';
+import {describeNative, native} from '../../support/language/native-decoders.js';
 import {SMALL_CONFIGS, randomIds, smallConfigs} from '../../support/language/random-checkpoint.js';
 import {relativeError} from '../../support/language/tiny-checkpoints.js';
 

@@ -7,7 +7,8 @@ import {disposeModels, withoutLeaks} from '../../support/backends.js';
 import {itDecodes} from '../../support/language/decoder-contract.js';
 import {randomModel, sparsifyEverything} from '../../support/language/loaded-models.js';
 import {BFLOAT16_TOLERANCE, TOLERANCE, medianError} from '../../support/language/logit-errors.js';
-import {decoded, describeNative, native} from '../../support/language/native-decoders.js';
+import {decoded} from '../../support/language/decoded.js';
+import {describeNative, native} from '../../support/language/native-decoders.js';
 import {randomIds, smallConfigs} from '../../support/language/random-checkpoint.js';
 import {relativeError} from '../../support/language/tiny-checkpoints.js';
 

@@ -25,7 +25,7 @@ describe('calls of a worker', () => {
       },
     };
     connected = connect(watched);
-    const loaded = await connected.calls.call('load', 'tiny', {singleThread: null});
+    const loaded = await connected.calls.call('load', 'tiny', {});
     lm = new PageLanguageModel(connected.calls, loaded);
   });
   after(() => connected.end());
@@ -166,7 +166,7 @@ describe('calls of a worker', () => {
 
   it('all end when the page disposes of the model', async () => {
     const other = connect(tinyHandlers());
-    const loading = other.calls.call('load', 'tiny', {singleThread: null});
+    const loading = other.calls.call('load', 'tiny', {});
     const proxy = new PageLanguageModel(other.calls, await loading);
     const generation = proxy.generate('a', {maxTokens: 100});
     proxy.dispose();
@@ -180,7 +180,7 @@ describe('calls of a worker', () => {
 
   it('of a model without tokenizer take ids', async () => {
     const other = connect(tinyHandlers());
-    const loaded = await other.calls.call('load', 'without-tokenizer', {singleThread: null});
+    const loaded = await other.calls.call('load', 'without-tokenizer', {});
     const proxy = new PageLanguageModel(other.calls, loaded);
     expect(proxy.hasTokenizer).to.equal(false);
     for (const call of [proxy.encode('a'), proxy.decode([1]), proxy.generate('a')]) {
@@ -193,8 +193,8 @@ describe('calls of a worker', () => {
   it('load once, and nothing before', async () => {
     const other = connect(tinyHandlers());
     expect(await failureOf(other.calls.call('inspect'))).to.have.property('code', 'not-loaded');
-    await other.calls.call('load', 'tiny', {singleThread: null});
-    const again = await failureOf(other.calls.call('load', 'tiny', {singleThread: null}));
+    await other.calls.call('load', 'tiny', {});
+    const again = await failureOf(other.calls.call('load', 'tiny', {}));
     expect(again).to.be.an.instanceOf(ModelError).with.property('code', 'already-loaded');
     other.end();
   });

@@ -50,3 +50,12 @@ async function bundle(entry: string): Promise<string> {
   });
   return outputFiles[0].text;
 }
+
+/** The functions of a bundled module by name: their results come as JSON carries them, so typed arrays are to be plain ones. */
+export type BundledFunctions<Entry> = {
+  readonly [
+    Name in keyof Entry as Entry[Name] extends (...args: never[]) => unknown ? Name : never
+  ]: Entry[Name] extends (...args: infer Args) => infer Result
+    ? (...args: Args) => Promise<Awaited<Result>>
+    : never;
+};

@@ -6,7 +6,7 @@ import {join} from 'node:path';
 import type {ConsoleMessage, Page} from 'puppeteer-core';
 import {ROOT} from '../guides.js';
 import {browserOf, requireBrowser, type BrowserName} from './browsers.js';
-import {bundleOf} from './bundle.js';
+import {bundleOf, type BundledFunctions} from './bundle.js';
 import {Site, type SiteOptions} from './site.js';
 
 export interface PageOptions extends Omit<SiteOptions, 'folders'> {
@@ -14,15 +14,6 @@ export interface PageOptions extends Omit<SiteOptions, 'folders'> {
   /** As a function: of folders that the suite's earlier hooks make. */
   readonly folders?: SiteOptions['folders'] | (() => SiteOptions['folders']);
 }
-
-/** The functions of a file, by name: their results as JSON carries them, so typed arrays are to be plain ones. */
-type Functions<Entry> = {
-  readonly [
-    Name in keyof Entry as Entry[Name] extends (...args: never[]) => unknown ? Name : never
-  ]: Entry[Name] extends (...args: infer Args) => infer Result
-    ? (...args: Args) => Promise<Awaited<Result>>
-    : never;
-};
 
 /** The site and the page of a suite; there from its first `before` hook on. */
 export interface PageUnderTest {
@@ -33,9 +24,9 @@ export interface PageUnderTest {
    *
    * @param file From the root of the repository.
    */
-  readonly in: <Entry>(file: string) => Functions<Entry>;
+  readonly in: <Entry>(file: string) => BundledFunctions<Entry>;
   /** As {@link in}, in a module worker that each call starts and ends. */
-  readonly inWorker: <Entry>(file: string) => Functions<Entry>;
+  readonly inWorker: <Entry>(file: string) => BundledFunctions<Entry>;
   /** What the page has reported as errors, which the spec then has looked at: they do not fail it. */
   readonly takeErrors: () => string[];
   /** Another page of the same site, as a second tab; it is closed after the suite. */
@@ -90,7 +81,7 @@ export function inBrowser({browser = 'chrome', ...options}: PageOptions = {}): P
     return url;
   };
   const functionsOf = <Entry>(call: (name: string, args: readonly unknown[]) => Promise<unknown>) =>
-    new Proxy({} as Functions<Entry>, {
+    new Proxy({} as BundledFunctions<Entry>, {
       get:
         (_, name) =>
         (...args: readonly unknown[]) =>

@@ -63,7 +63,3 @@ void WasmDequantizeInt8(const int8_t* values, size_t inputs, size_t units, const
   const StoredKernel kernel = StoredKernel::Int8(values, (units + 3) / 4 * 4, scale, zero_point);
   DequantizeKernel(kernel, inputs, units, weights, Pool::Get());
 }
-
-// Reads n floats once, for comparison, by all threads.
-SPARSIFY_EXPORT(read_floats)
-float WasmReadFloats(const float* data, size_t n) { return ReadAll(data, n, Pool::Get()); }

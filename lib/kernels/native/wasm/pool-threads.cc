@@ -34,8 +34,5 @@ SPARSIFY_EXPORT(pool_start) void PoolStart() { sparsify::Pool::Get(); }
 // Threads that work on a job, the caller included.
 SPARSIFY_EXPORT(pool_set_threads) void PoolSetThreads(unsigned threads) { sparsify::Pool::Get().SetThreads(threads); }
 
-// How many workers have joined.
-SPARSIFY_EXPORT(pool_joined) unsigned PoolJoined() { return sparsify::joined.load(std::memory_order_acquire); }
-
 // Takes tasks of the pool for ever; only a worker may call it.
 SPARSIFY_EXPORT(pool_join) void PoolJoin() { sparsify::Pool::Get().Join(); }

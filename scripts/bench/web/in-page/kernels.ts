@@ -10,6 +10,7 @@ import {SPARSIFIED_MATMUL} from '../../../../lib/kernels/sparsified-matmul-kerne
 import {dequantizeInt8, quantizeInt8, strideOf} from '../../../../lib/quantization/int8.js';
 import {runKernel} from '../../../../lib/tfjs.js';
 import {registerWasmKernels} from '../../../../lib/wasm.js';
+import {uniformValues} from '../../measure/uniform-values.js';
 
 /** What is timed as one call at the least: a page's clock ticks every 5 us. */
 const LEAST_MS = 0.5;
@@ -50,7 +51,7 @@ export async function start(threads: number): Promise<{threads: number; stockThr
 /** Medians of one shape, for each number of rows. */
 export function measure(setting: KernelSetting): KernelTimes[] {
   const {inputSize, units, dtype, rows} = setting;
-  const values = uniform(inputSize * units, 1);
+  const values = uniformValues(inputSize * units, 1);
   const made: tf.Tensor[] = [];
   const keep = <T extends tf.Tensor>(tensor: T): T => {
     made.push(tensor);
@@ -114,7 +115,7 @@ function timed(
 ): KernelTimes {
   // Uniform in [-1, 1): the share s of the values is at most s in magnitude.
   const xs = Array.from({length: 16}, (_, i) =>
-    tf.tensor2d(uniform(rows * inputSize, 1000 + i), [rows, inputSize]),
+    tf.tensor2d(uniformValues(rows * inputSize, 1000 + i), [rows, inputSize]),
   );
   const thresholds = sparsities.map((sparsity) => tf.scalar(sparsity === 0 ? -Infinity : sparsity));
   const variants = [
@@ -150,17 +151,4 @@ function timed(
   } finally {
     tf.dispose([xs, thresholds]);
   }
-}
-
-/** Seeded values, uniform in [-1, 1). */
-function uniform(count: number, seed: number): Float32Array {
-  const values = new Float32Array(count);
-  let state = Math.imul(seed, 0x9e3779b1) | 1;
-  for (let i = 0; i < count; i++) {
-    state ^= state << 13; // xorshift32
-    state ^= state >>> 17;
-    state ^= state << 5;
-    values[i] = state / 2 ** 31;
-  }
-  return values;
 }

@@ -1,5 +1,5 @@
 import {expect} from 'chai';
-import {singleThreadReason} from '../../../lib/language/page/isolation.js';
+import {singleThreadReason} from '../../lib/kernels/wasm/isolation.js';
 
 describe('why a page has one thread', () => {
   const isolated = {crossOriginIsolated: true, isSecureContext: true, SharedArrayBuffer};
