@@ -39,7 +39,9 @@ export function browserOf(name: BrowserName): Promise<Browser> {
 }
 
 function start(name: BrowserName, executablePath: string): Promise<Browser> {
-  if (name === 'firefox') return launch({browser: 'firefox', executablePath, timeout: START_MS});
+  // Else puppeteer ends this process at a signal, also one that a spec sends to itself.
+  const signals = {handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false};
+  if (name === 'firefox') return launch({browser: 'firefox', executablePath, timeout: START_MS, ...signals});
   // The sandbox refuses root, which containers often run as; their shared memory is often too small for a page.
   const forRoot = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   // A browser on a pipe ends with this process, however that ends.
@@ -48,5 +50,6 @@ function start(name: BrowserName, executablePath: string): Promise<Browser> {
     pipe: true,
     timeout: START_MS,
     args: [...forRoot, '--disable-dev-shm-usage'],
+    ...signals,
   });
 }

@@ -1,0 +1,2 @@
+/** @file A script for a `<script>` of a page, which exports nothing: its URL is what counts. */
+export {};
