@@ -102,9 +102,12 @@ describe('createServer', function () {
   });
 
   it('keeps the old version when the new one cannot be loaded', async () => {
+    // It is broken before it lies where the server looks, which might otherwise load it whole.
+    const broken = join(folder.path, 'three');
     const source = join(folder.path, 'sum', '3');
-    await saveSumModel(source, 3);
-    rmSync(join(source, 'model.json'));
+    await saveSumModel(broken, 3);
+    rmSync(join(broken, 'model.json'));
+    renameSync(broken, source);
     await until(async () => JSON.stringify((await served.get('/v1/models/sum')).json).includes('"END"'));
     expect((await predict()).json).to.deep.equal({predictions: [[6]]});
     expect(JSON.stringify((await served.get('/v1/models/sum')).json)).to.include('model.json does not exist');
