@@ -1,6 +1,9 @@
 #include "int8-loops.h"
 
+#include <algorithm>
+
 #include "loop-targets.h"
+#include "row-loops.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "int8-loops.cc"
 #include "hwy/foreach_target.h"  // compiles this file once per target
@@ -264,153 +267,246 @@ void SumAs(const Int8Panel& panel, const Inputs& inputs, bool skipping, float* s
 #if HWY_TARGET == HWY_WASM
 
 // Steps are multiplied in integers: to widen a number to float takes twice the time of reading it there, and dot products of
-// 16-bit integers a third of that. Values are rounded to 16 bits, and those that are much larger than the others, of which a
-// few would cost the others their bits, are left to the loop above.
+// 16-bit integers a third of that. Values are rounded to 16 bits, and those that are much larger than the others of their row, of
+// which a few would cost the others their bits, are left to the loop above.
 constexpr float kLargestOfMean = 16;  // a value counts up to so many times the mean: an error of at most 2^-12 of the mean
 
-// Of so many rows 2^7 * 2^15 * rows stays below 2^31.
+// Of so many rows of the kernel 2^7 * 2^15 * rows stays below 2^31.
 constexpr size_t kIntegerRows = 496;
-constexpr size_t kIntegerPass = 8;  // rows, in pairs
-constexpr size_t kIntegerColumns = 8192;
+constexpr size_t kIntegerPass = 8;  // rows of the kernel, in pairs
 
-// Adds kPairs pairs of rows to the sums of `columns` columns, a multiple of 16. `factors` has the values of both of a pair, the
-// first in the lower half.
+// Sums of all rows of x at a time.
+constexpr size_t kIntegerSums = 8192;
+
+// The values of a row of x as integers of `scale`.
+struct IntegerRow {
+  float largest;
+  float scale;
+};
+
+// Rows of the kernel, and what the rows of x have for them: factors[p * batch + r] has the values of both rows of pair p, the first
+// in the lower half.
 template <size_t kPairs>
-HWY_INLINE void AddPairs(const int8_t* const* HWY_RESTRICT row, const int32_t* HWY_RESTRICT factors, bool first,
-                         size_t columns, int32_t* HWY_RESTRICT sum) {
+struct IntegerPass {
+  const int8_t* row[2 * kPairs];
+  const int32_t* factors;
+  size_t batch;
+  bool first;
+};
+
+// Adds kPairs pairs of rows to the sums [batch, columns] of `columns` columns, a multiple of 16; a half of these are made into 16
+// bits at a time, which all rows of x multiply then.
+template <size_t kPairs, bool kBatch>
+HWY_INLINE void AddPairs(const IntegerPass<kPairs>& pass, size_t columns, int32_t* HWY_RESTRICT sum) {
   const hn::Full128<int8_t> d8;
   const hn::Full128<int16_t> d16;
   const hn::Full128<int32_t> d32;
   using V16 = hn::Vec<decltype(d16)>;
-  V16 factor[kPairs];
-  for (size_t p = 0; p < kPairs; p++) factor[p] = hn::BitCast(d16, hn::Set(d32, factors[p]));
-  for (size_t n = 0; n < columns; n += 16) {
-    auto a = first ? hn::Zero(d32) : hn::LoadU(d32, sum + n);
-    auto b = first ? hn::Zero(d32) : hn::LoadU(d32, sum + n + 4);
-    auto c = first ? hn::Zero(d32) : hn::LoadU(d32, sum + n + 8);
-    auto e = first ? hn::Zero(d32) : hn::LoadU(d32, sum + n + 12);
-    for (size_t p = 0; p < kPairs; p++) {
-      const auto one = hn::LoadU(d8, row[2 * p] + n);
-      const auto other = hn::LoadU(d8, row[2 * p + 1] + n);
-      const auto lower = hn::InterleaveLower(d8, one, other);
-      const auto upper = hn::InterleaveUpper(d8, one, other);
-      a = hn::Add(a, hn::WidenMulPairwiseAdd(d32, hn::PromoteLowerTo(d16, lower), factor[p]));
-      b = hn::Add(b, hn::WidenMulPairwiseAdd(d32, hn::PromoteUpperTo(d16, lower), factor[p]));
-      c = hn::Add(c, hn::WidenMulPairwiseAdd(d32, hn::PromoteLowerTo(d16, upper), factor[p]));
-      e = hn::Add(e, hn::WidenMulPairwiseAdd(d32, hn::PromoteUpperTo(d16, upper), factor[p]));
+  using V32 = hn::Vec<decltype(d32)>;
+  if constexpr (!kBatch) {
+    V16 factor[kPairs];
+    for (size_t p = 0; p < kPairs; p++) factor[p] = hn::BitCast(d16, hn::Set(d32, pass.factors[p]));
+    for (size_t n = 0; n < columns; n += 16) {
+      V32 s[4];
+      for (size_t i = 0; i < 4; i++) s[i] = pass.first ? hn::Zero(d32) : hn::LoadU(d32, sum + n + 4 * i);
+      for (size_t p = 0; p < kPairs; p++) {
+        const auto one = hn::LoadU(d8, pass.row[2 * p] + n);
+        const auto other = hn::LoadU(d8, pass.row[2 * p + 1] + n);
+        const auto lower = hn::InterleaveLower(d8, one, other);
+        const auto upper = hn::InterleaveUpper(d8, one, other);
+        s[0] = hn::Add(s[0], hn::WidenMulPairwiseAdd(d32, hn::PromoteLowerTo(d16, lower), factor[p]));
+        s[1] = hn::Add(s[1], hn::WidenMulPairwiseAdd(d32, hn::PromoteUpperTo(d16, lower), factor[p]));
+        s[2] = hn::Add(s[2], hn::WidenMulPairwiseAdd(d32, hn::PromoteLowerTo(d16, upper), factor[p]));
+        s[3] = hn::Add(s[3], hn::WidenMulPairwiseAdd(d32, hn::PromoteUpperTo(d16, upper), factor[p]));
+      }
+      for (size_t i = 0; i < 4; i++) hn::StoreU(s[i], d32, sum + n + 4 * i);
     }
-    hn::StoreU(a, d32, sum + n);
-    hn::StoreU(b, d32, sum + n + 4);
-    hn::StoreU(c, d32, sum + n + 8);
-    hn::StoreU(e, d32, sum + n + 12);
+  } else {
+    for (size_t n = 0; n < columns; n += 8) {
+      V16 a[kPairs], b[kPairs];
+      for (size_t p = 0; p < kPairs; p++) {
+        const hn::Half<decltype(d8)> half;
+        const auto one = hn::ZeroExtendVector(d8, hn::LoadU(half, pass.row[2 * p] + n));
+        const auto other = hn::ZeroExtendVector(d8, hn::LoadU(half, pass.row[2 * p + 1] + n));
+        const auto both = hn::InterleaveLower(d8, one, other);
+        a[p] = hn::PromoteLowerTo(d16, both);
+        b[p] = hn::PromoteUpperTo(d16, both);
+      }
+      for (size_t r = 0; r < pass.batch; r++) {
+        int32_t* const at = sum + r * columns + n;
+        V32 left = pass.first ? hn::Zero(d32) : hn::LoadU(d32, at);
+        V32 right = pass.first ? hn::Zero(d32) : hn::LoadU(d32, at + 4);
+        for (size_t p = 0; p < kPairs; p++) {
+          const V16 factor = hn::BitCast(d16, hn::Set(d32, pass.factors[p * pass.batch + r]));
+          left = hn::Add(left, hn::WidenMulPairwiseAdd(d32, a[p], factor));
+          right = hn::Add(right, hn::WidenMulPairwiseAdd(d32, b[p], factor));
+        }
+        hn::StoreU(left, d32, at);
+        hn::StoreU(right, d32, at + 4);
+      }
+    }
   }
 }
 
-// Adds rows [first, first + count) of the lists, kPairs pairs a pass, which are a part of the list apart; the last pass of an
-// odd number takes a row of zeros' place by a value of 0. Returns how many rows it took.
-template <size_t kPairs>
-HWY_INLINE size_t AddPairParts(const int8_t* const* rows, const int16_t* values, size_t first, size_t count, bool& started,
-                               size_t columns, int32_t* sum) {
+// Rows of the kernel that are multiplied in integers, and the values of the rows of x for them, [kIntegerRows + 1, batch].
+struct IntegerList {
+  const int8_t* row[kIntegerRows + 1];
+  int16_t value[(kIntegerRows + 1) * kMaxBatch];
+  size_t count;
+};
+
+// Adds the rows of the list from `first` on, kPairs pairs a pass, which are a part of the list apart, from `column` of the panel on.
+// Returns how many rows it took.
+template <size_t kPairs, bool kBatch>
+HWY_INLINE size_t AddPairParts(const IntegerList& list, size_t batch, size_t column, size_t first, bool& started, size_t columns,
+                               int32_t* sum) {
   constexpr size_t kRows = 2 * kPairs;
-  const size_t part = count / kRows;
+  const size_t part = (list.count - first) / kRows;
+  int32_t factors[kPairs * kMaxBatch];
   for (size_t j = 0; j < part; j++) {
-    const int8_t* row[kRows];
-    int32_t factors[kPairs];
+    IntegerPass<kPairs> pass;
     for (size_t p = 0; p < kPairs; p++) {
       const size_t one = first + 2 * p * part + j, other = one + part;
-      row[2 * p] = rows[one];
-      row[2 * p + 1] = rows[other];
-      factors[p] = static_cast<uint16_t>(values[one]) | static_cast<int32_t>(values[other]) * 65536;
+      pass.row[2 * p] = list.row[one] + column;
+      pass.row[2 * p + 1] = list.row[other] + column;
+      for (size_t r = 0; r < batch; r++) {
+        factors[p * batch + r] =
+            static_cast<uint16_t>(list.value[one * batch + r]) | static_cast<int32_t>(list.value[other * batch + r]) * 65536;
+      }
     }
-    AddPairs<kPairs>(row, factors, !started, columns, sum);
+    pass.factors = factors;
+    pass.batch = batch;
+    pass.first = !started;
+    AddPairs<kPairs, kBatch>(pass, columns, sum);
     started = true;
   }
   return part * kRows;
 }
 
-// The steps of columns [0, columns), a multiple of 16, in integers. Returns whether it could: not with an Inf or NaN.
-bool SumIntegers(const Int8Panel& panel, const Inputs& inputs, size_t columns, float* sum) {
-  float total = 0;
-  for (size_t i = 0; i < inputs.count; i++) total += hwy::ScalarAbs(inputs.value[i]);
-  const float largest = kLargestOfMean * total / static_cast<float>(inputs.count);
-  const float scale = largest / 32767;
-  if (!(scale > 1e-30f && scale < 1e30f)) return false;
-  const float to_integer = 1 / scale;
-  const DF d;
-  const VF scales = hn::Set(d, scale);
-  const int8_t* rows[kIntegerRows + 1];
-  int16_t values[kIntegerRows + 1];
-  HWY_ALIGN int32_t integers[kIntegerColumns];
-  for (size_t column = 0; column < columns; column += kIntegerColumns) {
-    const size_t here = HWY_MIN(kIntegerColumns, columns - column);
-    bool first = true;
-    for (size_t i = 0; i < inputs.count || first;) {
-      size_t count = 0;
-      for (; i < inputs.count && count < kIntegerRows; i++) {
-        const float value = inputs.value[i];
-        if (hwy::ScalarAbs(value) > largest) continue;
-        const float scaled = value * to_integer;
-        values[count] = static_cast<int16_t>(scaled + (scaled < 0 ? -0.5f : 0.5f));
-        rows[count++] = panel.values + (inputs.index ? inputs.index[i] : i) * panel.stride + panel.first + column;
-      }
-      bool started = false;
-      size_t done = AddPairParts<kIntegerPass / 2>(rows, values, 0, count, started, here, integers);
-      if (count % 2 != 0) {
-        values[count] = 0;
-        rows[count] = rows[count - 1];
-      }
-      AddPairParts<1>(rows, values, done, count % 2 + count - done, started, here, integers);
-      if (!started) hwy::ZeroBytes(integers, here * sizeof(int32_t));
-      for (size_t n = 0; n < here; n += 4) {
-        const VF steps = hn::Mul(scales, hn::ConvertTo(d, hn::Load(hn::RebindToSigned<DF>(), integers + n)));
-        float* const at = sum + column + n;
-        hn::StoreU(first ? steps : hn::Add(hn::LoadU(d, at), steps), d, at);
-      }
-      first = false;
-    }
-  }
-  for (size_t i = 0; i < inputs.count; i++) {
-    if (!(hwy::ScalarAbs(inputs.value[i]) > largest)) continue;
-    Pass<1> pass{};
-    pass.row[0] = panel.values + (inputs.index ? inputs.index[i] : i) * panel.stride + panel.first;
-    pass.value[0] = inputs.value + i;
-    AddRows<Kind::kSteps, 1, false, false>(pass, 1, false, {panel.values, panel.stride, nullptr, nullptr, panel.first, columns},
-                                           sum);
+// How the values of each row of x become integers. Returns whether they can: not with an Inf or NaN.
+HWY_INLINE bool FindIntegers(const Inputs& inputs, IntegerRow* rows) {
+  for (size_t r = 0; r < inputs.batch; r++) {
+    float total = 0;
+    for (size_t i = 0; i < inputs.count; i++) total += hwy::ScalarAbs(inputs.value[i * inputs.batch + r]);
+    rows[r].largest = kLargestOfMean * total / static_cast<float>(inputs.count);
+    rows[r].scale = rows[r].largest / 32767;
+    // A row of x that keeps nothing is 0 wherever the others keep something.
+    if (total != 0 && !(rows[r].scale > 1e-30f && rows[r].scale < 1e30f)) return false;
   }
   return true;
 }
 
-// As SumAs of Kind::kSteps for one row of x.
-void SumSteps(const Int8Panel& panel, const Inputs& inputs, bool skipping, float* sum) {
-  const size_t columns = panel.columns / 16 * 16;
-  if (columns == 0 || inputs.count == 0 || !SumIntegers(panel, inputs, columns, sum)) {
-    return SumAs<Kind::kSteps, false>(panel, inputs, skipping, sum);
+// The next inputs from `next` on as integers.
+HWY_INLINE void ListIntegers(const Int8Panel& panel, const Inputs& inputs, const IntegerRow* rows, size_t& next,
+                             IntegerList& list) {
+  const size_t batch = inputs.batch;
+  list.count = 0;
+  for (; next < inputs.count && list.count < kIntegerRows; next++) {
+    bool counts = false;
+    for (size_t r = 0; r < batch; r++) {
+      const float value = inputs.value[next * batch + r];
+      const bool in_integers = value != 0 && hwy::ScalarAbs(value) <= rows[r].largest;
+      const float scaled = in_integers ? value / rows[r].scale : 0.0f;
+      list.value[list.count * batch + r] = static_cast<int16_t>(scaled + (scaled < 0 ? -0.5f : 0.5f));
+      counts |= in_integers;
+    }
+    if (!counts) continue;
+    const size_t row = inputs.index ? inputs.index[next] : next;
+    list.row[list.count++] = panel.values + row * panel.stride + panel.first;
   }
-  if (columns == panel.columns) return;
-  const Int8Panel rest{panel.values, panel.stride, panel.scale, panel.zero_point, panel.first + columns, panel.columns - columns};
-  SumAs<Kind::kSteps, false>(rest, inputs, skipping, sum + columns);
+  if (list.count % 2 == 0) return;
+  // The last pair of an odd number has a row twice, the second time by a value of 0.
+  for (size_t r = 0; r < batch; r++) list.value[list.count * batch + r] = 0;
+  list.row[list.count] = list.row[list.count - 1];
+  list.count++;
 }
 
-#else
+// The steps of columns [0, columns), a multiple of 16, in integers. Returns whether it could.
+template <bool kBatch>
+bool SumIntegers(const Int8Panel& panel, const Inputs& inputs, size_t columns, float* sum) {
+  const size_t batch = inputs.batch;
+  IntegerRow rows[kMaxBatch];
+  if (!FindIntegers(inputs, rows)) return false;
+  const DF d;
+  IntegerList list;
+  HWY_ALIGN int32_t integers[kIntegerSums];
+  const size_t columns_at_once = kIntegerSums / batch / 16 * 16;
+  bool first = true;
+  for (size_t next = 0; next < inputs.count; first = false) {
+    ListIntegers(panel, inputs, rows, next, list);
+    for (size_t column = 0; column < columns; column += columns_at_once) {
+      const size_t here = HWY_MIN(columns_at_once, columns - column);
+      bool started = false;
+      const size_t done = AddPairParts<kIntegerPass / 2, kBatch>(list, batch, column, 0, started, here, integers);
+      AddPairParts<1, kBatch>(list, batch, column, done, started, here, integers);
+      if (!started) hwy::ZeroBytes(integers, batch * here * sizeof(int32_t));
+      for (size_t r = 0; r < batch; r++) {
+        const VF scales = hn::Set(d, rows[r].scale);
+        for (size_t n = 0; n < here; n += 4) {
+          const auto whole = hn::Load(hn::RebindToSigned<DF>(), integers + r * here + n);
+          const VF steps = hn::Mul(scales, hn::ConvertTo(d, whole));
+          float* const at = sum + r * panel.columns + column + n;
+          hn::StoreU(first ? steps : hn::Add(hn::LoadU(d, at), steps), d, at);
+        }
+      }
+    }
+  }
+  const Int8Panel left{panel.values, panel.stride, nullptr, nullptr, panel.first, columns};
+  for (size_t i = 0; i < inputs.count; i++) {
+    for (size_t r = 0; r < batch; r++) {
+      const float* const value = inputs.value + i * batch + r;
+      if (!(hwy::ScalarAbs(*value) > rows[r].largest)) continue;
+      Pass<1> pass{};
+      pass.row[0] = panel.values + (inputs.index ? inputs.index[i] : i) * panel.stride + panel.first;
+      pass.value[0] = value;
+      AddRows<Kind::kSteps, 1, false, false>(pass, 1, false, left, sum + r * panel.columns);
+    }
+  }
+  return true;
+}
 
-void SumSteps(const Int8Panel& panel, const Inputs& inputs, bool skipping, float* sum) {
-  SumAs<Kind::kSteps, false>(panel, inputs, skipping, sum);
+// Whether the steps could be summed in integers, but for the last columns, which are fewer than 16.
+bool SumsIntegers(const Int8Panel& panel, const Inputs& inputs, size_t columns, float* sum) {
+  if (columns == 0 || inputs.count == 0) return false;
+  return inputs.batch == 1 ? SumIntegers<false>(panel, inputs, columns, sum) : SumIntegers<true>(panel, inputs, columns, sum);
 }
 
 #endif
+
+// As SumAs of Kind::kSteps, for some rows of x.
+void SumSteps(const Int8Panel& panel, const Inputs& inputs, bool skipping, float* sum) {
+  if (inputs.batch == 1) return SumAs<Kind::kSteps, false>(panel, inputs, skipping, sum);
+  const uint32_t* const index = inputs.index;
+  const auto row_at = [&](size_t i) { return panel.values + (index ? index[i] : i) * panel.stride + panel.first; };
+  const auto load = [](const int8_t* q) HWY_ATTR { return Widen(q); };
+  // Without a prefetch: rows together keep most of the kernel.
+  SumFewRows(row_at, load, [](int8_t q) { return static_cast<float>(q); }, inputs.value, inputs.batch, inputs.count, panel.columns,
+             sum);
+}
 
 void SumInt8RowsBatchLoop(const Int8Panel& panel, Int8Sums sums, size_t rows, const uint32_t* index, const float* value,
                           size_t count, bool skipping, float* sum) {
   const Inputs inputs{index, value, count, rows};
   if (sums == Int8Sums::kSteps) {
-    if (rows == 1) return SumSteps(panel, inputs, skipping, sum);
-    const auto row_at = [&](size_t i) { return panel.values + (index ? index[i] : i) * panel.stride + panel.first; };
-    const auto load = [](const int8_t* q) HWY_ATTR { return Widen(q); };
-    // Without a prefetch: rows together keep most of the kernel.
-    return SumFewRows(row_at, load, [](int8_t q) { return static_cast<float>(q); }, value, rows, count, panel.columns, sum);
+#if HWY_TARGET == HWY_WASM
+    const size_t whole = panel.columns / 16 * 16;
+    if (SumsIntegers(panel, inputs, whole, sum)) {
+      if (whole == panel.columns) return;
+      float rest[16 * kMaxBatch];
+      const size_t columns = panel.columns - whole;
+      SumSteps({panel.values, panel.stride, nullptr, nullptr, panel.first + whole, columns}, inputs, skipping, rest);
+      for (size_t r = 0; r < rows; r++) std::copy_n(rest + r * columns, columns, sum + r * panel.columns + whole);
+      return;
+    }
+#endif
+    return SumSteps(panel, inputs, skipping, sum);
   }
-  if (rows > 1) return SumAs<Kind::kGeneral, true>(panel, inputs, skipping, sum);
-  if (KindOf(panel) == Kind::kNormal) return SumAs<Kind::kNormal, false>(panel, inputs, skipping, sum);
+  const bool is_normal = KindOf(panel) == Kind::kNormal;
+  if (rows > 1) {
+    return is_normal ? SumAs<Kind::kNormal, true>(panel, inputs, skipping, sum)
+                     : SumAs<Kind::kGeneral, true>(panel, inputs, skipping, sum);
+  }
+  if (is_normal) return SumAs<Kind::kNormal, false>(panel, inputs, skipping, sum);
   SumAs<Kind::kGeneral, false>(panel, inputs, skipping, sum);
 }
 
