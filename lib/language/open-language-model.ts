@@ -21,6 +21,7 @@ import {
   type ModelDownloadOptions,
 } from '../io/web/model-download.js';
 import type {PieceStore} from '../io/web/piece-store.js';
+import {registeredWasmDecoding} from '../kernels/register-wasm-kernels.js';
 import {forgetVariables} from '../model/training-state.js';
 import {
   CALLBACK,
@@ -51,6 +52,10 @@ import {checkedPlan, loadPlanned, type WeightsProgress} from './weights/load-wei
 
 /** What weights start as: none of a language model's layers reads one before it has values. */
 const UNFILLED: Initializer = {apply: makeUnfilledTensor};
+
+/** Numbers of a weight that the decoder takes over at once. */
+const LARGE_WEIGHT = 2 ** 16;
+
 /** Of what is stored in the place of a download: another release may make other weights of it. */
 const STORED_VERSION = 1;
 
@@ -271,12 +276,15 @@ async function load(
 
 async function loadSaved(
   saved: Parameters<typeof streamedModel>[0],
-  {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
+  {compress, compressIgnoredScope = null, decoder, signal, onProgress}: OpenLanguageModelOptions,
 ): Promise<LoadedModel> {
   const specs = saved.json.weightsManifest.flatMap(({weights}) => weights);
   const total = specs.reduce((sum, {shape}) => sum + sizeOf(shape), 0);
   let done = 0;
   let weights: Int8Weights | null = null;
+  // A decoder of others than these makes its own of all of them.
+  const taking =
+    decoder?.weights === undefined || decoder.weights === 'float32' ? registeredWasmDecoding() : undefined;
   const storeIn = (unfilled: tf.LayersModel): StoreTensor => {
     if (compress !== undefined) weights = Int8Weights.of(unfilled, compress, compressIgnoredScope);
     return async (variable, tensor) => {
@@ -286,6 +294,7 @@ async function loadSaved(
       else {
         variable.write(tensor);
         tensor.dispose();
+        if (tensor.size >= LARGE_WEIGHT) taking?.adopt(variable.read(), 4 * total);
       }
       done += sizeOf(shape as number[]);
       onProgress?.({stage: 'weights', tensor: originalName, done, total});

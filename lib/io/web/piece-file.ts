@@ -1,14 +1,16 @@
-/** @file A file that is read from the sealed pieces in a storage, the next piece while the last one is used. */
+/** @file A file that is read from the sealed pieces in a storage, the next pieces while the last one is used. */
 import {RandomAccess} from '../files/random-access.js';
 import {PIECE_BYTES} from './cached-entry.js';
 import type {PieceStore} from './piece-store.js';
 import {unseal} from './sealed-piece.js';
 
+/** Pieces on their way: one is read, another one's checksum is made, while the last one is used. */
+const PIECES_AHEAD = 3;
+
 export abstract class PieceFile extends RandomAccess {
-  /** The piece that was read last, and the next one on its way. */
+  /** The piece that was read last, and the next ones on their way, by index. */
   private current: {readonly index: number; readonly bytes: Uint8Array} | null = null;
-  private ahead: {readonly index: number; readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>} | null =
-    null;
+  private readonly ahead = new Map<number, Promise<Uint8Array<ArrayBuffer> | null>>();
 
   /** @param key Of the file's entry in the storage. */
   protected constructor(
@@ -22,13 +24,13 @@ export abstract class PieceFile extends RandomAccess {
 
   close(): Promise<void> {
     this.current = null;
-    this.ahead = null;
+    this.ahead.clear();
     return Promise.resolve();
   }
 
   /** What the pieces are sealed with. */
   protected abstract get stamp(): string;
-  /** Whether all pieces are stored, so that the next one can be read while the last one is used. */
+  /** Whether all pieces are stored, so that the next ones can be read while the last one is used. */
   protected abstract get isStored(): boolean;
   /** Gives a piece that is not stored whole. */
   protected abstract replace(index: number): Promise<Uint8Array>;
@@ -56,12 +58,16 @@ export abstract class PieceFile extends RandomAccess {
   }
 
   private async piece(index: number): Promise<Uint8Array> {
-    const found = await (this.ahead?.index === index ? this.ahead.bytes : this.storedPiece(index));
-    const next = index + 1;
-    this.ahead =
-      this.isStored && next < this.pieces
-        ? {index: next, bytes: this.storedPiece(next).catch(() => null)}
-        : null;
-    return found ?? this.replace(index);
+    const end = this.isStored ? Math.min(this.pieces, index + 1 + PIECES_AHEAD) : index + 1;
+    const wanted = this.ahead.get(index) ?? this.storedPiece(index);
+    for (const other of this.ahead.keys()) if (other <= index || other >= end) this.ahead.delete(other);
+    for (let next = index + 1; next < end; next++) {
+      if (!this.ahead.has(next))
+        this.ahead.set(
+          next,
+          this.storedPiece(next).catch(() => null),
+        );
+    }
+    return (await wanted) ?? this.replace(index);
   }
 }

@@ -83,6 +83,17 @@ export class WasmDecoding implements NativeDecoding {
   }
 
   /**
+   * Takes the numbers of a weight over before a model is made of it, as `prepare` would, so that those of a whole model never are
+   * held twice.
+   *
+   * @param modelBytes Of all weights of its model.
+   * @throws {Error} `out of memory`.
+   */
+  adopt(weight: tf.Tensor, modelBytes: number): void {
+    this.memoryFor(modelBytes).adopt(weight);
+  }
+
+  /**
    * Makes a model of weights, which the decoder's memory adopts.
    *
    * @throws {Error} If the weights do not fit the numbers; `out of memory`.

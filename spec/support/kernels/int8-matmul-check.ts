@@ -96,7 +96,7 @@ export function checkInt8MatMul(
   expect(actual.length).to.equal(expected.length);
   // Float32 summation in any order, and the activations' own 1e-6.
   const summation = 2 ** -23 * (inputSize + 4) * largest(x) * largest(kernel) + 1e-6;
-  const rounding = isLarge && rows === 1 && roundsInputs() ? largest(x) * 2 ** -12 : 0;
+  const rounding = isLarge && rows <= ROUNDED_ROWS && roundsInputs() ? largest(x) * 2 ** -12 : 0;
   const limits = absoluteSums(matrix).map((sum) => summation + rounding * sum);
   const isClose = (reference: Float64Array) =>
     reference.every((value, i) => Math.abs(actual[i] - value) <= limits[i % units]);
@@ -108,7 +108,10 @@ function largest(values: Float32Array): number {
   return values.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
 }
 
-/** The kernel of backend wasm rounds one row of inputs to 16 bits, with an error of at most 2^-12 of their mean magnitude. */
+/** So many rows skip rows of the kernel, of more the weights are made floats. */
+const ROUNDED_ROWS = 16;
+
+/** The kernel of backend wasm rounds a few rows of inputs to 16 bits, with an error of at most 2^-12 of their mean magnitude. */
 function roundsInputs(): boolean {
   return tf.getBackend() === 'wasm' && tf.getKernel(SPARSIFIED_MATMUL_INT8, 'wasm') !== undefined;
 }
