@@ -23,7 +23,6 @@
 
   function serve() {
     addEventListener('install', () => skipWaiting());
-    addEventListener('activate', (event) => event.waitUntil(clients.claim()));
     addEventListener('fetch', (event) => {
       if (DESTINATIONS.includes(event.request.destination)) event.respondWith(withHeaders(event.request));
     });
