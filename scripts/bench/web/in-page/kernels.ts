@@ -15,6 +15,8 @@ import {uniformValues} from '../../measure/uniform-values.js';
 /** What is timed as one call at the least: a page's clock ticks every 5 us. */
 const LEAST_MS = 0.5;
 const MIN_ROUNDS = 7;
+/** Calls that follow each other at the least, as those of a model's layers do: a thread that slept has to be woken once for them. */
+const LEAST_CALLS = 4;
 /** Weights of a few bytes: no cache line of theirs is near anyway, and each has a packed copy in the backend. */
 const MOST_COPIES = 256;
 const MOST_BYTES = 600 * 2 ** 20;
@@ -144,7 +146,7 @@ function timed(
     call(0, weights);
     const together = variants.map((_, variant) => {
       call(variant, 1);
-      return Math.max(1, Math.ceil(LEAST_MS / Math.max(1e-4, call(variant, 2))));
+      return Math.max(LEAST_CALLS, Math.ceil(LEAST_MS / Math.max(1e-4, call(variant, 2))));
     });
     const times: number[][] = variants.map(() => []);
     const start = performance.now();
