@@ -235,6 +235,22 @@ export class Int4Steps {
   }
 }
 
+/** The largest magnitude that a value of 4 bits could stand for in a matrix, in one of its columns and groups. */
+export function reachOf(matrix: Int4Values): number {
+  const steps = new Int4Steps(matrix);
+  let reach = 0;
+  for (let group = 0; group < matrix.rows / matrix.groupSize; group++) {
+    steps.select(group);
+    for (let n = 0; n < matrix.columns; n++) {
+      const [scale, offset] = [steps.scale[n], steps.offset[n]];
+      const ends =
+        matrix.kind === 'minimum' ? [offset, 15 * scale + offset] : [scale * offset, scale * (15 - offset)];
+      reach = Math.max(reach, Math.abs(ends[0]), Math.abs(ends[1]));
+    }
+  }
+  return reach;
+}
+
 /** The bytes of words that may be a part of a larger buffer. */
 function bytesOf(words: Int32Array): Uint8Array {
   return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
