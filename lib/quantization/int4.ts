@@ -115,12 +115,19 @@ function shiftOf(column: number): number {
  * Quantizes a matrix per group of rows and column.
  *
  * @param weights float32 [rows, columns], row-major, finite; [columns, rows] if `isTransposed`.
- * @throws {SparsifyError} `bad-group-size` if the groups do not divide the rows; `unknown-option`, `missing-option` or
+ * @throws {SparsifyError} `unsupported-mode`; `bad-group-size` if the groups do not divide the rows; `unknown-option`, `missing-option` or
  *   `bad-option` of the shape.
  * @example
  * const matrix = quantizeInt4(weights, {rows: 4096, columns: 11008, groupSize: 64}, 'int4_asym');
  */
 export function quantizeInt4(weights: Float32Array, source: Int4Source, mode: Int4Mode): Int4Values {
+  if (!INT4_MODES.includes(mode)) {
+    throw new SparsifyError(
+      'unsupported-mode',
+      `the mode is ${JSON.stringify(mode)}; supported are "int4_asym" and "int4_sym"`,
+      {got: mode, allowed: INT4_MODES},
+    );
+  }
   checkOptions('quantizeInt4', source, SOURCE_RULES);
   const {rows, columns, groupSize, isTransposed = false} = source;
   checkGroups(rows, groupSize);
