@@ -374,7 +374,9 @@ describe('compressWeights', () => {
         for (const mode of ['int2_sym', 'nf4', 8, null]) {
           const error = await failing({mode});
           expect(error).to.have.property('code', 'unsupported-mode');
-          expect(error).to.have.property('message').that.includes('"int8_asym", "int8_sym", "int4_asym", "int4_sym"');
+          expect(error)
+            .to.have.property('message')
+            .that.includes('"int8_asym", "int8_sym", "int4_asym", "int4_sym"');
         }
         for (const option of ['group_size', 'awq', 'ignoredScopes']) {
           const error = await failing({[option]: 1});

@@ -9,7 +9,7 @@ import {measureSparsity} from '../lib/eval/measure-sparsity.js';
 import {compressibleWeights} from '../lib/model/compressible.js';
 import {inspect} from '../lib/model/inspect.js';
 import {sparsifyActivations} from '../lib/sparsify.js';
-import {IgnoredScope} from '../lib/scope/target-scope.js';
+import {type IgnoredScope} from '../lib/scope/target-scope.js';
 import {TiedEmbedding, HEAD_NAME} from '../lib/language/graph/layers/tied-embedding.js';
 import {disposeModels, onEveryBackend, withoutLeaks} from './support/backends.js';
 import {CODES, hashOf, optionsOf, resultOf, type Int4Arguments, type Int4Run} from './support/int4-runs.js';
@@ -112,13 +112,17 @@ const titleOf = ({name, arguments: {ignored_scope: ignored, ...others}}: Int4Run
   name ?? JSON.stringify({...others, ...(ignored && {ignored})}).replaceAll('"', '');
 
 /** Fails unless the scores that a ratio orders by are those of the run. */
-async function expectScores(model: tf.LayersModel, run: Int4Run, dataset: Dataset<unknown> | undefined) {
+async function expectScores(model: tf.LayersModel, run: Int4Run, dataset: Dataset | undefined) {
   if (run.sensitivity_scores === undefined) return;
   const {mode, ignoredScope, sensitivityMetric, ...options} = optionsOf(run.arguments);
-  const {names = []} = (ignoredScope ?? {}) as IgnoredScope;
   const metric =
     sensitivityMetric ?? (dataset === undefined ? 'weight_quantization_error' : 'max_activation_variance');
-  const {candidates} = selectWeights(compressibleWeights(model), new Set(names), mode!, options);
+  const {candidates} = selectWeights(
+    compressibleWeights(model),
+    new Set(ignoredScope?.names),
+    mode!,
+    options,
+  );
   const scores = await sensitivityScores(model, candidates, metric, dataset, {});
   const found = candidates.map(({placed}) =>
     placed.path === HEAD_NAME ? 'emb.weight' : `${placed.path}.weight`,

@@ -119,7 +119,7 @@ export function isPartial(ratio: number): boolean {
 }
 
 /** A mode's name without its bits. */
-export function kindOf(mode: Int8Mode | Int4Mode): 'asym' | 'sym' {
+function kindOf(mode: Int8Mode | Int4Mode): 'asym' | 'sym' {
   return mode.endsWith('_asym') ? 'asym' : 'sym';
 }
 

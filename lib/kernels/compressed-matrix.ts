@@ -26,13 +26,13 @@ export function multiplierOf(matrix: CompressedMatrix): string {
 /** A matrix's tensors, under the names of a kernel's inputs. */
 export function tensorsOf(matrix: CompressedMatrix): Record<string, tf.Tensor2D> {
   const parts = Object.entries(matrix).filter(([, part]) => typeof part === 'object');
-  return Object.fromEntries(parts) as Record<string, tf.Tensor2D>;
+  return Object.fromEntries(parts);
 }
 
 /** What a kernel must know of a matrix beside its tensors: its attributes. */
 export function attrsOf(matrix: CompressedMatrix): Record<string, number | string> {
   const parts = Object.entries(matrix).filter(([, part]) => typeof part !== 'object');
-  return Object.fromEntries(parts) as Record<string, number | string>;
+  return Object.fromEntries(parts);
 }
 
 /** @throws {SparsifyError} `shape-mismatch` if the parts of a matrix do not belong together. */

@@ -64,7 +64,7 @@ export function unpackFloat16(words: tf.Tensor2D): tf.Tensor2D {
   // A power by a table, since a device's own is not exact.
   const quantum = tf.gather(tf.tensor1d(FLOAT16_QUANTA), tf.cast(exponent, 'int32'));
   const number = tf.mul(tf.add(fraction, tf.mul(isNormal, 1024)), quantum);
-  return tf.mul(number, tf.sub(1, tf.mul(sign, 2))) as tf.Tensor2D;
+  return tf.mul<tf.Tensor2D>(number, tf.sub(1, tf.mul(sign, 2)));
 }
 
 /** What the last bit of a float16 stands for, by its exponent's bits. */

@@ -11,7 +11,7 @@ import {sizeOf} from '../tensor-values.js';
 import {makeLayerVariable, type LayerVariable} from '../tfjs.js';
 
 /** How an INT8 weight is quantized, as a layer's configuration says it: saving a model mangles words with `_`. */
-export type Int8Kind = 'asym' | 'sym';
+type Int8Kind = 'asym' | 'sym';
 
 /** How an INT4 weight is quantized, as a layer's configuration says it. */
 export interface Int4Config {
@@ -106,7 +106,8 @@ export function asLayerVariable(weight: CompressedWeight): LayerVariable {
 
 /** What a layer's arguments or configuration say of its packed weights; null if they are float32. */
 export function compressionOf({int8, int4}: CompressionArgs): Compression | null {
-  return int4 != null ? {int4} : int8 != null ? {int8} : null;
+  if (int4 !== undefined && int4 !== null) return {int4};
+  return int8 === undefined || int8 === null ? null : {int8};
 }
 
 /** Arguments of a layer that may have packed weights. */
@@ -118,7 +119,7 @@ export interface CompressionArgs {
 }
 
 /** `INT8` or `INT4`. */
-export function labelOf(compression: Compression): string {
+function labelOf(compression: Compression): string {
   return 'int8' in compression ? 'INT8' : 'INT4';
 }
 

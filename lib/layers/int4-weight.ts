@@ -176,9 +176,8 @@ export class Int4Weight extends CompressedWeight {
   }
 
   list(): LayerVariable[] {
-    return Object.values(this.variables).filter(
-      (part: LayerVariable | null) => part !== null,
-    ) as LayerVariable[];
+    const {values, scale, zeroPoint, minimum} = this.variables;
+    return [values, scale, zeroPoint, minimum].filter((part) => part !== null);
   }
 }
 

@@ -90,7 +90,7 @@ export function replaceWeight({layer, weight, variable}: PlacedWeight, packed: C
   const {compression} = packed;
   if (known !== undefined) {
     const form = 'int4' in compression ? known.int4! : known.int8;
-    Object.setPrototypeOf(layer, form.prototype as object);
+    Object.setPrototypeOf(layer, form.prototype);
   }
   const target = layer as unknown as CompressedLayer;
   target.compression = compression;
@@ -128,7 +128,7 @@ export function dequantizeLayers(model: tf.LayersModel): void {
     const known = compressibleClassOf(layer);
     if (known === undefined) continue;
     delete (layer as unknown as CompressedLayer).compression;
-    Object.setPrototypeOf(layer, known.stock.prototype as object);
+    Object.setPrototypeOf(layer, known.stock.prototype);
   }
   for (const {layer, weight, variable} of [...placed].reverse()) {
     addRegularizer(layer, weight.field, made.get(asCompressed(variable)!)!);

@@ -57,7 +57,7 @@ export function optionsOf(given: Int4Arguments): CompressOptions {
       given.ignored_scope &&
       new IgnoredScope({
         ...(names && {names: names.map(pathOf)}),
-        ...(patterns && {patterns: patterns.map((pattern) => String(pattern).replace('/.*', ''))}),
+        ...(patterns && {patterns: patterns.map((pattern) => pattern.replace('/.*', ''))}),
         ...(types && {types: types.map((type) => TYPES[type])}),
       }),
   };
@@ -65,7 +65,7 @@ export function optionsOf(given: Int4Arguments): CompressOptions {
 }
 
 /** What became of a weight: the keys of a run's `result`. */
-export function formatOf({variable}: PlacedWeight, groupSize = 0): string {
+function formatOf({variable}: PlacedWeight, groupSize = 0): string {
   const packed = asCompressed(variable);
   if (packed === undefined) return 'float';
   const {compression} = packed;
