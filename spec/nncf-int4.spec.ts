@@ -9,7 +9,6 @@ import {measureSparsity} from '../lib/eval/measure-sparsity.js';
 import {compressibleWeights} from '../lib/model/compressible.js';
 import {inspect} from '../lib/model/inspect.js';
 import {sparsifyActivations} from '../lib/sparsify.js';
-import {type IgnoredScope} from '../lib/scope/target-scope.js';
 import {TiedEmbedding, HEAD_NAME} from '../lib/language/graph/layers/tied-embedding.js';
 import {disposeModels, onEveryBackend, withoutLeaks} from './support/backends.js';
 import {CODES, hashOf, optionsOf, resultOf, type Int4Arguments, type Int4Run} from './support/int4-runs.js';
