@@ -44,6 +44,22 @@ export {
   type Int8Values,
   type MatrixShape,
 } from './quantization/int8.js';
+export {
+  dequantizeInt4,
+  quantizeInt4,
+  type Int4Kind,
+  type Int4Mode,
+  type Int4Shape,
+  type Int4Source,
+  type Int4Values,
+} from './quantization/int4.js';
+export type {
+  BackupMode,
+  CompressionMode,
+  GroupSizeFallback,
+  Int4Options,
+  SensitivityMetric,
+} from './compression/compression-options.js';
 export {openDataBlob} from './io/data/data-blob.js';
 export type {DataFile, DataFileOptions} from './io/data/tensor-batches.js';
 export {measureLatency, type LatencyOptions} from './eval/latency.js';
@@ -80,6 +96,8 @@ export {
   sparsifiedMatMul,
   type SparsifiedMatMulOptions,
 } from './kernels/sparsified-matmul.js';
+export type {CompressedMatrix} from './kernels/compressed-matrix.js';
+export type {Int4Attrs, Int4Matrix} from './kernels/int4-kernels.js';
 export type {Int8Matrix} from './kernels/int8-kernels.js';
 export type {FusedActivation} from './kernels/activations.js';
 export type {SparsifyWarning, WarningOptions} from './warnings.js';

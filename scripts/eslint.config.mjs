@@ -34,6 +34,7 @@ const ROOMS = [
   'model',
   'metadata',
   'calibration',
+  'compression',
   'allocation',
   'io/data',
   'io/model',

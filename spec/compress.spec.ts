@@ -371,15 +371,17 @@ describe('compressWeights', () => {
       it('names what is supported for modes and options that are not', async () => {
         const model = mlp3();
         const failing = (options: object) => compressWeights(model, options).catch((e: unknown) => e);
-        for (const mode of ['int4_sym', 'nf4', 8, null]) {
+        for (const mode of ['int2_sym', 'nf4', 8, null]) {
           const error = await failing({mode});
           expect(error).to.have.property('code', 'unsupported-mode');
-          expect(error).to.have.property('message').that.includes('"int8_asym" and "int8_sym"');
+          expect(error)
+            .to.have.property('message')
+            .that.includes('"int8_asym", "int8_sym", "int4_asym", "int4_sym"');
         }
-        for (const option of ['ratio', 'groupSize', 'group_size', 'awq', 'ignoredScopes']) {
+        for (const option of ['group_size', 'awq', 'ignoredScopes']) {
           const error = await failing({[option]: 1});
           expect(error).to.have.property('code', 'unknown-option');
-          expect(error).to.have.property('message').that.includes('mode, ignoredScope, inPlace');
+          expect(error).to.have.property('message').that.includes('mode, dataset, ignoredScope, inPlace');
         }
         const ignored = (options: object) => ({ignoredScope: new IgnoredScope(options)});
         expect(await failing(ignored({names: ['fc9']}))).to.have.property('code', 'unmatched-ignored-rule');
@@ -397,7 +399,7 @@ describe('compressWeights', () => {
         const error = await compressWeights(none).catch((e: unknown) => e);
         expect(error).to.deep.include({
           code: 'nothing-to-compress',
-          message: `the model has no weight to compress; INT8 is for the weights of these layers: ${types}`,
+          message: `the model has no weight to compress; INT8 and INT4 are for the weights of these layers: ${types}`,
           data: {types: types.split(', ')},
         });
         model.dispose();

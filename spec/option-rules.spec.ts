@@ -76,8 +76,12 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
   compressWeights: {
     call: (options: object) => main.compressWeights(model, options),
-    names: ['mode'],
-    bad: {ignoredScope: ['a'], inPlace: 0, onProgress: 1, signal: true},
+    names: ['mode', 'dataset'],
+    bad: {
+      ...{ignoredScope: ['a'], inPlace: 0, onProgress: 1, signal: true},
+      ...{groupSize: 0, ratio: 1.1, allLayers: 1, backupMode: 'int4_sym', groupSizeFallback: 'pad'},
+      ...{minAdjustedGroupSize: 0, sensitivityMetric: 'max'},
+    },
   },
   decompressWeights: {
     call: (options: object) => main.decompressWeights(model, options),
@@ -87,6 +91,11 @@ const CALLS: Readonly<Record<string, Call>> = {
     call: (options: object) =>
       main.quantizeInt8(new Float32Array(1), {rows: 1, columns: 1, channels: 'rows', ...options}, 'int8_sym'),
     bad: {rows: -1, columns: 0.5, channels: 'row'},
+  },
+  quantizeInt4: {
+    call: (options: object) =>
+      main.quantizeInt4(new Float32Array(1), {rows: 1, columns: 1, groupSize: 1, ...options}, 'int4_sym'),
+    bad: {rows: -1, columns: 0.5, groupSize: -1, isTransposed: 1},
   },
   measureLatency: {
     call: (options: object) => main.measureLatency([], [], options),
@@ -163,6 +172,7 @@ const CALLS: Readonly<Record<string, Call>> = {
         signal: 1,
         ignoredScope: 'head',
       },
+      ...{compressOptions: {groupSize: 0}},
       ...{compressIgnoredScope: 'head', calibration: 1, saveStatistics: 1, onProgress: 1},
     },
   },
@@ -184,7 +194,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
   openLanguageModel: {
     call: (options: object) => llama.openLanguageModel('x', options),
-    names: ['compress', 'compressIgnoredScope'],
+    names: ['compress', 'compressIgnoredScope', 'compressOptions'],
     bad: {
       ...{
         sha256: 'abc',
@@ -248,6 +258,7 @@ const WITHOUT = new Set([
   ...['AbsHistogram', 'BackendError', 'CalibrationStatistics', 'DatasetError', 'FileError', 'ModelError'],
   ...['ScopeError', 'ServeError', 'SparsifyError', 'SparsifyingDense', 'allocationOf', 'attachStatistics'],
   ...[
+    'dequantizeInt4',
     'dequantizeInt8',
     'inspect',
     'inspectWeights',

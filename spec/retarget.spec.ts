@@ -159,7 +159,8 @@ describe('retarget', () =>
         missing: ['c'],
         calibrated: ['a', 'b', 'c'],
       });
-      for (const layer of sparsifyingDenseLayers(model).values()) expect(layer.int8).to.equal('asym');
+      for (const layer of sparsifyingDenseLayers(model).values())
+        expect(layer.compression).to.deep.equal({int8: 'asym'});
     });
 
     it('takes an allocation and keeps it', async () => {

@@ -7,10 +7,17 @@
  * recorder hooks every layer, so that what is observed can change the layer's threshold before it masks.
  */
 import * as tf from '@tensorflow/tfjs';
-import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {denseLayers} from '../model/dense-layers.js';
 import {floatsOf} from '../tensor-values.js';
-import {asContainer, belongsTo, callsOf, onlyTensor, type GraphCall, type Layer} from '../tfjs.js';
+import {
+  asContainer,
+  belongsTo,
+  callsOf,
+  onlyTensor,
+  type DenseLayer,
+  type GraphCall,
+  type Layer,
+} from '../tfjs.js';
 
 /** Layers that read the same tensors, so that one record serves all of them. */
 export interface Stream {
@@ -33,7 +40,7 @@ export type Observer = (observation: Observation) => void;
 
 interface Placed {
   readonly path: string;
-  readonly layer: SparsifyingDense;
+  readonly layer: DenseLayer;
   readonly ancestor: Layer;
 }
 
@@ -55,7 +62,7 @@ export class ActivationRecorder {
    */
   constructor(
     model: tf.LayersModel,
-    layers: ReadonlyMap<string, SparsifyingDense>,
+    layers: ReadonlyMap<string, DenseLayer>,
     live: boolean,
     private readonly carried: tf.SymbolicTensor | null = null,
   ) {

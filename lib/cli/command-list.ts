@@ -24,7 +24,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   },
   compress: {
     args: '<MODEL>',
-    summary: 'save a model with INT8 weights',
+    summary: 'save a model with INT8 or INT4 weights',
     load: async () => (await import('./commands/compress.js')).compressCommand(),
   },
   evaluate: {

@@ -1,7 +1,7 @@
 /** @file The `--data` option: a file as a data set of batches, as the library takes it. */
 import {extname} from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
-import {InvalidArgumentError, type Command} from 'commander';
+import {InvalidArgumentError, Option, type Command} from 'commander';
 import {isLanguageModel, languageModelOf} from '../language/index.js';
 import {Dataset, type Batches} from '../dataset.js';
 import {FileError} from '../errors.js';
@@ -29,13 +29,16 @@ export interface DataOptions extends TextOptions {
   readonly scale?: number;
 }
 
-/** Adds `--data` and how to read it. */
-export function addDataOptions(command: Command, what: string): Command {
+/** Adds `--data`, which must be given unless told otherwise, and how to read it. */
+export function addDataOptions(command: Command, what: string, isRequired = true): Command {
   return command
-    .requiredOption(
-      '-d, --data <FILE>',
-      `${what}: .npy, .npz, .jsonl, or a .mjs that exports a data set; for a language model text, .txt or .md`,
-      onlyOne,
+    .addOption(
+      new Option(
+        '-d, --data <FILE>',
+        `${what}: .npy, .npz, .jsonl, or a .mjs that exports a data set; for a language model text, .txt or .md`,
+      )
+        .argParser(onlyOne)
+        .makeOptionMandatory(isRequired),
     )
     .addOption(
       countOption(

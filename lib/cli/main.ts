@@ -35,6 +35,9 @@ const WRONG_USE_CODES: ReadonlySet<string> = new Set([
   'unknown-model',
   'unsupported-scheme',
   'bad-option',
+  'unsupported-option',
+  'missing-dataset',
+  'bad-group-size',
   'bad-target',
 ]);
 

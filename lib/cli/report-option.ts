@@ -46,9 +46,9 @@ export type Found = Partial<Omit<ReportContents, 'measured'>> & Pick<KnownOfLaye
 /** What is known of a model before anything is measured. */
 export interface KnownModel extends Pick<KnownOfLayers, 'layers' | 'statistics'> {
   readonly isLanguageModel: boolean;
-  /** Of layers of any kind that are INT8 or can be. */
+  /** Of layers of any kind that are packed or can be. */
   readonly weights: readonly WeightReport[];
-  /** All weights of the model, an INT8 one counted once. */
+  /** All weights of the model, a packed one counted once. */
   readonly parameters: number;
 }
 

@@ -1,6 +1,12 @@
 /** @file Options that several commands share, parsed into values; wrong ones end the run with exit code 2. */
-import {InvalidArgumentError, Option} from 'commander';
-import {INT8_MODES} from '../quantization/int8.js';
+import {InvalidArgumentError, Option, type Command} from 'commander';
+import {
+  BACKUP_MODES,
+  COMPRESSION_MODES,
+  GROUP_SIZE_FALLBACKS,
+  SENSITIVITY_METRICS,
+  type Int4Options,
+} from '../compression/compression-options.js';
 import {IgnoredScope, TargetScope} from '../scope/target-scope.js';
 import {ROLES_HELP, patternOf} from './roles.js';
 
@@ -34,8 +40,76 @@ export function ignoreOption(): Option {
 }
 
 /** An option of how weights are quantized. */
-export function int8ModeOption(flags: string, description: string): Option {
-  return new Option(flags, description).choices(INT8_MODES);
+export function compressionModeOption(flags: string, description: string): Option {
+  return new Option(flags, description).choices(COMPRESSION_MODES);
+}
+
+/** Adds the options that only the INT4 modes have. */
+export function addInt4Options(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--group-size <INPUTS>',
+        'of INT4: inputs that share a scale, which divides the inputs of a layer; -1 for all of an output; 128 by default',
+      ).argParser((text: string) => {
+        const size = Number(text);
+        if (Number.isInteger(size) && (size > 0 || size === -1)) return size;
+        throw new InvalidArgumentError('It must be a whole number above 0, or -1.');
+      }),
+    )
+    .addOption(
+      shareOption(
+        '--ratio <SHARE>',
+        'of INT4: share of the weights that become INT4, those that lose least; the others get the backup; 1 by default',
+      ),
+    )
+    .option('--all-layers', 'of INT4: embeddings and the last Dense layer too')
+    .addOption(
+      new Option('--backup-mode <MODE>', 'of INT4: what other weights become; int8_asym by default').choices(
+        BACKUP_MODES,
+      ),
+    )
+    .addOption(
+      new Option(
+        '--group-size-fallback <WAY>',
+        'of INT4: where the group size does not divide the inputs: an error, leave the weight float32, or adjust the group size to ' +
+          'a power of two that does; error by default',
+      ).choices(GROUP_SIZE_FALLBACKS),
+    )
+    .addOption(
+      countOption(
+        '--min-adjusted-group-size <INPUTS>',
+        'of INT4: the least that adjust takes; 32 by default',
+      ),
+    )
+    .addOption(
+      new Option('--sensitivity-metric <METRIC>', 'of INT4: what a ratio below 1 orders layers by').choices(
+        SENSITIVITY_METRICS,
+      ),
+    );
+}
+
+/** The options of `addInt4Options` that were given. */
+export function int4OptionsOf(options: Int4Options): Int4Options {
+  const {
+    groupSize,
+    ratio,
+    allLayers,
+    backupMode,
+    groupSizeFallback,
+    minAdjustedGroupSize,
+    sensitivityMetric,
+  } = options;
+  const all = {
+    groupSize,
+    ratio,
+    allLayers,
+    backupMode,
+    groupSizeFallback,
+    minAdjustedGroupSize,
+    sensitivityMetric,
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
 /** `--json`. */

@@ -7,7 +7,7 @@ import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {toPlainDense} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
 import {sparsifyingDenseLayers} from '../model/dense-layers.js';
-import {dequantizeLayers} from '../model/replace-by-int8.js';
+import {dequantizeLayers} from '../model/replace-weights.js';
 import {sparsifyActivations} from '../sparsify.js';
 import {fallingCurve, predictLatency} from './break-even.js';
 import {measureLayerTimes, type LayerTimes} from './layer-times.js';

@@ -5,14 +5,14 @@ import {cloneModel} from '../model/clone.js';
 import {sparsifyingDenseLayers} from '../model/dense-layers.js';
 
 /**
- * A copy of a model that masks nothing. Layers with INT8 kernels keep them, and their form.
+ * A copy of a model that masks nothing. Layers with packed kernels keep them, and their form.
  *
  * @returns Shares the weights' memory; the caller disposes it.
  */
 export function denseCopy(model: tf.LayersModel): tf.LayersModel {
   const copy = cloneModel(model);
   for (const layer of sparsifyingDenseLayers(copy).values()) {
-    if (layer.int8 === null) toPlainDense(layer);
+    if (layer.compression === null) toPlainDense(layer);
     else layer.setThreshold(-Infinity);
   }
   return copy;

@@ -6,7 +6,7 @@ import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
 import {toPlainDense} from '../layers/sparsifying-dense.js';
 import {cloneModel} from '../model/clone.js';
 import {sparsifyingDenseLayers} from '../model/dense-layers.js';
-import {dequantizeLayers} from '../model/replace-by-int8.js';
+import {dequantizeLayers} from '../model/replace-weights.js';
 import {fallingCurve} from './break-even.js';
 import {measureLayerTimes} from './layer-times.js';
 import {firstItems} from '../calibration/model-batches.js';

@@ -1,7 +1,7 @@
 /**
  * @file INT8 matrices as tensors, and the names and inputs of the kernels that read them. A backend that has a kernel
  * of one of these names gets it called; every other one dequantizes with stock operations (int8-dequantize.ts,
- * int8-any-backend.ts).
+ * compressed-any-backend.ts).
  *
  * A weight is `float16(scale[c] * (q - zeroPoint[c]))` with c its column (its row in an embedding): float16 rounding,
  * ties to even, of a product that is exact in float32 (11 bits of scale times 9 of difference). That rounding is part
@@ -43,8 +43,3 @@ export interface Int8Infos {
 
 /** Inputs of the kernel of that name. */
 export interface SparsifiedMatMulInt8Inputs extends Omit<SparsifiedMatMulInputs, 'kernel'>, Int8Infos {}
-
-/** Whether a kernel is INT8 rather than a float32 tensor. */
-export function isInt8Matrix(kernel: tf.Tensor | Int8Matrix): kernel is Int8Matrix {
-  return 'zeroPoint' in kernel;
-}

@@ -4,8 +4,7 @@
  *
  * Two loops. By steps, for a large kernel: values are multiplied by bytes, and scale and zero point apply once to each sum,
  * without the weights' rounding. It takes 0.5 to 0.9 of the time of float32 weights, for one row of x and for many. By
- * weights, as defined: a few rows of the kernel at a time are dequantized into a buffer that fits the cache, then added
- * to the output of every row of x. That takes 2 times as long as float32 weights for one row, 1.2 to 2 for many.
+ * weights, as defined (rows-by-weights.ts). That takes 2 times as long as float32 weights for one row, 1.2 to 2 for many.
  */
 import {
   BYTES_PER_WORD,
@@ -17,9 +16,7 @@ import {
 import type {FusedActivation} from './activations.js';
 import {activateInPlace, gatherKept} from './cpu-backend.js';
 import {MAX_ROUNDED_WEIGHTS} from './int8-kernels.js';
-
-/** Rows of the kernel in one pass over the output, as in cpu-backend.ts. */
-const ROWS_PER_PASS = 4;
+import {ROWS_PER_PASS, addByWeights, maskRows, type DequantizeRow} from './rows-by-weights.js';
 
 /** An INT8 matrix with a scale a column. */
 export interface Int8Arrays {
@@ -57,20 +54,14 @@ export function sparsifiedMatMulInt8Loops(args: Int8LoopArgs): Float32Array {
   if (inputSize * units > MAX_ROUNDED_WEIGHTS && masked.every(Number.isFinite)) {
     addBySteps(masked, kernel.words, steps, output, inputSize);
   } else {
-    addByWeights(masked, kernel.words, steps, output, inputSize);
+    const wordsPerRow = strideOf(units) / BYTES_PER_WORD;
+    const dequantize: DequantizeRow = (row, weights, offset) => {
+      dequantizeRow(kernel.words, row * wordsPerRow, steps, weights, offset);
+    };
+    addByWeights(masked, dequantize, output, inputSize, units);
   }
   activateInPlace(output, activation);
   return output;
-}
-
-/** x with 0 where it is masked. */
-function maskRows(x: Float32Array, threshold: Float32Array, inputSize: number): Float32Array {
-  const masked = new Float32Array(x.length);
-  const perInput = threshold.length > 1;
-  for (let i = 0; i < x.length; i++) {
-    masked[i] = Math.abs(x[i]) <= threshold[perInput ? i % inputSize : 0] ? 0 : x[i];
-  }
-  return masked;
 }
 
 const KEEP_NONZERO = Float32Array.of(0);
@@ -135,69 +126,5 @@ function addBytes(
       for (let shift = 24; shift >= 0; shift -= 8, n++)
         sums[n] += value * ((words[offset + word] << shift) >> 24);
     }
-  }
-}
-
-/** output[row, n] += sum over k of x[row, k] * weight[k, n]. */
-function addByWeights(
-  x: Float32Array,
-  words: Int32Array,
-  steps: ColumnSteps,
-  output: Float32Array,
-  inputSize: number,
-): void {
-  const units = steps.scale.length;
-  const wordsPerRow = strideOf(units) / BYTES_PER_WORD;
-  const rows = inputSize === 0 ? 0 : x.length / inputSize;
-  const kept = keptByAny(x, rows, inputSize);
-  const weights = new Float32Array(ROWS_PER_PASS * units);
-  for (let i = 0; i < kept.length; i += ROWS_PER_PASS) {
-    const pass = kept.subarray(i, i + ROWS_PER_PASS);
-    for (let j = 0; j < pass.length; j++)
-      dequantizeRow(words, pass[j] * wordsPerRow, steps, weights, j * units);
-    for (let row = 0; row < rows; row++) {
-      addRows(x, row * inputSize, pass, weights, output, row * units, units);
-    }
-  }
-}
-
-/** The inputs that are not 0 in every row, ascending. INT8 weights are finite: a 0 may be left out. */
-function keptByAny(masked: Float32Array, rows: number, inputSize: number): Int32Array {
-  const kept = new Int32Array(inputSize);
-  let count = 0;
-  for (let k = 0; k < inputSize; k++) {
-    let row = 0;
-    while (row < rows && masked[row * inputSize + k] === 0) row++;
-    kept[count] = k;
-    count += row < rows ? 1 : 0;
-  }
-  return kept.subarray(0, count);
-}
-
-/** output[n] += sum over the rows of this pass of their x times their weights [n]. */
-function addRows(
-  x: Float32Array,
-  xOffset: number,
-  pass: Int32Array,
-  weights: Float32Array,
-  output: Float32Array,
-  outputOffset: number,
-  units: number,
-): void {
-  if (pass.length === ROWS_PER_PASS) {
-    const v0 = x[xOffset + pass[0]];
-    const v1 = x[xOffset + pass[1]];
-    const v2 = x[xOffset + pass[2]];
-    const v3 = x[xOffset + pass[3]];
-    if (v0 === 0 && v1 === 0 && v2 === 0 && v3 === 0) return;
-    for (let n = 0; n < units; n++) {
-      output[outputOffset + n] +=
-        v0 * weights[n] + v1 * weights[units + n] + v2 * weights[2 * units + n] + v3 * weights[3 * units + n];
-    }
-    return;
-  }
-  for (let j = 0; j < pass.length; j++) {
-    const value = x[xOffset + pass[j]];
-    for (let n = 0; n < units; n++) output[outputOffset + n] += value * weights[j * units + n];
   }
 }

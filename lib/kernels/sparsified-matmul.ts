@@ -10,8 +10,8 @@ import {FUSED_ACTIVATIONS, activationGradient, type FusedActivation} from './act
 import {SPARSIFIED_MATMUL, type SparsifiedMatMulAttrs} from './sparsified-matmul-kernel.js';
 import {cpuKernelConfig} from './cpu-backend.js';
 import {sparsifiedMatMulFallback} from './any-backend.js';
-import {isInt8Matrix, type Int8Matrix} from './int8-kernels.js';
-import {registerInt8Kernels, sparsifiedMatMulInt8} from './int8-matmul.js';
+import {compressedMatMul, registerCompressedKernels} from './compressed-matmul.js';
+import {isCompressedMatrix, matrixShape, type CompressedMatrix} from './compressed-matrix.js';
 import {maskActivations} from './mask.js';
 
 export interface SparsifiedMatMulOptions {
@@ -34,14 +34,14 @@ const RULES: OptionRules<SparsifiedMatMulOptions> = {
  * fallback multiplies by 0 it gives NaN.
  *
  * @param x float32, [..., K], rank 1 or more.
- * @param kernel float32, [K, N]; or INT8, packed, with a scale and a zero point a column.
+ * @param kernel float32, [K, N]; or packed: INT8 with a scale and a zero point a column, INT4 with those of groups of inputs.
  * @param threshold float32, a scalar or [K]; -Infinity keeps everything.
  * @returns float32, [..., N]; the caller disposes it.
  * @throws {SparsifyError} `shape-mismatch` if the shapes do not fit; `unknown-option`, `bad-option`.
  */
 export function sparsifiedMatMul(
   x: tf.Tensor,
-  kernel: tf.Tensor2D | Int8Matrix,
+  kernel: tf.Tensor2D | CompressedMatrix,
   threshold: tf.Tensor,
   options: SparsifiedMatMulOptions = {},
 ): tf.Tensor {
@@ -52,14 +52,14 @@ export function sparsifiedMatMul(
 /** `sparsifiedMatMul` for callers whose options the compiler has checked: layers call it for every batch. */
 export function computeSparsifiedMatMul(
   x: tf.Tensor,
-  kernel: tf.Tensor2D | Int8Matrix,
+  kernel: tf.Tensor2D | CompressedMatrix,
   threshold: tf.Tensor,
   {bias, activation = 'linear'}: SparsifiedMatMulOptions,
 ): tf.Tensor {
   registerSparsifiedMatMul();
-  if (isInt8Matrix(kernel)) {
-    checkShapes(x, [kernel.values.shape[0], kernel.scale.size], threshold, bias);
-    return sparsifiedMatMulInt8({x, kernel, threshold, bias, activation});
+  if (isCompressedMatrix(kernel)) {
+    checkShapes(x, matrixShape(kernel), threshold, bias);
+    return compressedMatMul({x, kernel, threshold, bias, activation});
   }
   checkShapes(x, kernel.shape, threshold, bias);
   const attrs: SparsifiedMatMulAttrs = {activation};
@@ -95,7 +95,7 @@ export function registerSparsifiedMatMul(): void {
   if (registered) return;
   registered = true;
   tf.registerKernel(cpuKernelConfig);
-  registerInt8Kernels();
+  registerCompressedKernels();
   tf.registerGradient({
     kernelName: SPARSIFIED_MATMUL,
     inputsToSave: ['x', 'kernel', 'threshold', 'bias'],

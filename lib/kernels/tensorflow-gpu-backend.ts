@@ -12,7 +12,7 @@ import {
   type SparsifiedMatMulInputs,
 } from './sparsified-matmul-kernel.js';
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-kernels.js';
-import {sparsifiedMatMulInt8Fallback} from './int8-any-backend.js';
+import {compressedMatMulFallback} from './compressed-any-backend.js';
 import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
 import {
   denseMatMul,
@@ -139,7 +139,7 @@ function multiplyInt8(
   const [inputSize] = values.shape;
   if (leadingSize(x.shape) > MAX_INT8_ROWS || inputSize > MAX_INPUTS) {
     const kernel = {values, scale, zeroPoint} as unknown as Int8Matrix;
-    return sparsifiedMatMulInt8Fallback({
+    return compressedMatMulFallback({
       x: x as tf.Tensor,
       kernel,
       threshold: threshold as tf.Tensor,

@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {io} from '@tensorflow/tfjs';
+import {COMPRESS_AS_READ_RULES, type CompressAsRead} from '../compression/compression-options.js';
 import {FileError} from '../errors.js';
 import {
   readStoredModel,
@@ -35,8 +36,6 @@ import {
   optional,
   type OptionRules,
 } from '../option-rules.js';
-import {INT8_MODE, type Int8Mode} from '../quantization/int8.js';
-import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from '../scope/target-scope.js';
 import {sizeOf} from '../tensor-values.js';
 import {makeUnfilledTensor, withWeightsStartingAs, type Initializer} from '../tfjs.js';
 import {attachMetadata, savedConfig} from './config/saved-metadata.js';
@@ -47,7 +46,7 @@ import {openSource, type LanguageModelSource, type OpenedSource} from './import/
 import {LanguageModel} from './language-model.js';
 import {checkFits, deviceMemory, int8Bytes, memoryNeed, needOf, type MemoryNeed} from './memory-need.js';
 import type {Checkpoint} from './weights/checkpoint.js';
-import {Int8Weights} from './weights/int8-weights.js';
+import {PackedWeights, planAsRead} from './weights/packed-weights.js';
 import {checkedPlan, loadPlanned, type WeightsProgress} from './weights/load-weights.js';
 
 /** What weights start as: none of a language model's layers reads one before it has values. */
@@ -66,17 +65,9 @@ export type OpenProgress =
   | ({readonly stage: 'download'} & DownloadProgress)
   | ({readonly stage: 'weights'} & WeightsProgress);
 
-export interface OpenLanguageModelOptions extends Pick<
-  ModelDownloadOptions,
-  'refresh' | 'onNotice' | 'signal' | 'silenceMs'
-> {
-  /**
-   * Make the weights INT8 while they are read, as `compressWeights` does with the loaded model, which never is in memory.
-   * What was made of a download is stored in its place, so that the next load is fast.
-   */
-  readonly compress?: Int8Mode;
-  /** With `compress`: layers whose weights stay float32. */
-  readonly compressIgnoredScope?: IgnoredScope | TargetScope | null;
+/** With `compress`, what was made of a download is stored in its place, so that the next load is fast. */
+export interface OpenLanguageModelOptions
+  extends CompressAsRead, Pick<ModelDownloadOptions, 'refresh' | 'onNotice' | 'signal' | 'silenceMs'> {
   /** Of the file, if the source is the address of a `.gguf`: 64 hexadecimal digits. */
   readonly sha256?: string;
   /** Where files are stored: by default `deviceStore()`. */
@@ -91,8 +82,7 @@ export interface OpenLanguageModelOptions extends Pick<
 }
 
 const RULES: OptionRules<OpenLanguageModelOptions> = {
-  compress: INT8_MODE,
-  compressIgnoredScope: IGNORED_SCOPE,
+  ...COMPRESS_AS_READ_RULES,
   sha256: optional('64 hexadecimal digits', (value) => /^[0-9a-f]{64}$/.test(String(value))),
   store: OBJECT,
   memoryLimit: POSITIVE,
@@ -162,12 +152,17 @@ export async function openLanguageModel(
 function placeOf(
   source: LanguageModelSource,
   store: PieceStore,
-  {compress, compressIgnoredScope = null}: OpenLanguageModelOptions,
+  {compress, compressIgnoredScope = null, compressOptions}: OpenLanguageModelOptions,
 ): StoredModelPlace | null {
   const isAddress = typeof source === 'string' || source instanceof URL;
   if (!isAddress || compress === undefined || store.kind === 'memory') return null;
   const {url} = plainAddress(String(source));
-  const how = JSON.stringify({version: STORED_VERSION, compress, ignored: compressIgnoredScope});
+  const how = JSON.stringify({
+    version: STORED_VERSION,
+    compress,
+    ignored: compressIgnoredScope,
+    compressOptions,
+  });
   return {store, id: `${url}#${how}`, model: modelOf(url)};
 }
 
@@ -206,7 +201,7 @@ async function keepMade(
   if (await writeStoredModel(place, model, sha256 ?? null, signal)) await opened.forget();
   else
     onNotice?.(
-      `the storage has no room for ${place.model} as INT8: the next load makes it of the download again`,
+      `the storage has no room for ${place.model} compressed: the next load makes it of the download again`,
     );
 }
 
@@ -246,10 +241,8 @@ interface LoadedModel {
   readonly isMade: boolean;
 }
 
-async function load(
-  checkpoint: Checkpoint,
-  {compress, compressIgnoredScope = null, signal, onProgress}: OpenLanguageModelOptions,
-): Promise<LoadedModel> {
+async function load(checkpoint: Checkpoint, options: OpenLanguageModelOptions): Promise<LoadedModel> {
+  const {compress, signal, onProgress} = options;
   const plan = checkedPlan(checkpoint);
   const model = withWeightsStartingAs(
     UNFILLED,
@@ -263,7 +256,7 @@ async function load(
     };
     if (compress === undefined) await loadPlanned(model, checkpoint, plan, progress);
     else {
-      const weights = Int8Weights.of(model, compress, compressIgnoredScope);
+      const weights = new PackedWeights(model, planAsRead(model, options));
       await loadPlanned(model, checkpoint, plan, progress, weights.store.bind(weights));
     }
     attachMetadata(model, checkpoint);
@@ -276,17 +269,18 @@ async function load(
 
 async function loadSaved(
   saved: Parameters<typeof streamedModel>[0],
-  {compress, compressIgnoredScope = null, decoder, signal, onProgress}: OpenLanguageModelOptions,
+  options: OpenLanguageModelOptions,
 ): Promise<LoadedModel> {
+  const {compress, decoder, signal, onProgress} = options;
   const specs = saved.json.weightsManifest.flatMap(({weights}) => weights);
   const total = specs.reduce((sum, {shape}) => sum + sizeOf(shape), 0);
   let done = 0;
-  let weights: Int8Weights | null = null;
+  let weights: PackedWeights | null = null;
   // A decoder of others than these makes its own of all of them.
   const taking =
     decoder?.weights === undefined || decoder.weights === 'float32' ? registeredWasmDecoding() : undefined;
   const storeIn = (unfilled: tf.LayersModel): StoreTensor => {
-    if (compress !== undefined) weights = Int8Weights.of(unfilled, compress, compressIgnoredScope);
+    if (compress !== undefined) weights = new PackedWeights(unfilled, planAsRead(unfilled, options));
     return async (variable, tensor) => {
       signal?.throwIfAborted();
       const {originalName, shape} = variable;
@@ -301,7 +295,7 @@ async function loadSaved(
     };
   };
   const model = await streamedModel(saved, storeIn, UNFILLED);
-  const replaced = (weights as Int8Weights | null)?.replaced ?? new Set();
+  const replaced = (weights as PackedWeights | null)?.replaced ?? new Set();
   forgetVariables(model, replaced);
   return {model, isMade: replaced.size > 0};
 }

@@ -17,8 +17,8 @@ import {loadBackend} from '../backend/load.js';
 import {SAVE_RULES, checkSavePath, saveWithWeights, type SaveOptions} from '../io/model/model-files.js';
 import {inspect, type DenseReport} from '../model/inspect.js';
 import {CALLBACK, CHECKED_LATER, FLAG, checkOptions, type OptionRules} from '../option-rules.js';
-import {INT8_MODE, type Int8Mode} from '../quantization/int8.js';
-import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from '../scope/target-scope.js';
+import {COMPRESS_AS_READ_RULES, type CompressAsRead} from '../compression/compression-options.js';
+import {IGNORED_SCOPE} from '../scope/target-scope.js';
 import type {SparsifyScopes} from '../sparsify.js';
 import type {WarningOptions} from '../warnings.js';
 import type {Checkpoint} from './weights/checkpoint.js';
@@ -30,17 +30,14 @@ import {PartsCalibration} from './weights/parts-calibration.js';
 import {streamOrder, streamedWeights} from './weights/streamed-weights.js';
 import {TEXT_DATASET_RULES, type TextDatasetOptions} from './text-dataset.js';
 
-export interface SparsifyStreamedOptions extends Partial<SparsifyScopes>, TextDatasetOptions, SaveOptions {
+export interface SparsifyStreamedOptions
+  extends Partial<SparsifyScopes>, CompressAsRead, TextDatasetOptions, SaveOptions {
   /**
    * What thresholds are found on: text, token ids, or batches of ids int32 [B, T]; or a function that makes those for
    * the model, whose weights have no values. Needed with targets.
    */
   readonly data?:
     string | readonly number[] | Batches | ((model: tf.LayersModel) => Batches | Promise<Batches>);
-  /** Make the weights INT8 first, as `compressWeights` does; by default they stay float32. */
-  readonly compress?: Int8Mode;
-  /** With `compress`: layers whose weights stay float32. */
-  readonly compressIgnoredScope?: IgnoredScope | TargetScope | null;
   /** As of `sparsifyActivations`. */
   readonly calibration?: CalibrationMethod | CalibrationOptions;
   /** Save the statistics that `retarget` needs. True by default. */
@@ -57,8 +54,7 @@ const RULES: OptionRules<SparsifyStreamedOptions> = {
   targetSparsityByScope: CHECKED_LATER,
   ignoredScope: IGNORED_SCOPE,
   data: CHECKED_LATER,
-  compress: INT8_MODE,
-  compressIgnoredScope: IGNORED_SCOPE,
+  ...COMPRESS_AS_READ_RULES,
   calibration: CALIBRATION,
   saveStatistics: FLAG,
   onProgress: CALLBACK,

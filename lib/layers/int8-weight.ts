@@ -1,9 +1,5 @@
-/**
- * @file A layer's weight that is INT8 in memory and on disk. It stands where the layer keeps its `tf.LayerVariable`, so
- * that a stock layer that reads its weight gets it dequantized; what knows of it reads the bytes.
- */
+/** @file A layer's weight that is INT8: signed bytes with a scale and a zero point an output channel. */
 import * as tf from '@tensorflow/tfjs';
-import {ModelError} from '../errors.js';
 import type {Int8Matrix} from '../kernels/int8-kernels.js';
 import {dequantizeColumns, dequantizeRows, dequantizeSomeColumns} from '../kernels/int8-dequantize.js';
 import {
@@ -16,14 +12,16 @@ import {
 } from '../quantization/int8.js';
 import {quantizeTransposed} from '../quantization/transposed-int8.js';
 import {floatsOf, sizeOf, valuesAs} from '../tensor-values.js';
-import {makeLayerVariable, type LayerVariable} from '../tfjs.js';
-
-/**
- * How a weight is a matrix with a scale an output channel: `columns`, its last dimension are the channels (Dense,
- * convolutions); `rows`, its first is (embeddings); `depthwise`, the last two are; `transposed`, the last but one is
- * (transposed convolutions), which is stored as if it were the last.
- */
-export type Int8Layout = 'columns' | 'rows' | 'depthwise' | 'transposed';
+import type {LayerVariable} from '../tfjs.js';
+import {
+  CompressedWeight,
+  checkFinite,
+  checkReach,
+  ownedVariable,
+  type AddWeight,
+  type Compression,
+  type WeightLayout,
+} from './compressed-weight.js';
 
 /** The three weights of a layer that make up one INT8 weight. */
 export interface Int8Variables {
@@ -42,13 +40,7 @@ const SUFFIXES: Readonly<Record<keyof Int8Variables, string>> = {
   zeroPoint: '_zero_point',
 };
 
-/** A new weight of a layer: `layer.addWeight` without what INT8 weights do not have. */
-export type AddWeight = (name: string, shape: number[], dtype: 'int32' | 'float32') => LayerVariable;
-
-export class Int8Weight {
-  readonly dtype = 'float32';
-  readonly trainable = false;
-
+export class Int8Weight extends CompressedWeight {
   /**
    * @param variables Owned by the layer that lists them.
    * @param shape Of the weight that they stand for.
@@ -56,15 +48,17 @@ export class Int8Weight {
   constructor(
     readonly variables: Int8Variables,
     readonly shape: readonly number[],
-    readonly layout: Int8Layout,
+    readonly layout: WeightLayout,
     readonly mode: Int8Mode,
-  ) {}
+  ) {
+    super();
+  }
 
   /** A weight of zeros, for a layer whose weights are loaded next. */
   static build(
     name: string,
     shape: readonly number[],
-    layout: Int8Layout,
+    layout: WeightLayout,
     mode: Int8Mode,
     add: AddWeight,
   ): Int8Weight {
@@ -89,10 +83,10 @@ export class Int8Weight {
     name: string,
     weights: Float32Array,
     shape: readonly number[],
-    layout: Int8Layout,
+    layout: WeightLayout,
     mode: Int8Mode,
   ): Int8Weight {
-    checkFinite(name, weights);
+    checkFinite(name, weights, 'INT8');
     const matrix = layout === 'transposed' ? swapLastTwo(weights, shape) : weights;
     const quantized = quantizeInt8(matrix, matrixShape(shape, layout), mode);
     return Int8Weight.of(name, quantized, shape, layout, mode);
@@ -110,7 +104,7 @@ export class Int8Weight {
     [inputs, units]: readonly number[],
     mode: Int8Mode,
   ): Int8Weight {
-    checkFinite(name, weights);
+    checkFinite(name, weights, 'INT8');
     const quantized = quantizeTransposed(weights, inputs, units, mode);
     return Int8Weight.of(name, quantized, [inputs, units], 'columns', mode);
   }
@@ -119,16 +113,12 @@ export class Int8Weight {
     name: string,
     quantized: Int8Values,
     shape: readonly number[],
-    layout: Int8Layout,
+    layout: WeightLayout,
     mode: Int8Mode,
   ): Int8Weight {
     checkRange(name, quantized);
     const {values, scale, zeroPoint, rows, stride} = quantized;
-    const make = (suffix: string, tensor: tf.Tensor) => {
-      const variable = makeLayerVariable(tensor, name + suffix, false);
-      tensor.dispose();
-      return variable;
-    };
+    const make = (suffix: string, tensor: tf.Tensor) => ownedVariable(name + suffix, tensor);
     const words = new Int32Array(values.buffer);
     const variables = {
       values: make(SUFFIXES.values, tf.tensor2d(words, [rows, stride / BYTES_PER_WORD], 'int32')),
@@ -138,15 +128,14 @@ export class Int8Weight {
     return new Int8Weight(variables, shape, layout, mode);
   }
 
-  get name(): string {
-    return this.variables.values.name.replace(SUFFIXES.values, '');
+  get compression(): Compression {
+    return {int8: this.mode === 'int8_asym' ? 'asym' : 'sym'};
   }
 
-  get originalName(): string {
-    return this.variables.values.originalName.slice(0, -SUFFIXES.values.length);
+  protected get packed() {
+    return {variable: this.variables.values, suffix: SUFFIXES.values};
   }
 
-  /** The matrix, as kernels take it; its tensors are the layer's. */
   matrix(): Int8Matrix {
     const {values, scale, zeroPoint} = this.variables;
     return {
@@ -170,7 +159,6 @@ export class Int8Weight {
     };
   }
 
-  /** The weight dequantized: float32 of its shape, in memory of its own, which the caller or its tidy disposes. */
   read(): tf.Tensor {
     const {shape, layout} = this;
     return tf.tidy(() => {
@@ -185,34 +173,13 @@ export class Int8Weight {
     });
   }
 
-  /**
-   * What an embedding looks up, and only that is dequantized: rows of a matrix with a scale a row, or columns, as rows,
-   * of one with a scale a column (a tied embedding in a head's kernel).
-   *
-   * @param ids int32 [n].
-   * @returns float32 [n, width]; the caller disposes it.
-   */
   lookUp(ids: tf.Tensor1D): tf.Tensor2D {
     if (this.layout !== 'rows') return dequantizeSomeColumns(this.matrix(), ids);
     return dequantizeRows(this.matrix(), ids, matrixShape(this.shape, this.layout).columns);
   }
 
-  /** Bytes of the values, scales and zero points. */
-  get bytes(): number {
-    return this.list().reduce((bytes, {shape}) => bytes + 4 * sizeOf(shape as number[]), 0);
-  }
-
   list(): LayerVariable[] {
     return Object.values(this.variables) as LayerVariable[];
-  }
-
-  /** @throws {ModelError} always: INT8 weights are written by compressing a float32 model. */
-  write(): never {
-    throw new ModelError(
-      'int8-weight',
-      `"${this.originalName}" is INT8 and cannot be written as float32; decompressWeights(model) first`,
-      {name: this.originalName},
-    );
   }
 }
 
@@ -222,12 +189,7 @@ export function asInt8(weight: LayerVariable | null | undefined): Int8Weight | u
   return value instanceof Int8Weight ? value : undefined;
 }
 
-/** An INT8 weight where a layer has its variable. */
-export function asLayerVariable(weight: Int8Weight): LayerVariable {
-  return weight as unknown as LayerVariable;
-}
-
-function matrixShape(shape: readonly number[], layout: Int8Layout): MatrixShape {
+function matrixShape(shape: readonly number[], layout: WeightLayout): MatrixShape {
   const last = shape.length - 1;
   switch (layout) {
     case 'columns':
@@ -253,31 +215,8 @@ function swapLastTwo(values: Float32Array, shape: readonly number[]): Float32Arr
   return swapped;
 }
 
-function checkFinite(name: string, weights: Float32Array): void {
-  let index = 0; // `findIndex` would call a function for every weight
-  while (index < weights.length && Number.isFinite(weights[index])) index++;
-  if (index === weights.length) return;
-  throw new ModelError(
-    'not-finite',
-    `the weight "${name}" holds ${weights[index]}, which INT8 cannot: mend the model, or leave the layer out with ` +
-      'ignoredScope',
-    {name, value: weights[index]},
-  );
-}
-
-/** Scales and weights are float16 once dequantized, which ends at 65504. */
 function checkRange(name: string, {scale, zeroPoint}: Int8Values): void {
   for (const [channel, step] of scale.entries()) {
-    const reach = Math.abs(step) * Math.max(128 + zeroPoint[channel], 127 - zeroPoint[channel]);
-    if (reach < FLOAT16_OVERFLOW) continue;
-    throw new ModelError(
-      'int8-overflow',
-      `the weight "${name}" reaches ${reach.toPrecision(3)} in magnitude; INT8 weights are float16 once dequantized, ` +
-        'which ends at 65504: scale the layer down, or leave it out with ignoredScope',
-      {name, reach},
-    );
+    checkReach(name, Math.abs(step) * Math.max(128 + zeroPoint[channel], 127 - zeroPoint[channel]), 'INT8');
   }
 }
-
-/** What rounds to infinity in float16. */
-const FLOAT16_OVERFLOW = 65520;

@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {registerSparsifiedMatMul} from '../kernels/sparsified-matmul.js';
-import {COMPRESSIBLE_CLASSES} from './int8-layers.js';
+import {COMPRESSIBLE_CLASSES} from './compressed-layers.js';
 import {KerasNormalization} from './normalization.js';
 import {SparsifyingDense} from './sparsifying-dense.js';
 
@@ -16,7 +16,7 @@ export type SerializableClass = Parameters<typeof tf.serialization.registerClass
 const LAYERS: readonly SerializableClass[] = [
   SparsifyingDense,
   KerasNormalization,
-  ...COMPRESSIBLE_CLASSES.map(({int8}) => int8),
+  ...COMPRESSIBLE_CLASSES.flatMap(({int8, int4}) => (int4 === null ? [int8] : [int8, int4])),
 ] as unknown as readonly SerializableClass[];
 
 /** Whether a layer is exactly of a class of this package. */

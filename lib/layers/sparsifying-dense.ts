@@ -1,5 +1,5 @@
 /**
- * @file The Dense layer that masks its input by magnitude before it multiplies, by a kernel in float32 or INT8.
+ * @file The Dense layer that masks its input by magnitude before it multiplies, by a kernel in float32, INT8 or INT4.
  * Threshold, target and quantized weights are part of the layer, so that a sparsified or compressed model saves, loads
  * and serves like any other.
  */
@@ -17,17 +17,16 @@ import {
   type Layer,
 } from '../tfjs.js';
 import {withActivations} from './activation-config.js';
-import {DENSE_KERNEL, addInt8Weight, type Int8Kind} from './int8-layers.js';
-import {asInt8} from './int8-weight.js';
+import {DENSE_KERNEL, addCompressedWeight} from './compressed-layers.js';
+import {asCompressed, compressionOf, type Compression, type CompressionArgs} from './compressed-weight.js';
 
-export type SparsifyingDenseArgs = DenseLayerArgs & {
-  /** Share of the inputs that calibration is to mask, in [0, 1]; kept for reports, not used to compute. */
-  targetSparsity?: number | null;
-  /** Share of the calibration data that the threshold masks, in [0, 1]; kept for reports, not used to compute. */
-  reachedSparsity?: number | null;
-  /** Whether the kernel is INT8, and how it is quantized; float32 by default. */
-  int8?: Int8Kind | null;
-};
+export type SparsifyingDenseArgs = DenseLayerArgs &
+  CompressionArgs & {
+    /** Share of the inputs that calibration is to mask, in [0, 1]; kept for reports, not used to compute. */
+    targetSparsity?: number | null;
+    /** Share of the calibration data that the threshold masks, in [0, 1]; kept for reports, not used to compute. */
+    reachedSparsity?: number | null;
+  };
 
 /** The weight that holds the threshold; its name ends like this after the layer's own prefix. */
 const THRESHOLD = 'threshold';
@@ -52,19 +51,21 @@ export class SparsifyingDense extends Dense {
   /** Share of the calibration data that the threshold masks, in [0, 1]; null if it is not known. */
   declare reachedSparsity: number | null;
   /** How the kernel is quantized, or null if it is float32. */
-  declare int8: Int8Kind | null;
+  declare compression: Compression | null;
 
   constructor(args: SparsifyingDenseArgs) {
     super(args);
     this.threshold ??= null;
     this.targetSparsity = args.targetSparsity ?? null;
     this.reachedSparsity = args.reachedSparsity ?? null;
-    this.int8 = args.int8 ?? null;
+    this.compression = compressionOf(args);
   }
 
   protected override addWeight(...args: Parameters<Layer['addWeight']>): LayerVariable {
     const add = super.addWeight.bind(this);
-    return this.int8 === null ? add(...args) : addInt8Weight(add, [DENSE_KERNEL], this.int8)(...args);
+    return this.compression === null
+      ? add(...args)
+      : addCompressedWeight(add, [DENSE_KERNEL], this.compression)(...args);
   }
 
   override build(inputShape: tf.Shape | tf.Shape[]): void {
@@ -95,7 +96,7 @@ export class SparsifyingDense extends Dense {
       const fused = fusedActivationOf(this.activation);
       const output = computeSparsifiedMatMul(
         x,
-        asInt8(this.kernel)?.matrix() ?? (this.kernel!.read() as tf.Tensor2D),
+        asCompressed(this.kernel)?.matrix() ?? (this.kernel!.read() as tf.Tensor2D),
         threshold,
         {bias: this.bias?.read() as tf.Tensor1D | undefined, activation: fused ?? 'linear'},
       );
@@ -106,7 +107,7 @@ export class SparsifyingDense extends Dense {
   override getConfig(): tf.serialization.ConfigDict {
     const {targetSparsity, reachedSparsity} = this;
     const config = withActivations(this, {...super.getConfig(), targetSparsity, reachedSparsity});
-    return this.int8 === null ? config : {...config, int8: this.int8};
+    return {...config, ...this.compression} as tf.serialization.ConfigDict;
   }
 
   /**
@@ -144,7 +145,7 @@ export function toSparsifyingDense(layer: DenseLayer): SparsifyingDense {
   sparsifying.threshold = threshold;
   sparsifying.targetSparsity = null;
   sparsifying.reachedSparsity = null;
-  sparsifying.int8 = null;
+  sparsifying.compression = null;
   ownNonTrainableWeights(sparsifying).push(threshold);
   return sparsifying;
 }
@@ -155,11 +156,11 @@ export function toPlainDense(layer: SparsifyingDense): DenseLayer {
   weights.splice(weights.indexOf(layer.threshold!), 1);
   layer.threshold!.dispose();
   const fields = layer as Partial<
-    Pick<SparsifyingDense, 'threshold' | 'targetSparsity' | 'reachedSparsity' | 'int8'>
+    Pick<SparsifyingDense, 'threshold' | 'targetSparsity' | 'reachedSparsity' | 'compression'>
   >;
   delete fields.threshold;
   delete fields.targetSparsity;
   delete fields.reachedSparsity;
-  delete fields.int8;
+  delete fields.compression;
   return Object.setPrototypeOf(layer, Dense.prototype) as DenseLayer;
 }

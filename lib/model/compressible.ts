@@ -1,29 +1,33 @@
-/** @file The layers of a model whose weights can be INT8, compressed or not, and which of their weights those are. */
+/** @file The layers of a model whose weights can be packed, compressed or not, and which of their weights those are. */
 import type * as tf from '@tensorflow/tfjs';
-import {COMPRESSIBLE_CLASSES, DENSE_KERNEL, type CompressibleWeight} from '../layers/int8-layers.js';
-import {asInt8} from '../layers/int8-weight.js';
+import {
+  COMPRESSIBLE_CLASSES,
+  DENSE_KERNEL,
+  compressibleClassOf,
+  type CompressibleWeight,
+} from '../layers/compressed-layers.js';
+import {asCompressed, type CompressedFormat} from '../layers/compressed-weight.js';
 import {isPlainDense, isSparsifyingDense} from '../layers/sparsifying-dense.js';
-import type {Int8Mode} from '../quantization/int8.js';
 import {asContainer, type Layer, type LayerVariable} from '../tfjs.js';
 import {walkModel, type PlacedLayer} from './walk.js';
 
-/** Types of the layers whose weights can be INT8, as a scope's `types` names them. */
+/** Types of the layers whose weights can be packed, as a scope's `types` names them. */
 export const COMPRESSIBLE_TYPES: readonly string[] = [
   'Dense',
   ...COMPRESSIBLE_CLASSES.map(({stock}) => stock.className),
 ];
 
-/** A weight that can be INT8, and where it stands. */
+/** A weight that can be packed, and where it stands. */
 export interface PlacedWeight extends PlacedLayer {
   readonly weight: CompressibleWeight;
   /** A stand-in if it is compressed. */
   readonly variable: LayerVariable;
 }
 
-/** How a weight is stored. */
-export type WeightFormat = 'float32' | Int8Mode;
+/** How a weight is stored: `float32`, or packed; `int4_minimum` is INT4 as GGUF files hold it. */
+export type WeightFormat = 'float32' | CompressedFormat;
 
-/** A weight that is INT8 or can be. */
+/** A weight that is packed or can be. */
 export interface WeightReport {
   /** The path of its layer: what a scope matches. */
   readonly path: string;
@@ -37,7 +41,7 @@ export interface WeightReport {
   readonly bytes: number;
 }
 
-/** All weights of a model that are INT8 or can be, in the order of the graph. */
+/** All weights of a model that are packed or can be, in the order of the graph. */
 export function compressibleWeights(model: tf.LayersModel): PlacedWeight[] {
   return walkModel(asContainer(model)).layers.flatMap((placed) =>
     weightsOf(placed.layer).flatMap((weight) => {
@@ -62,16 +66,15 @@ export function reportWeights(model: tf.LayersModel): WeightReport[] {
 /** The class name that a layer has when its weights are float32 and it is not sparsified. */
 export function stockTypeOf(layer: Layer): string {
   if (isSparsifyingDense(layer)) return 'Dense';
-  const form = COMPRESSIBLE_CLASSES.find(({int8}) => Object.getPrototypeOf(layer) === int8.prototype);
-  return form?.stock.className ?? layer.getClassName();
+  return compressibleClassOf(layer)?.stock.className ?? layer.getClassName();
 }
 
 export function formatOf(variable: LayerVariable): WeightFormat {
-  return asInt8(variable)?.mode ?? 'float32';
+  return asCompressed(variable)?.format ?? 'float32';
 }
 
 export function bytesOf(variable: LayerVariable): number {
-  return asInt8(variable)?.bytes ?? 4 * sizeOf(variable);
+  return asCompressed(variable)?.bytes ?? 4 * sizeOf(variable);
 }
 
 /** Number of weights that a variable holds, compressed or not. */
@@ -79,12 +82,8 @@ export function sizeOf(variable: LayerVariable): number {
   return (variable.shape as number[]).reduce((size, dimension) => size * dimension, 1);
 }
 
-/** Which of a layer's weights can be INT8: those of exactly the stock classes and of their INT8 forms. */
+/** Which of a layer's weights can be packed: those of exactly the stock classes and of their packed forms. */
 function weightsOf(layer: Layer): readonly CompressibleWeight[] {
   if (isPlainDense(layer) || isSparsifyingDense(layer)) return [DENSE_KERNEL];
-  const prototype: unknown = Object.getPrototypeOf(layer);
-  const form = COMPRESSIBLE_CLASSES.find(
-    ({stock, int8}) => prototype === stock.prototype || prototype === int8.prototype,
-  );
-  return form?.weights ?? [];
+  return compressibleClassOf(layer)?.weights ?? [];
 }

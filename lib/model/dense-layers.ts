@@ -44,7 +44,7 @@ export function maskingLayers(model: Walkable): Map<string, SparsifyingDense> {
   return new Map([...sparsifyingDenseLayers(model)].filter(([, layer]) => isMasking(layer)));
 }
 
-/** All `SparsifyingDense` layers of a model, by path, in the order of the graph: those with INT8 kernels are too. */
+/** All `SparsifyingDense` layers of a model, by path, in the order of the graph: those with packed kernels are too. */
 export function sparsifyingDenseLayers(model: Walkable): Map<string, SparsifyingDense> {
   const found = new Map<string, SparsifyingDense>();
   for (const {path, layer} of denseLayers(model)) if (isSparsifyingDense(layer)) found.set(path, layer);
@@ -55,7 +55,7 @@ export function sparsifyingDenseLayers(model: Walkable): Map<string, Sparsifying
 export function isMasking(layer: DenseLayer): layer is SparsifyingDense {
   if (!isSparsifyingDense(layer)) return false;
   return (
-    layer.int8 === null ||
+    layer.compression === null ||
     layer.targetSparsity !== null ||
     layer.threshold!.read().dataSync()[0] !== -Infinity
   );

@@ -1,6 +1,6 @@
 /** @file What a user needs to know of a model's Dense layers: sizes, targets, thresholds. */
 import type * as tf from '@tensorflow/tfjs';
-import {asInt8} from '../layers/int8-weight.js';
+import {asCompressed} from '../layers/compressed-weight.js';
 import {bytesOf, compressibleWeights, formatOf, sizeOf, type WeightFormat} from './compressible.js';
 import {checkModel, checkUsable, denseLayers, isMasking} from './dense-layers.js';
 import type {ModelLayers} from './walk.js';
@@ -16,7 +16,7 @@ export interface DenseReport {
   readonly weightShare: number;
   /** How its kernel is stored. */
   readonly format: WeightFormat;
-  /** Of its kernel in memory and on disk, with the scales and zero points of INT8. */
+  /** Of its kernel in memory and on disk, with the scales and zero points of packed weights. */
   readonly bytes: number;
   readonly sparsified: boolean;
   /** Share of its inputs that calibration was asked to mask, in [0, 1]; null if it was not. */
@@ -67,15 +67,17 @@ export function reportWalked(model: tf.LayersModel, walked: ModelLayers): DenseR
   });
 }
 
-/** All weights of a model, an INT8 one counted as the float32 one that it stands for. */
+/** All weights of a model, a packed one counted as the float32 one that it stands for. */
 export function countWeights(model: tf.LayersModel): number {
-  const int8 = new Set(
-    compressibleWeights(model).flatMap(({variable}) => (asInt8(variable) === undefined ? [] : [variable])),
+  const packed = new Set(
+    compressibleWeights(model).flatMap(({variable}) =>
+      asCompressed(variable) === undefined ? [] : [variable],
+    ),
   );
-  const differences = [...int8].map(
+  const differences = [...packed].map(
     (variable) =>
       sizeOf(variable) -
-      asInt8(variable)!
+      asCompressed(variable)!
         .list()
         .reduce((sum, part) => sum + sizeOf(part), 0),
   );

@@ -96,19 +96,7 @@ export function quantizeInt8(weights: Float32Array, shape: MatrixShape, mode: In
   const {rows, columns, channels} = shape;
   const stride = strideOf(columns);
   const byRow = channels === 'rows';
-  const {least, greatest} = extremes(weights, shape);
-  const exact = new Float32Array(least.length);
-  const zeroPoint = new Float32Array(least.length);
-  for (let channel = 0; channel < exact.length; channel++) {
-    if (mode === 'int8_sym') {
-      exact[channel] = symmetricScale(least[channel], greatest[channel]);
-    } else {
-      const low = Math.min(least[channel], 0);
-      const high = Math.max(greatest[channel], 0);
-      exact[channel] = Math.max(Math.fround(high - low) / 255, MIN_SCALE);
-      zeroPoint[channel] = clamp(-round(Math.fround(low / exact[channel])), 0, 255);
-    }
-  }
+  const {scale: exact, zeroPoint} = exactSteps(weights, shape, mode);
   const values = new Int8Array(rows * stride);
   const offset = mode === 'int8_sym' ? 0 : STORED_OFFSET;
   for (let row = 0; row < rows; row++) {
@@ -126,6 +114,24 @@ export function quantizeInt8(weights: Float32Array, shape: MatrixShape, mode: In
     scale: exact.map(roundToFloat16),
     zeroPoint: offset === 0 ? zeroPoint : zeroPoint.map((point) => point - offset),
   };
+}
+
+/** Scales and zero points of the channels in float32, before the scales are rounded; zero points in [0, 255], 0 if symmetric. */
+export function exactSteps(weights: Float32Array, shape: MatrixShape, mode: Int8Mode) {
+  const {least, greatest} = extremes(weights, shape);
+  const scale = new Float32Array(least.length);
+  const zeroPoint = new Float32Array(least.length);
+  for (let channel = 0; channel < scale.length; channel++) {
+    if (mode === 'int8_sym') {
+      scale[channel] = symmetricScale(least[channel], greatest[channel]);
+    } else {
+      const low = Math.min(least[channel], 0);
+      const high = Math.max(greatest[channel], 0);
+      scale[channel] = Math.max(Math.fround(high - low) / 255, MIN_SCALE);
+      zeroPoint[channel] = clamp(-round(Math.fround(low / scale[channel])), 0, 255);
+    }
+  }
+  return {scale, zeroPoint};
 }
 
 /** The weights that a quantized matrix stands for: float32 [rows, columns], row-major. */

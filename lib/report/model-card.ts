@@ -96,7 +96,7 @@ function frontMatter(
   const tags = [
     ...['tensorflow.js', 'tfjs'],
     ...(layers.some(({sparsified}) => sparsified) ? ['activation-sparsity'] : []),
-    ...([...layers, ...weights].some(({format}) => format.startsWith('int8')) ? ['int8'] : []),
+    ...['int8', 'int4'].filter((tag) => [...layers, ...weights].some(({format}) => format.startsWith(tag))),
   ];
   const lines = [
     'library_name: tfjs-sparsify',

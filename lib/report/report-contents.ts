@@ -16,7 +16,7 @@ export interface ReportLayer {
   readonly units: number;
   /** How its kernel is stored. */
   readonly format: WeightFormat;
-  /** Of its kernel, scales and zero points of INT8 included. */
+  /** Of its kernel, scales and zero points of packed ones included. */
   readonly bytes: number;
   readonly sparsified: boolean;
   /** Share of its inputs that calibration was asked to mask, in [0, 1]. */
@@ -53,7 +53,7 @@ export interface Metric {
 export interface QualityRow {
   /** `dense`, `sparse`, a path, … */
   readonly name: string;
-  /** `float32`, `int8_asym`, …; several if its layers differ; null if unknown. */
+  /** `float32`, `int8_asym`, `int4_sym`, …; several if its layers differ; null if unknown. */
   readonly weights: string | null;
   /** Mean actual sparsity of its sparsified layers, in [0, 1]; null for a dense model. */
   readonly sparsity: number | null;
@@ -101,9 +101,9 @@ export interface ReportContents {
   readonly name: string;
   /** What one row of a layer's input is: `token` or `item`. */
   readonly unit: 'token' | 'item';
-  /** All weights of the model, an INT8 one counted once. */
+  /** All weights of the model, a packed one counted once. */
   readonly parameters: number;
-  /** Weights that are INT8 or can be, of layers of any kind; told of where there is no Dense layer. */
+  /** Weights that are packed or can be, of layers of any kind; told of where there is no Dense layer. */
   readonly weights?: readonly Pick<WeightReport, 'type' | 'format' | 'bytes'>[];
   readonly measured: MeasuredLayers;
   readonly allocation: Allocation | null;

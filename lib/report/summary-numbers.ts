@@ -46,7 +46,7 @@ export function formatsOf(layers: readonly {readonly format: string}[]): string 
   return [...new Set(layers.map(({format}) => format))].join(', ');
 }
 
-/** A model without Dense layers in words: what else of it can be INT8, and is. */
+/** A model without Dense layers in words: what else of it can be packed, and is. */
 export function describeOtherWeights({weights = []}: Pick<ReportContents, 'weights'>): string {
   if (weights.length === 0) return 'no Dense layers';
   const types = [...new Set(weights.map(({type}) => type))].join(', ');

@@ -200,6 +200,42 @@ describe('the command line', () => {
       .and.match(/^head .* int8_asym .* 50\.0 %/m);
   });
 
+  it('compresses to INT4, by a ratio on data too, and sparsifies with INT4 weights', async () => {
+    const data = ['--data', at('data.jsonl')];
+    const int4 = ['--mode', 'int4_sym', '--group-size', '4', '--all-layers'];
+    const formats = async (...args: string[]) => {
+      const result = await cli(['compress', at('dense'), ...args, '--out', at('tiny'), '--json']);
+      const {weights} = json(result) as {weights: {path: string; format: string}[]};
+      return weights.map(({path, format}) => `${path} ${format}`);
+    };
+    expect(await formats(...int4)).to.deep.equal(['hidden int4_sym', 'head int4_sym']);
+    // The ratio has room for either of 128 and 48 weights, and not for both.
+    const chosen = await formats(...int4, '--backup-mode', 'none', '--ratio', '80%', ...data);
+    expect(chosen.map((line) => line.split(' ')[1])).to.have.members(['float32', 'int4_sym']);
+    expect(readFileSync(join(at('tiny'), 'README.md'), 'utf8')).to.include('  - int4');
+    fails(
+      await cli(['compress', at('dense'), '--mode', 'int4_sym', '--out', at('no')]),
+      2,
+      'group size 128',
+      'hidden',
+    );
+    fails(
+      await cli(['compress', at('dense'), '--group-size', '4', '--out', at('no')]),
+      2,
+      'int8_asym',
+      'groupSize',
+    );
+    const both = ['sparsify', at('dense'), ...data, '--target', '.*=0.5', '--out', at('both4')];
+    const result = await cli([...both, '--compress', 'int4_asym', '--group-size', '-1']);
+    expect(result.code, result.stderr).to.equal(0);
+    expect(result.stdout)
+      .to.match(/^hidden .* int4_asym .* 50\.0 %/m)
+      .and.match(/^head .* int8_asym .* 50\.0 %/m);
+    fails(await cli([...both, '--group-size', '4']), 2, 'groupSize', '--compress int4_asym');
+    const shown = await cli(['inspect', at('both4')]);
+    expect(shown.stdout).to.match(/^hidden .* int4_asym /m);
+  });
+
   it('takes a module as data, another backend, and saves no statistics if told so', async () => {
     writeFileSync(
       at('data.mjs'),

@@ -129,11 +129,11 @@ describe('commands, run in this process', function () {
       expect(await json(inspectCommand(), 'conv', [])).to.deep.equal({layers: [], weights});
       const {stdout} = await well(inspectCommand(), 'conv', []);
       expect(stdout).to.match(
-        /^no Dense layers, so nothing to sparsify; what tfjs-sparsify compress makes INT8:\n\n/,
+        /^no Dense layers, so nothing to sparsify; what tfjs-sparsify compress packs:\n\n/,
       );
       expect(cells(stdout)[3]).to.deep.equal(['conv', 'Conv1D', 'kernel', '2 x 8 x 4', 'float32', '256 B']);
       expect((await well(inspectCommand(), 'flat', [])).stdout).to.equal(
-        'no Dense layers, so nothing to sparsify; and no weight that can be INT8, so nothing to compress\n',
+        'no Dense layers, so nothing to sparsify; and no weight that can be packed, so nothing to compress\n',
       );
     });
   });

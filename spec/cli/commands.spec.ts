@@ -55,6 +55,10 @@ describe('the options of commands', () => {
     '--allocate',
     '--bounds',
   ];
+  const INT4 = [
+    ...['--group-size', '--ratio', '--all-layers', '--backup-mode', '--group-size-fallback'],
+    ...['--min-adjusted-group-size', '--sensitivity-metric'],
+  ];
   /** By command: all its options, and those that must be given. */
   const OPTIONS: Readonly<
     Record<string, readonly [options: readonly string[], mandatory: readonly string[]]>
@@ -63,11 +67,11 @@ describe('the options of commands', () => {
     sparsify: [
       [
         ...[...MODEL, ...DATA, ...TEXT, ...ALLOCATION, '--target', '--ignore', '--calibration', '--labels'],
-        ...['--compress', '--stream', '--out', '--no-statistics', '--report'],
+        ...['--compress', '--stream', '--out', '--no-statistics', '--report', ...INT4],
       ],
       ['--data', '--out'],
     ],
-    compress: [[...MODEL, '--mode', '--ignore', '--out'], ['--out']],
+    compress: [[...MODEL, ...DATA, ...TEXT, ...INT4, '--mode', '--ignore', '--out'], ['--out']],
     evaluate: [[...MODEL, ...DATA, ...WINDOWS, '--labels', '--baseline', '--report'], ['--data']],
     retarget: [[...MODEL, '--target', '--sparsity', '--ignore', '--out', '--report'], ['--out']],
     bench: [[...MODEL, ...TEXT, '--data', '--scale', '--rows', '--report'], []],

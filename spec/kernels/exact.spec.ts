@@ -13,7 +13,7 @@ import {
   dequantizeRows,
   dequantizeSomeColumns,
 } from '../../lib/kernels/int8-dequantize.js';
-import {sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-any-backend.js';
+import {compressedMatMulFallback} from '../../lib/kernels/compressed-any-backend.js';
 import {MAX_ROUNDED_WEIGHTS, type Int8Matrix} from '../../lib/kernels/int8-kernels.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';
@@ -157,7 +157,7 @@ describe('kernels', () => {
               } as const;
               return [
                 sparsifiedMatMul(args.x, matrix(), args.threshold, {bias: args.bias, activation}).dataSync(),
-                sparsifiedMatMulInt8Fallback({...args, kernel: matrix()}).dataSync(),
+                compressedMatMulFallback({...args, kernel: matrix()}).dataSync(),
                 dequantizeColumns(matrix()).dataSync(),
               ] as unknown as Float32Array[];
             });
@@ -205,7 +205,7 @@ describe('kernels', () => {
             return [
               sparsifiedMatMul(args.x, tensor, args.threshold, {bias: args.bias, activation}).dataSync(),
               sparsifiedMatMulFallback({...args, kernel: tensor}).dataSync(),
-              sparsifiedMatMul(args.x, {...rest, scale: tf.div(scale, 64)}, args.threshold, {
+              sparsifiedMatMul(args.x, {...rest, scale: tf.div<tf.Tensor1D>(scale, 64)}, args.threshold, {
                 ...{bias: args.bias, activation},
               }).dataSync(),
             ] as unknown as Float32Array[];
@@ -379,7 +379,11 @@ describe('kernels', () => {
         tf.tidy(() =>
           sparsifiedMatMul(
             tf.ones([1, 4]),
-            {values: tf.zeros([4, words], dtype), scale: tf.ones([5]), zeroPoint: tf.zeros([zeroPoints])},
+            {
+              values: tf.zeros([4, words], dtype),
+              scale: tf.ones<tf.Rank.R1>([5]),
+              zeroPoint: tf.zeros<tf.Rank.R1>([zeroPoints]),
+            },
             tf.scalar(0),
           ),
         );
@@ -418,8 +422,8 @@ describe('kernels', () => {
               tf.tensor2d(first, [1, inputs]),
               {
                 values: tf.fill([inputs, 1], 0x03030303, 'int32'),
-                scale: tf.fill([4], 683),
-                zeroPoint: tf.zeros([4]),
+                scale: tf.fill<tf.Rank.R1>([4], 683),
+                zeroPoint: tf.zeros<tf.Rank.R1>([4]),
               },
               tf.scalar(0),
             ).dataSync();
@@ -436,8 +440,8 @@ describe('kernels', () => {
             tf.tensor2d(x, [1, inputs]),
             {
               values: tf.fill([inputs, 1], 0x01010101, 'int32'),
-              scale: tf.ones([4]),
-              zeroPoint: tf.fill([4], -3),
+              scale: tf.ones<tf.Rank.R1>([4]),
+              zeroPoint: tf.fill<tf.Rank.R1>([4], -3),
             },
             tf.scalar(0.5),
           ).dataSync();

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import fc from 'fast-check';
 import {FUSED_ACTIVATIONS} from '../../lib/kernels/activations.js';
-import {columnBlocks, sparsifiedMatMulInt8Fallback} from '../../lib/kernels/int8-any-backend.js';
+import {columnBlocks, compressedMatMulFallback} from '../../lib/kernels/compressed-any-backend.js';
 import type {Int8Matrix} from '../../lib/kernels/int8-kernels.js';
 import {
   dequantizeByOperations,
@@ -21,7 +21,7 @@ import {normals} from '../support/normals.js';
 
 /** What a backend without a kernel of ours does, even if this one has one. */
 const byFallback: Multiply = (x, kernel, threshold, {bias, activation = 'linear'} = {}) =>
-  sparsifiedMatMulInt8Fallback({x, kernel: kernel as Int8Matrix, threshold, bias, activation});
+  compressedMatMulFallback({x, kernel: kernel as Int8Matrix, threshold, bias, activation});
 
 describe('sparsifiedMatMul, INT8', () => {
   onEveryBackend(() => {
@@ -285,8 +285,8 @@ describe('sparsifiedMatMul, INT8', () => {
             tf.ones([1, 4]),
             {
               values: tf.zeros<tf.Rank.R2>(values as [number, number], dtype),
-              scale: tf.ones([5]),
-              zeroPoint: tf.zeros([zeroPoints]),
+              scale: tf.ones<tf.Rank.R1>([5]),
+              zeroPoint: tf.zeros<tf.Rank.R1>([zeroPoints]),
             },
             tf.scalar(0),
           ),

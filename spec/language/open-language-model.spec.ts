@@ -313,7 +313,7 @@ describe('openLanguageModel', () => {
       lasting = new LastingStore(GGUF.length + 1000);
       await expectSame(await load(), wanted);
       expect(notices).to.deep.equal([
-        `the storage has no room for ${server.url}/model.gguf as INT8: the next load makes it of the download again`,
+        `the storage has no room for ${server.url}/model.gguf compressed: the next load makes it of the download again`,
       ]);
       await server.close();
       await expectSame(await load(), wanted);

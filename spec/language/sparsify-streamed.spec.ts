@@ -73,13 +73,17 @@ async function inMemory(
   out: string,
   options: SparsifyStreamedOptions,
 ): Promise<void> {
-  const {data, compress, compressIgnoredScope, targetSparsityByScope, ignoredScope, calibration} = options;
+  const {data, compress, compressIgnoredScope, compressOptions} = options;
+  const {targetSparsityByScope, ignoredScope, calibration} = options;
   const model = buildModel(checkpoint.config);
   try {
     await loadWeights(model, checkpoint);
     attachMetadata(model, checkpoint);
     if (compress !== undefined) {
-      await compressWeights(model, {mode: compress, ignoredScope: compressIgnoredScope, inPlace: true});
+      await compressWeights(model, {
+        ...{mode: compress, ...compressOptions},
+        ...{ignoredScope: compressIgnoredScope, inPlace: true},
+      });
     }
     if (targetSparsityByScope !== undefined) {
       const {sequenceLength, sequences, batchSize} = options;
@@ -177,6 +181,17 @@ describe('sparsifying with one block in memory', () => {
               ((item as tf.Tensor).arraySync() as number[][]).map((ids) => ids.map((id) => id > 9)),
           },
         },
+      ],
+      'INT4 with a tied head, all layers': [
+        small('gemma'),
+        {
+          ...{...TEXT, targetSparsityByScope: SCOPES, compress: 'int4_asym'},
+          compressOptions: {groupSize: 8, allLayers: true},
+        },
+      ],
+      'INT4 and a backup for the embedding and the head': [
+        small('gemma, untied, with exact gelu'),
+        {compress: 'int4_sym', compressOptions: {groupSize: 4, backupMode: 'int8_sym'}},
       ],
       'INT8 without thresholds': [small('gemma'), {compress: 'int8_asym'}],
       'float32 without thresholds': [small('phi3'), {}],

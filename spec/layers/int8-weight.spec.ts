@@ -1,8 +1,9 @@
 /** @file INT8 weights of every layout, against the quantized numbers of each output channel by itself. */
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
-import {Int8Weight, asInt8, asLayerVariable, type Int8Layout} from '../../lib/layers/int8-weight.js';
-import {COMPRESSIBLE_CLASSES, DENSE_KERNEL, addInt8Weight, kindOf} from '../../lib/layers/int8-layers.js';
+import {Int8Weight, asInt8} from '../../lib/layers/int8-weight.js';
+import {asLayerVariable, type WeightLayout} from '../../lib/layers/compressed-weight.js';
+import {COMPRESSIBLE_CLASSES, DENSE_KERNEL, addCompressedWeight} from '../../lib/layers/compressed-layers.js';
 import {INT8_MODES, dequantizeInt8, quantizeInt8, type Int8Mode} from '../../lib/quantization/int8.js';
 import {makeLayerVariable, type Layer} from '../../lib/tfjs.js';
 import {checkForLeaks} from '../support/backends.js';
@@ -11,7 +12,7 @@ import {failure} from '../support/io/files.js';
 import {normals} from '../support/normals.js';
 
 /** A layout, a shape, how it lies as a matrix, and the channel of an index. */
-const LAYOUTS: readonly [Int8Layout, number[], [number, number], number, (index: number[]) => number][] = [
+const LAYOUTS: readonly [WeightLayout, number[], [number, number], number, (index: number[]) => number][] = [
   ['columns', [5, 6], [5, 6], 6, ([, n]) => n],
   ['columns', [2, 3, 4, 5], [24, 5], 5, ([, , , n]) => n],
   ['rows', [7, 5], [7, 5], 7, ([row]) => row],
@@ -150,7 +151,7 @@ describe('Int8Weight', () => {
   it('cannot be written, and says how it is made float32', async () => {
     const weight = Int8Weight.quantize('layer/kernel', normals(6, 1), [3, 2], 'columns', 'int8_asym');
     const error = await failure(() => weight.write());
-    expect(error.code).to.equal('int8-weight');
+    expect(error.code).to.equal('compressed-weight');
     expect(error.message).to.equal(
       '"layer/kernel" is INT8 and cannot be written as float32; decompressWeights(model) first',
     );
@@ -232,10 +233,6 @@ describe('layers that can be INT8', () => {
     expect(DENSE_KERNEL).to.deep.equal({name: 'kernel', field: 'kernel', layout: 'columns'});
   });
 
-  it('say how they are quantized without underlines', () => {
-    expect(INT8_MODES.map(kindOf)).to.deep.equal(['asym', 'sym']);
-  });
-
   for (const {stock, int8, weights} of COMPRESSIBLE_CLASSES) {
     it(`are built with INT8 weights of zeros, none trained, and say so: ${int8.className}`, () => {
       const args = {inputDim: 5, outputDim: 3, filters: 3, kernelSize: 2, name: 'layer', activation: 'relu'};
@@ -302,7 +299,7 @@ describe('layers that can be INT8', () => {
       for (const className of names) {
         tf.serialization.registerClass(class extends tf.layers.Layer { static className = className; });
       }
-      const {COMPRESSIBLE_CLASSES} = await import('${urlOf('lib/layers/int8-layers.ts')}');
+      const {COMPRESSIBLE_CLASSES} = await import('${urlOf('lib/layers/compressed-layers.ts')}');
       console.log(JSON.stringify({
         found: COMPRESSIBLE_CLASSES.map(({stock: found}, i) => found === stock[i]),
         names: [tf.layers.conv2d({filters: 1, kernelSize: 1}).name, tf.layers.embedding({inputDim: 1, outputDim: 1}).name],
@@ -319,7 +316,7 @@ describe('layers that can be INT8', () => {
       seen.push(args);
       return 'added';
     }) as unknown as Layer['addWeight'];
-    const adding = addInt8Weight(add, [DENSE_KERNEL], 'sym');
+    const adding = addCompressedWeight(add, [DENSE_KERNEL], {int8: 'sym'});
     const initializer = tf.initializers.ones();
     expect(adding('bias', [4], 'float32', initializer, undefined, true)).to.equal('added');
     expect(seen).to.deep.equal([['bias', [4], 'float32', initializer, undefined, true]]);

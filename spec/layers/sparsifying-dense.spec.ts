@@ -89,7 +89,7 @@ describe('SparsifyingDense', () => {
     expect(adopted).to.equal(layer);
     expect([isPlainDense(layer), isSparsifyingDense(layer)]).to.deep.equal([false, true]);
     expect(apply(layer, 0, -2, 3)).to.deep.equal(before);
-    expect(adopted).to.deep.include({targetSparsity: null, reachedSparsity: null, int8: null});
+    expect(adopted).to.deep.include({targetSparsity: null, reachedSparsity: null, compression: null});
     expect(adopted.nonTrainableWeights.map(({originalName}) => originalName)).to.deep.equal(['d/threshold']);
     adopted.setThreshold(2);
     expect(apply(layer, 0, -2, 3)).to.deep.equal([1, 1, 4]);

@@ -1,7 +1,7 @@
 /** @file Rounding to float16 against the list of all float16 numbers. */
 import {expect} from 'chai';
 import fc from 'fast-check';
-import {FLOAT16_MAX, roundToFloat16} from '../../lib/quantization/float16.js';
+import {FLOAT16_MAX, float16Bits, float16FromBits, roundToFloat16} from '../../lib/quantization/float16.js';
 
 /** All non-negative finite float16 numbers, ascending; the parity of an index is that of its last bit. */
 const FLOAT16 = Array.from({length: 0x7c00}, (_, bits) => {
@@ -65,5 +65,23 @@ describe('roundToFloat16', () => {
     expect(roundToFloat16(NaN)).to.be.NaN;
     expect(Object.is(roundToFloat16(-0), -0)).to.equal(true);
     expect(Object.is(roundToFloat16(-1e-9), -0)).to.equal(true);
+  });
+});
+
+describe('float16Bits', () => {
+  it('is the way back from every number that has bits, and rounds as roundToFloat16', () => {
+    for (let bits = 0; bits <= 0x7c00; bits++) {
+      const value = bits < FLOAT16.length ? FLOAT16[bits] : Infinity;
+      expect(float16Bits(value)).to.equal(bits);
+      expect(float16Bits(-value)).to.equal(bits | 0x8000);
+      expect(float16FromBits(bits)).to.equal(value);
+      expect(Object.is(float16FromBits(bits | 0x8000), -value)).to.equal(true);
+    }
+    expect(float16FromBits(float16Bits(NaN))).to.be.NaN;
+    fc.assert(
+      fc.property(fc.float({noNaN: true}), (value) => {
+        expect(float16FromBits(float16Bits(value))).to.equal(roundToFloat16(value));
+      }),
+    );
   });
 });

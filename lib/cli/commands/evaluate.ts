@@ -69,7 +69,7 @@ Output of --json, one object:
   sparsity  [{path, target, actual}] of MODEL on the data; empty if it is not sparsified
 and on text:
   modes       [{mode, sparsity, wordPerplexity, tokenPerplexity, divergence, agreement}], the dense one first; mode is one
-              of fp32, int8_asym, int8_sym, sparse_activation, or two joined by ' + '; divergence is the mean KL
+              of fp32, int8_asym, int8_sym, int4_asym, int4_sym, sparse_activation, or two joined by ' + '; divergence is the mean KL
               divergence from the first, in nats a token, agreement the share of tokens with the same likeliest one
   sparsity    of the last, null if it is dense: {mean, groups: [{group, layers, actual}], layers: [{path, target, actual}]}
   tokens, words

@@ -14,10 +14,10 @@ Example:
 Output of --json, one object:
   layers  [{path, inputSize, units, weightShare, format, bytes, sparsified, target, reached, threshold}], in the order
           of the graph; path is what a pattern matches, weightShare the share of the model's weights in [0, 1], format
-          of the kernel float32, int8_asym or int8_sym, bytes its size, target, reached and threshold are null unless
+          of the kernel float32, int8_asym, int4_sym …, bytes its size, target, reached and threshold are null unless
           the layer is sparsified and calibrated; reached is the share of the calibration data that is masked
   weights only for a model without Dense layers, whose layers are []: [{path, type, weight, shape, format, bytes}] of
-          every weight that is INT8 or that compress can make so
+          every weight that is packed or that compress can pack
 
 Exit code: 0, or 1 if the model cannot be read, 2 on wrong use.`;
 
@@ -28,8 +28,8 @@ interface InspectCommandOptions extends BackendOptions {
 /** A model that cannot be sparsified: what can be compressed of it. */
 function describeWithoutDense(weights: readonly WeightReport[]): string {
   if (weights.length === 0)
-    return 'no Dense layers, so nothing to sparsify; and no weight that can be INT8, so nothing to compress';
-  return `no Dense layers, so nothing to sparsify; what tfjs-sparsify compress makes INT8:\n\n${describeWeights(weights)}`;
+    return 'no Dense layers, so nothing to sparsify; and no weight that can be packed, so nothing to compress';
+  return `no Dense layers, so nothing to sparsify; what tfjs-sparsify compress packs:\n\n${describeWeights(weights)}`;
 }
 
 /** The command, to add to a program. */

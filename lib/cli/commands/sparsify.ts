@@ -5,11 +5,11 @@ import type {Allocation, AllocationTarget} from '../../metadata/allocation.js';
 import {CALIBRATION_METHODS, type CalibrationMethod} from '../../calibration/calibrate.js';
 import {savedStatistics} from '../../metadata/attached-statistics.js';
 import {compressWeights} from '../../compress.js';
+import type {CompressionMode, Int4Options} from '../../compression/compression-options.js';
 import {FileError} from '../../errors.js';
 import {modelJsonPath} from '../../io/model/file-system.js';
 import {checkSavePath, saveLayersModel} from '../../io/model/model-files.js';
 import {parseModelJson} from '../../io/model/model-json.js';
-import type {Int8Mode} from '../../quantization/int8.js';
 import {
   ALLOCATION_SEQUENCES,
   LANGUAGE_CALIBRATION,
@@ -43,7 +43,9 @@ import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../
 import {
   ignoreOption,
   ignoredScopeOf,
-  int8ModeOption,
+  addInt4Options,
+  compressionModeOption,
+  int4OptionsOf,
   jsonOption,
   targetOption,
   type TargetOption,
@@ -86,12 +88,13 @@ Output of --json, one object:
 Progress goes to stderr. Ctrl-C stops between two batches; the folder is written whole or not at all.
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
-interface SparsifyCommandOptions extends DataOptions, BackendOptions, AllocationOptions, ReportOptions {
+interface SparsifyCommandOptions
+  extends DataOptions, BackendOptions, AllocationOptions, ReportOptions, Int4Options {
   readonly target?: readonly TargetOption[];
   readonly ignore?: readonly string[];
   readonly labels?: string;
   readonly calibration?: CalibrationMethod;
-  readonly compress?: Int8Mode;
+  readonly compress?: CompressionMode;
   readonly stream?: boolean;
   readonly statistics: boolean;
   readonly out: string;
@@ -116,7 +119,9 @@ export function sparsifyCommand(): Command {
       '-l, --labels <FILE>',
       'right classes of the data, .npy, .npz or .jsonl: --max-loss then counts accuracy',
     )
-    .addOption(int8ModeOption('--compress <MODE>', 'make all weights INT8 first, as compress does'))
+    .addOption(
+      compressionModeOption('--compress <MODE>', 'make the weights INT8 or INT4 first, as compress does'),
+    )
     .option(
       '--stream',
       'hold one decoder block in memory at a time; for a GGUF file or a Hugging Face folder',
@@ -127,6 +132,7 @@ export function sparsifyCommand(): Command {
     .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
+  addInt4Options(command);
   addAllocationOptions(command);
   return addTextOptions(addDataOptions(command, 'what the model will see')).action(
     (path: string, options: SparsifyCommandOptions) => interruptible((signal) => run(path, options, signal)),
@@ -134,6 +140,7 @@ export function sparsifyCommand(): Command {
 }
 
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
+  checkInt4Use(options);
   const asked = requestedTarget(options);
   const {out, data, labels, backend, json} = options;
   checkDataFormat(data);
@@ -166,6 +173,16 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
   }
 }
 
+/** Options of INT4 need `--compress`. */
+function checkInt4Use(options: SparsifyCommandOptions): void {
+  const [first] = Object.keys(int4OptionsOf(options));
+  if (options.compress !== undefined || first === undefined) return;
+  throw new FileError(
+    'bad-option',
+    `the option ${first} is of --compress: add --compress int4_asym, or leave it out`,
+  );
+}
+
 /** What was saved, and where its targets came from if they were allocated. */
 interface Sparsified {
   readonly known: KnownModel;
@@ -196,6 +213,7 @@ async function streamed(
     sparsifyStreamed(path, out, {
       data: (model) => openData(model, options),
       compress,
+      ...(compress === undefined ? {} : {compressOptions: int4OptionsOf(options)}),
       targetSparsityByScope: target,
       ignoredScope: ignoredScopeOf(ignore),
       calibration,
@@ -226,8 +244,10 @@ async function inMemory(
   const {target, ignore, calibration: method, compress, statistics, out, onWarning} = options;
   const model = await openModel(path, {...options, signal});
   if (compress !== undefined) {
+    const asked = int4OptionsOf(options);
+    const dataset = asked.ratio === undefined ? {} : {dataset: await openData(model, options)};
     await withProgress('compressing', 'weights', (onProgress) =>
-      compressWeights(model, {mode: compress, inPlace: true, onProgress, signal}),
+      compressWeights(model, {mode: compress, ...asked, ...dataset, inPlace: true, onProgress, signal}),
     );
   }
   const isAllocatedText = asked !== null && isTextFile(options.data);

@@ -2,6 +2,7 @@
  * @file Where the native decoder finds a model's weights, and in which order the op that prepares them takes them
  * (lib/kernels/native/shared/decoder-description.h).
  */
+import {asCompressed} from '../../layers/compressed-weight.js';
 import {asInt8} from '../../layers/int8-weight.js';
 import {isPlainDense, isSparsifyingDense} from '../../layers/sparsifying-dense.js';
 import {walkModel} from '../../model/walk.js';
@@ -139,10 +140,15 @@ function linearDense(layer: Layer | undefined, path: string): DenseLayer {
   if (layer === undefined || !(isPlainDense(layer) || isSparsifyingDense(layer))) throw new Unfit(path);
   const activation = layer.activation?.getClassName() ?? 'linear';
   const {kernel} = layer;
-  // An INT8 kernel says float32, which is what it stands for.
-  const isKnown = kernel !== null && (asInt8(kernel) !== undefined || rawValue(kernel).dtype === 'float32');
+  const isKnown =
+    kernel !== null &&
+    (asCompressed(kernel) === undefined ? isFloat32(kernel) : asInt8(kernel) !== undefined);
   if (!isKnown || activation !== 'linear') throw new Unfit(path);
   return layer;
+}
+
+function isFloat32(weight: LayerVariable): boolean {
+  return rawValue(weight).dtype === 'float32';
 }
 
 /** The table [vocabulary, hidden], or null if it is the head's kernel. */

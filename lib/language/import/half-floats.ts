@@ -1,4 +1,5 @@
 /** @file The two 16-bit floating-point formats of weights, widened to float32 without rounding. */
+import {float16ToFloat32Bits} from '../../quantization/float16.js';
 
 /** The 65,536 values of IEEE 754 binary16 as float32: 256 KiB, made at first use. */
 let table: Float32Array | undefined;
@@ -39,22 +40,4 @@ export function widenFloat16(source: Uint16Array, target: Float32Array): void {
 export function widenBfloat16(source: Uint16Array, target: Float32Array): void {
   const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
   for (let i = 0; i < source.length; i++) bits[i] = source[i] << 16;
-}
-
-/**
- * The bits of one binary16 value as float32, subnormals, infinities and NaNs with their payload included.
- *
- * @param half Its 16 bits.
- * @returns The 32 bits of the same value.
- */
-export function float16ToFloat32Bits(half: number): number {
-  const sign = (half & 0x8000) << 16;
-  const exponent = (half >> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 31) return (sign | 0x7f800000 | (fraction << 13)) >>> 0;
-  if (exponent !== 0) return (sign | ((exponent + 112) << 23) | (fraction << 13)) >>> 0;
-  if (fraction === 0) return sign >>> 0;
-  // Subnormal: shift the leading one to where float32 implies it.
-  const shift = Math.clz32(fraction) - 21;
-  return (sign | ((113 - shift) << 23) | ((fraction << (13 + shift)) & 0x7fffff)) >>> 0;
 }

@@ -20,6 +20,7 @@ export interface LoadInPageOptions extends OpenInPageOptions {
 const RULES: OptionRules<LoadInPageOptions> = {
   compress: CHECKED_LATER,
   compressIgnoredScope: CHECKED_LATER,
+  compressOptions: CHECKED_LATER,
   sha256: CHECKED_LATER,
   memoryLimit: CHECKED_LATER,
   contextLength: CHECKED_LATER,

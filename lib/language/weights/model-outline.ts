@@ -5,52 +5,46 @@
  */
 import type * as tf from '@tensorflow/tfjs';
 import {targetsIn} from '../../allocation/allocation-targets.js';
-import {weightPaths} from '../../compress.js';
-import {compressibleWeights, type PlacedWeight} from '../../model/compressible.js';
+import type {CompressAsRead} from '../../compression/compression-options.js';
+import type {CompressionPlan} from '../../compression/plan.js';
+import {compressibleWeights} from '../../model/compressible.js';
 import {
   SPARSIFIABLE_TYPES,
   graphOf,
   makeSparsifying,
   sparsifyingDenseLayers,
 } from '../../model/dense-layers.js';
-import {replaceByInt8, unfilledInt8} from '../../model/replace-by-int8.js';
+import {replaceWeight, unfilledWeight} from '../../model/replace-weights.js';
 import {walkModel} from '../../model/walk.js';
-import type {Int8Mode} from '../../quantization/int8.js';
 import {selectTargets} from '../../scope/select-targets.js';
-import type {IgnoredScope, TargetScope} from '../../scope/target-scope.js';
 import type {SparsifyScopes} from '../../sparsify.js';
 import {asContainer, rawValue, type LayerVariable} from '../../tfjs.js';
 import type {Checkpoint} from './checkpoint.js';
 import {buildModel} from '../graph/build-model.js';
-import {Int8Weights} from './int8-weights.js';
-import {write, type StoreWeight} from './load-weights.js';
+import {PackedWeights, planAsRead} from './packed-weights.js';
+import type {StoreWeight} from './load-weights.js';
 import {attachMetadata} from '../config/saved-metadata.js';
 
-export interface OutlineOptions extends Partial<SparsifyScopes> {
-  readonly compress?: Int8Mode;
-  readonly compressIgnoredScope?: IgnoredScope | TargetScope | null;
-}
+export interface OutlineOptions extends Partial<SparsifyScopes>, CompressAsRead {}
 
 export class ModelOutline {
   /** Compressed and sparsified as asked for; its matrices are zeros. */
   readonly model: tf.LayersModel;
   /** Target sparsity by path, in the order of the graph. */
   readonly targets: ReadonlyMap<string, number>;
-  /** Paths of the layers whose weights are INT8. */
-  private readonly compressed: ReadonlySet<string>;
+  private readonly plan: CompressionPlan;
 
   /** @throws {ScopeError} if the scopes do not fit the model. */
-  constructor(
-    checkpoint: Checkpoint,
-    private readonly options: OutlineOptions,
-  ) {
-    const {compress, compressIgnoredScope = null, targetSparsityByScope, ignoredScope} = options;
+  constructor(checkpoint: Checkpoint, options: OutlineOptions) {
+    const {targetSparsityByScope, ignoredScope} = options;
     this.model = buildModel(checkpoint.config);
     try {
       attachMetadata(this.model, checkpoint);
-      this.compressed = compress === undefined ? new Set() : weightPaths(this.model, compressIgnoredScope);
-      for (const placed of this.toCompress(this.model))
-        replaceByInt8(placed, unfilledInt8(placed, compress!));
+      this.plan = planAsRead(this.model, options);
+      for (const placed of compressibleWeights(this.model)) {
+        const compression = this.plan.get(placed.path);
+        if (compression !== undefined) replaceWeight(placed, unfilledWeight(placed, compression));
+      }
       this.targets =
         targetSparsityByScope === undefined
           ? new Map()
@@ -75,11 +69,9 @@ export class ModelOutline {
     }
   }
 
-  /** How the weights of a part are stored: those that are to be INT8 are quantized at once. */
+  /** How the weights of a part are stored: those that are to be packed are quantized at once. */
   storeIn(part: tf.LayersModel): StoreWeight {
-    const {compress} = this.options;
-    if (compress === undefined) return write;
-    const weights = new Int8Weights(this.toCompress(part), compress);
+    const weights = new PackedWeights(part, this.plan);
     return (variable, values, isTransposed) => weights.store(variable, values, isTransposed);
   }
 
@@ -95,10 +87,6 @@ export class ModelOutline {
 
   dispose(): void {
     disposePart(this.model);
-  }
-
-  private toCompress(part: tf.LayersModel): PlacedWeight[] {
-    return compressibleWeights(part).filter(({path}) => this.compressed.has(path));
   }
 }
 

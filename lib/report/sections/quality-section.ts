@@ -1,4 +1,4 @@
-/** @file The quality table: dense, sparse, INT8, beside each other. */
+/** @file The quality table: dense, sparse, packed, beside each other. */
 import type {QualityTable} from '../report-contents.js';
 import {html, type Html} from '../html.js';
 import {percent} from '../number-format.js';

@@ -8,7 +8,9 @@ import {median} from '../../../lib/eval/latency.js';
 import type {TensorflowBackend} from '../../../lib/kernels/tensorflow-backend.js';
 import {compressibleWeights, type PlacedWeight} from '../../../lib/model/compressible.js';
 import {denseLayers, makeSparsifying, sparsifyingDenseLayers} from '../../../lib/model/dense-layers.js';
-import {replaceByInt8, unfilledInt8} from '../../../lib/model/replace-by-int8.js';
+import {asLayerVariable} from '../../../lib/layers/compressed-weight.js';
+import {asInt8} from '../../../lib/layers/int8-weight.js';
+import {replaceWeight, unfilledWeight} from '../../../lib/model/replace-weights.js';
 import type {LayerVariable} from '../../../lib/tfjs.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import type {Decoder} from '../../../lib/language/decoding/decoder.js';
@@ -160,15 +162,15 @@ function uniform(shape: [number, number]): tf.Tensor {
 
 /** In place of a float32 weight one of random bytes. They are the same for all weights, each in memory of its own. */
 function replaceByRandomInt8(placed: PlacedWeight): void {
-  const int8 = unfilledInt8(placed, 'int8_asym');
-  const {values, scale} = int8.variables;
+  const int8 = unfilledWeight(placed, {int8: 'asym'});
+  const {values, scale} = asInt8(asLayerVariable(int8))!.variables;
   const [rows, words] = values.shape as [number, number];
   const bytes = randomWords(rows * words);
   tf.tidy(() => {
     values.write(tf.tensor2d(bytes, [rows, words], 'int32'));
     scale.write(tf.fill(scale.shape as number[], Math.sqrt(3 / rows) / 128));
   });
-  replaceByInt8(placed, int8);
+  replaceWeight(placed, int8);
 }
 
 /** xorshift32; the longest so far is kept, shorter ones are its beginning. */

@@ -9,7 +9,7 @@ import {median} from '../../../lib/eval/latency.js';
 import {SPARSIFIED_MATMUL} from '../../../lib/kernels/sparsified-matmul-kernel.js';
 import {sparsifiedMatMulFallback} from '../../../lib/kernels/any-backend.js';
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix} from '../../../lib/kernels/int8-kernels.js';
-import {sparsifiedMatMulInt8Fallback} from '../../../lib/kernels/int8-any-backend.js';
+import {compressedMatMulFallback} from '../../../lib/kernels/compressed-any-backend.js';
 import {dequantizeInt8, quantizeInt8, strideOf} from '../../../lib/quantization/int8.js';
 import {runKernel} from '../../../lib/tfjs.js';
 import type {BandwidthMeter} from './bandwidth.js';
@@ -236,7 +236,7 @@ function own(x: tf.Tensor2D, kernel: tf.Tensor2D, threshold: tf.Tensor): tf.Tens
 
 function ownInt8(x: tf.Tensor2D, kernel: Int8Matrix, threshold: tf.Tensor): tf.Tensor {
   return tf.getKernel(SPARSIFIED_MATMUL_INT8, tf.getBackend()) === undefined
-    ? sparsifiedMatMulInt8Fallback({x, kernel, threshold, activation: 'linear'})
+    ? compressedMatMulFallback({x, kernel, threshold, activation: 'linear'})
     : runKernel(SPARSIFIED_MATMUL_INT8, {x, ...kernel, threshold}, {activation: 'linear'});
 }
 

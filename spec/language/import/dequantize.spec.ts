@@ -1,6 +1,6 @@
 import {expect} from 'chai';
 import {BLOCK_FORMATS, dequantize} from '../../../lib/language/import/dequantize.js';
-import {float16ToFloat32Bits} from '../../../lib/language/import/half-floats.js';
+import {float16ToFloat32Bits} from '../../../lib/quantization/float16.js';
 import {seededRandom} from '../../../lib/stats/seeded-random.js';
 import {rejection} from '../../support/rejection.js';
 

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {ModelError} from '../../../errors.js';
-import {asInt8} from '../../../layers/int8-weight.js';
+import {asCompressed} from '../../../layers/compressed-weight.js';
 import {onlyTensor, type DenseLayer, type GraphCall, type Layer} from '../../../tfjs.js';
 import type {CallArgs} from './call.js';
 
@@ -46,7 +46,7 @@ export class TiedEmbedding extends tf.layers.Layer {
       const ids = tf.cast(onlyTensor(inputs), 'int32');
       const {kernel} = this.head(); // [H, V]
       const flat = tf.reshape<tf.Rank.R1>(ids, [ids.size]);
-      const rows = asInt8(kernel)?.lookUp(flat) ?? columns(kernel!.read() as tf.Tensor2D, flat); // [B * T, H]
+      const rows = asCompressed(kernel)?.lookUp(flat) ?? columns(kernel!.read() as tf.Tensor2D, flat); // [B * T, H]
       return tf.reshape(rows, [...ids.shape, this.hiddenSize]);
     });
   }

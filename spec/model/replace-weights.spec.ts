@@ -7,9 +7,9 @@ import {makeSparsifying, sparsifyingDenseLayers} from '../../lib/model/dense-lay
 import {
   dequantizeLayers,
   quantizeWeight,
-  replaceByInt8,
-  unfilledInt8,
-} from '../../lib/model/replace-by-int8.js';
+  replaceWeight,
+  unfilledWeight,
+} from '../../lib/model/replace-weights.js';
 import {forgetVariables, trainAll} from '../../lib/model/training-state.js';
 import {trainingOf, asContainer} from '../../lib/tfjs.js';
 import {disposeModels, withoutLeaks} from '../support/backends.js';
@@ -31,7 +31,7 @@ const namesOf = (weights: readonly tf.LayerVariable[]) => weights.map(({original
 /** Makes all weights that can be INT8 so. */
 function compress(model: tf.LayersModel): void {
   for (const placed of compressibleWeights(model)) {
-    replaceByInt8(placed, quantizeWeight(placed, floats(placed), 'int8_asym'));
+    replaceWeight(placed, quantizeWeight(placed, floats(placed), {int8: 'asym'}));
   }
 }
 
@@ -73,11 +73,9 @@ describe('layers made INT8 in place', () =>
         'Int8SeparableConv2D',
         'SparsifyingDense',
       ]);
-      expect(layersOf(model).map((layer) => (layer as {int8?: unknown}).int8)).to.deep.equal([
-        'asym',
-        'asym',
-        'asym',
-      ]);
+      expect(layersOf(model).map((layer) => (layer as {compression?: unknown}).compression)).to.deep.equal(
+        Array(3).fill({int8: 'asym'}),
+      );
       expect(namesOf(model.trainableWeights).every((name) => name.endsWith('bias'))).to.equal(true);
       const parts = (name: string) => ['int8', 'scale', 'zero_point'].map((part) => `${name}_${part}`);
       expect(namesOf(layersOf(model)[1].nonTrainableWeights)).to.deep.equal([
@@ -96,7 +94,7 @@ describe('layers made INT8 in place', () =>
         'SeparableConv2D',
         'Dense',
       ]);
-      expect(layersOf(model).map((layer) => (layer as {int8?: unknown}).int8)).to.deep.equal([
+      expect(layersOf(model).map((layer) => (layer as {compression?: unknown}).compression)).to.deep.equal([
         null,
         undefined,
         undefined,
@@ -147,7 +145,7 @@ describe('layers made INT8 in place', () =>
       const values = floats(placed).slice();
       values[1] = NaN;
       for (const isTransposed of [false, true]) {
-        const error = await failure(() => quantizeWeight(placed, values, 'int8_asym', isTransposed));
+        const error = await failure(() => quantizeWeight(placed, values, {int8: 'asym'}, isTransposed));
         expect(error).to.be.instanceOf(ModelError);
         expect(error.code).to.equal('not-finite');
         expect(error.message).to.equal(
@@ -163,7 +161,7 @@ describe('layers made INT8 in place', () =>
     it('can be made of zeros first, of the same shape and name', () => {
       const model = build();
       for (const placed of compressibleWeights(model)) {
-        const zeros = unfilledInt8(placed, 'int8_sym');
+        const zeros = unfilledWeight(placed, {int8: 'sym'});
         expect(zeros).to.deep.include({
           ...{originalName: placed.variable.originalName, mode: 'int8_sym', layout: placed.weight.layout},
           shape: placed.variable.shape,
@@ -180,8 +178,8 @@ describe('layers made INT8 in place', () =>
       const kernel = floats(placed); // [2, 2]
       const transposed = Float32Array.of(kernel[0], kernel[2], kernel[1], kernel[3]);
       const [one, other] = [
-        quantizeWeight(placed, kernel, 'int8_asym'),
-        quantizeWeight(placed, transposed, 'int8_asym', true),
+        quantizeWeight(placed, kernel, {int8: 'asym'}),
+        quantizeWeight(placed, transposed, {int8: 'asym'}, true),
       ];
       const read = (weight: typeof one) => tf.tidy(() => [...weight.read().dataSync()]);
       expect(read(other)).to.deep.equal(read(one));

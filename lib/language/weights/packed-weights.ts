@@ -1,48 +1,43 @@
 /**
- * @file Weights that become INT8 as they are read, so that a model never lies in memory as float32 whole: what
- * `compressWeights` gives of the loaded model.
+ * @file Weights that are packed as they are read, so that a model never lies in memory as float32 whole: what `compressWeights`
+ * gives of the loaded model.
  */
 import type * as tf from '@tensorflow/tfjs';
-import {weightPaths} from '../../compress.js';
-import {asInt8} from '../../layers/int8-weight.js';
+import {compressionPlan} from '../../compress.js';
+import type {CompressAsRead} from '../../compression/compression-options.js';
+import type {CompressionPlan} from '../../compression/plan.js';
 import {compressibleWeights, type PlacedWeight} from '../../model/compressible.js';
-import {quantizeWeight, replaceByInt8} from '../../model/replace-by-int8.js';
-import type {Int8Mode} from '../../quantization/int8.js';
-import type {IgnoredScope, TargetScope} from '../../scope/target-scope.js';
+import {quantizeWeight, replaceWeight} from '../../model/replace-weights.js';
 import {floatsOf} from '../../tensor-values.js';
 import type {LayerVariable} from '../../tfjs.js';
 import {write} from './load-weights.js';
 
-export class Int8Weights {
+/**
+ * What `compressWeights` would do with a model whose weights have no values yet; nothing without `compress`.
+ *
+ * @throws {ScopeError} if the scope does not fit the model; what `compressWeights` throws of its options.
+ */
+export function planAsRead(
+  model: tf.LayersModel,
+  {compress, compressIgnoredScope = null, compressOptions = {}}: CompressAsRead,
+): CompressionPlan {
+  if (compress === undefined) return new Map();
+  return compressionPlan(model, compressIgnoredScope, {...compressOptions, mode: compress});
+}
+
+export class PackedWeights {
   /** By variable, which two layers may share. */
   private readonly placed = new Map<LayerVariable, PlacedWeight[]>();
 
-  /** @param weights Those that are to be INT8. */
+  /** @param model Its weights that the plan names are packed as they are stored. */
   constructor(
-    weights: Iterable<PlacedWeight>,
-    private readonly mode: Int8Mode,
+    model: tf.LayersModel,
+    private readonly plan: CompressionPlan,
   ) {
-    for (const weight of weights) {
+    for (const weight of compressibleWeights(model)) {
+      if (!plan.has(weight.path)) continue;
       this.placed.set(weight.variable, [...(this.placed.get(weight.variable) ?? []), weight]);
     }
-  }
-
-  /**
-   * Those that `compressWeights` would make INT8 of a model whose weights have no values yet.
-   *
-   * @throws {ScopeError} if the scope does not fit the model.
-   */
-  static of(
-    model: tf.LayersModel,
-    mode: Int8Mode,
-    ignoredScope: IgnoredScope | TargetScope | null,
-  ): Int8Weights {
-    const paths = weightPaths(model, ignoredScope);
-    const weights = compressibleWeights(model);
-    return new Int8Weights(
-      weights.filter(({path, variable}) => paths.has(path) && asInt8(variable) === undefined),
-      mode,
-    );
   }
 
   /** The variables whose layers have others now, once all are stored. */
@@ -69,7 +64,7 @@ export class Int8Weights {
   }
 
   private replace(places: readonly PlacedWeight[], values: Float32Array, isTransposed: boolean): void {
-    const int8 = quantizeWeight(places[0], values, this.mode, isTransposed);
-    for (const placed of places) replaceByInt8(placed, int8);
+    const packed = quantizeWeight(places[0], values, this.plan.get(places[0].path)!, isTransposed);
+    for (const placed of places) replaceWeight(placed, packed);
   }
 }
