@@ -21,6 +21,7 @@ import {rangeServer, type RangeServer} from '../support/io/range-server.js';
 import {weightBytes} from '../support/io/weight-bytes.js';
 import {tinyFolder} from '../support/language/tiny-checkpoints.js';
 import {printableText} from '../support/language/tiny-language-models.js';
+import type {LanguageModelSource} from '../../lib/language/import/opened-source.js';
 import {rejection} from '../support/rejection.js';
 import {temporaryFolder} from '../support/temporary-folder.js';
 
@@ -482,6 +483,8 @@ describe('openLanguageModel', () => {
   for (const [what, source, code, said] of [
     ['no address', 'nonsense', 'bad-option', 'no http or https URL'],
     ['another scheme', 'ftp://host/model.gguf', 'bad-option', 'no http or https URL'],
+    ['an empty address', ' ', 'bad-option', 'an empty text; give an address'],
+    ['nothing', undefined, 'bad-option', 'is undefined; give an address'],
     ['no files', [], 'missing-file', 'no file was given'],
     [
       'files of something else',
@@ -496,12 +499,32 @@ describe('openLanguageModel', () => {
       'a.gguf, b.gguf',
     ],
     ['a file of another kind', new File(['hello there'], 'a.gguf'), 'not-gguf', 'does not start like a GGUF'],
-  ] as [string, string | File | File[], string, string][]) {
+  ] as [string, LanguageModelSource, string, string][]) {
     it(`refuses ${what}`, async () => {
       const error = await rejection(() => openLanguageModel(source, {store}), code);
       expect(error.message).to.contain(said);
     });
   }
+
+  it('does not keep what a server gave in the place of a model', async () => {
+    server.files.set('/model.gguf', Buffer.from('<html>not now</html>'));
+    await rejection(() => open('/model.gguf'), 'not-gguf');
+    expect(await listCachedModels(store)).to.deep.equal([]);
+    server.files.set('/model.gguf', GGUF);
+    (await open('/model.gguf')).dispose();
+  });
+
+  it('deletes a model by the address that it was loaded from', async () => {
+    server.files.set('/model.gguf', GGUF);
+    (await open('/model.gguf')).dispose();
+    (await open('/model.gguf?part=1')).dispose();
+    const [{files, isComplete}, ...others] = await listCachedModels(store);
+    expect(others).to.deep.equal([]);
+    expect(files).to.deep.equal([`${server.url}/model.gguf`]);
+    expect(isComplete).to.equal(true);
+    expect(await deleteCachedModel(`${server.url}/model.gguf?part=2`, store)).to.equal(2);
+    await rejection(() => deleteCachedModel('no address', store), 'bad-option');
+  });
 
   it('says what a folder must have', async () => {
     const error = await rejection(() => open('/nothing/'), 'missing-file');

@@ -112,14 +112,15 @@ export class WebFile extends PieceFile {
     const begun = old !== null && !old.isComplete && isSized(old) ? old : null;
     const there = begun === null ? new Set<number>() : await wholePieces(store, key, begun);
     const start = firstGap(there) * PIECE_BYTES;
-    if (begun !== null && start >= begun.size) return new WebFile(url, key, begun, release, options, there);
+    const isWhole = begun !== null && start >= begun.size;
+    if (isWhole && options.refresh !== true) return new WebFile(url, key, begun, release, options, there);
     const answer = await patiently(
       options,
       () =>
         requestRange({
           url,
           authorization: options.authorization ?? null,
-          start: begun === null ? 0 : start,
+          start: begun === null || isWhole ? 0 : start,
           end: null,
           state: begun,
           signal: options.signal,

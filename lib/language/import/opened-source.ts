@@ -2,7 +2,7 @@
  * @file Where a page has a language model from: an address, or files that it was given. What is opened is known by its
  * description alone, so that it can be refused before its weights are downloaded.
  */
-import {FileError} from '../../errors.js';
+import {FileError, SparsifyError} from '../../errors.js';
 import {fileUrl} from '../../io/files/file-url.js';
 import {checkShards, fileModel, type ModelFiles} from '../../io/model/file-model.js';
 import type {ModelSource} from '../../io/model/model-source.js';
@@ -12,6 +12,7 @@ import type {PieceStore} from '../../io/web/piece-store.js';
 import type {Checkpoint} from '../weights/checkpoint.js';
 import {ggufCheckpoint} from './gguf.js';
 import {huggingFaceCheckpoint} from './huggingface-folder.js';
+import {checkSource} from './model-address.js';
 
 /**
  * Address of a `.gguf` file, of a folder or `model.json` that was saved, or of a Hugging Face folder; a `.gguf` file; or the
@@ -32,6 +33,14 @@ export interface OpenedSource {
   close(): Promise<void>;
 }
 
+/** Codes of a description that is none, such as a page with an error that a server gave in its place: it must not stay stored. */
+const NO_MODEL: ReadonlySet<string> = new Set([
+  'not-gguf',
+  'malformed-gguf',
+  'malformed-json',
+  'malformed-index',
+]);
+
 export interface OpenSourceOptions extends ModelDownloadOptions {
   readonly store: PieceStore;
   /** Of the file, if the address is that of a `.gguf`. */
@@ -47,6 +56,7 @@ export async function openSource(
   source: LanguageModelSource,
   options: OpenSourceOptions,
 ): Promise<OpenedSource> {
+  checkSource(source);
   if (source instanceof Blob) return openFile(source);
   if (isFiles(source)) return openFiles(source);
   const download = new ModelDownload(
@@ -57,6 +67,7 @@ export async function openSource(
   try {
     return await openUrl(download, options.sha256 ?? null);
   } catch (error) {
+    if (error instanceof SparsifyError && NO_MODEL.has(error.code)) await download.forget();
     await download.close();
     throw error;
   }

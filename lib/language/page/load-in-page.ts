@@ -1,5 +1,6 @@
 /** @file Loading a language model in a page: starts a worker, in which everything runs. */
 import {BackendError} from '../../errors.js';
+import {checkSource} from '../import/model-address.js';
 import {CHECKED_LATER, checkOptions, count, type OptionRules} from '../../option-rules.js';
 import type {OpenInPageOptions, PageModelSource} from './messages.js';
 import {PageLanguageModel} from './page-language-model.js';
@@ -50,6 +51,7 @@ export async function loadLanguageModel(
 ): Promise<PageLanguageModel> {
   checkOptions('loadLanguageModel', options, RULES);
   const {worker, ...rest} = options;
+  checkSource(source);
   rest.signal?.throwIfAborted();
   const calls = new WorkerCalls(await startWorker(worker));
   try {
