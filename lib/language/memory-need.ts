@@ -130,7 +130,7 @@ export interface SmallerForm {
 export function checkFits(name: string, need: MemoryNeed, limit: number, smaller: readonly SmallerForm[]): void {
   if (need.totalBytes <= limit) return;
   const fitting = smaller.find((form) => form.need.totalBytes <= limit);
-  const least = smaller.toSorted((a, b) => a.need.totalBytes - b.need.totalBytes).at(0);
+  const least = [...smaller].sort((a, b) => a.need.totalBytes - b.need.totalBytes).at(0);
   const remedy =
     fitting !== undefined
       ? `${fitting.label} it takes ${megabytes(fitting.need.totalBytes)}: load it with ${fitting.option}`
