@@ -43,10 +43,7 @@ export async function openModel(
  *
  * @throws {ModelError} `not-a-language-model`.
  */
-export async function openLanguageModel(
-  model: string,
-  options: OpenOptions,
-): Promise<LanguageModel> {
+export async function openLanguageModel(model: string, options: OpenOptions): Promise<LanguageModel> {
   return languageModelOf(await openModel(model, options));
 }
 

@@ -26,7 +26,11 @@ export interface MemoryNeedOptions {
   readonly contextLength?: number;
 }
 
-const RULES: OptionRules<MemoryNeedOptions> = {compress: FLAG, formats: optional('a Map', (value) => value instanceof Map), contextLength: count()};
+const RULES: OptionRules<MemoryNeedOptions> = {
+  compress: FLAG,
+  formats: optional('a Map', (value) => value instanceof Map),
+  contextLength: count(),
+};
 
 /** Of wasm32, which has 32 bits for an address. */
 const WASM_BYTES = 4 * 1024 ** 3;
@@ -59,9 +63,7 @@ export function memoryNeed(config: LlamaConfig, options: MemoryNeedOptions = {})
     config,
     bytes.reduce((sum, each) => sum + each, 0),
     // A weight comes as float32 or in the file's 4 bits, and is laid out anew or made INT8.
-    Math.max(
-      ...plan.map(({tensor, shape}, i) => bytes[i] + (isInt4(tensor) ? bytes[i] : 4 * sizeOf(shape))),
-    ),
+    Math.max(...plan.map(({tensor, shape}, i) => bytes[i] + (isInt4(tensor) ? bytes[i] : 4 * sizeOf(shape)))),
     contextLength,
   );
 }
@@ -127,7 +129,12 @@ export interface SmallerForm {
  * @param smaller Forms in which it takes less, the best first.
  * @throws {ModelError} `too-large-for-device`, which says what would fit.
  */
-export function checkFits(name: string, need: MemoryNeed, limit: number, smaller: readonly SmallerForm[]): void {
+export function checkFits(
+  name: string,
+  need: MemoryNeed,
+  limit: number,
+  smaller: readonly SmallerForm[],
+): void {
   if (need.totalBytes <= limit) return;
   const fitting = smaller.find((form) => form.need.totalBytes <= limit);
   const least = [...smaller].sort((a, b) => a.need.totalBytes - b.need.totalBytes).at(0);

@@ -43,7 +43,15 @@ import {buildModel} from './graph/build-model.js';
 import {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
 import {openSource, type LanguageModelSource, type OpenedSource} from './import/opened-source.js';
 import {LanguageModel} from './language-model.js';
-import {checkFits, deviceMemory, int8Bytes, memoryNeed, needOf, type MemoryNeed, type SmallerForm} from './memory-need.js';
+import {
+  checkFits,
+  deviceMemory,
+  int8Bytes,
+  memoryNeed,
+  needOf,
+  type MemoryNeed,
+  type SmallerForm,
+} from './memory-need.js';
 import type {Checkpoint} from './weights/checkpoint.js';
 import {
   PackedWeights,

@@ -66,7 +66,10 @@ export function quantizeWeight(
  *
  * @throws {ModelError} `int4-overflow`, naming the layer.
  */
-export function quantizedWeight({path, weight, variable}: PlacedWeight, matrix: Int4Values): CompressedWeight {
+export function quantizedWeight(
+  {path, weight, variable}: PlacedWeight,
+  matrix: Int4Values,
+): CompressedWeight {
   return ofLayer(path, () =>
     Int4Weight.of(variable.originalName, matrix, variable.shape as number[], weight.layout as Int4Layout),
   );

@@ -42,7 +42,10 @@ export function importCommand(): Command {
     .argument('<SOURCE>', 'a GGUF file, or a Hugging Face folder with config.json and safetensors')
     .requiredOption('-o, --out <DIR>', 'folder for the model; an older model in it is replaced')
     .addOption(
-      new Option('-w, --weights <FORMAT>', 'what the weights become: 4 bits where the file has them, INT8, or float32')
+      new Option(
+        '-w, --weights <FORMAT>',
+        'what the weights become: 4 bits where the file has them, INT8, or float32',
+      )
         .choices([...READ_FORMATS])
         .default('keep'),
     )
@@ -61,13 +64,14 @@ async function run(source: string, options: ImportOptions, signal: AbortSignal):
   try {
     const steps = await stepsFrom(source, {models: [source]});
     await lm.save(out, {signal});
-    await describeSaved(knownOf(lm.model), out, {steps});
+    const known = knownOf(lm.model);
+    await describeSaved(known, out, {steps});
     const {config} = lm;
     const summary = {
       out,
       config,
       tokenizer: lm.tokenizer !== null,
-      weights: lm.model.countParams(),
+      weights: known.parameters, // packed ones too, one each
       dense: inspect(lm.model).length,
     };
     if (json === true) console.log(JSON.stringify(summary, null, 2));

@@ -33,12 +33,18 @@ export async function* streamedWeights(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const queue = new WeightQueue(outline.model);
   const vectors = plan.filter(({shape}) => shape.length === 1);
-  await loadPlanned(outline.model, checkpoint, vectors, {signal}, {
-    store: (variable, values, isTransposed) => {
-      write(variable, values, isTransposed);
-      queue.add([variable]);
+  await loadPlanned(
+    outline.model,
+    checkpoint,
+    vectors,
+    {signal},
+    {
+      store: (variable, values, isTransposed) => {
+        write(variable, values, isTransposed);
+        queue.add([variable]);
+      },
     },
-  });
+  );
   const {layers, tiedEmbedding} = checkpoint.config;
   let done = 0;
   for (const part of buildParts(checkpoint.config)) {
