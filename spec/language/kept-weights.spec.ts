@@ -18,6 +18,7 @@ import {
 import {BLOCK_FORMATS} from '../../lib/language/import/dequantize.js';
 import {openGguf} from '../../lib/language/import/local-checkpoints.js';
 import {keptFormats} from '../../lib/language/weights/packed-weights.js';
+import {isMasking, sparsifyingDenseLayers} from '../../lib/model/dense-layers.js';
 import {float16Bits} from '../../lib/quantization/float16.js';
 import {seededRandom} from '../../lib/stats/seeded-random.js';
 import {BACKENDS, disposeModels} from '../support/backends.js';
@@ -180,13 +181,13 @@ describe("a GGUF file's own 4 bits", () => {
     expect(formats(second)).to.deep.equal(KEPT);
     expect(logits(second)).to.deep.equal(logits(first));
     expect(logits(first)).to.not.deep.equal(logits(kept));
-    const other = await sparsifyActivations(kept.model, dataset, {
-      targetSparsityByScope: {[PROJECTIONS.all]: 0.3},
-    });
     retarget(first.model, {[PROJECTIONS.all]: 0.3});
+    const layers = [...sparsifyingDenseLayers(first.model).values()].filter(isMasking);
+    expect(layers).to.have.length(7);
+    // 64 tokens of at least 32 inputs, in a histogram whose bins hold a few hundredths of them at most.
+    for (const {reachedSparsity} of layers) expect(reachedSparsity).to.be.closeTo(0.3, 0.03);
     expect(logits(first)).to.not.deep.equal(logits(second));
-    expect(logits(first)).to.deep.equal(logits(kept.withModel(other)));
-    disposeModels(sparse, other);
+    disposeModels(sparse);
     first.dispose();
     second.dispose();
   });

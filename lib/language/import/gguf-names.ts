@@ -1,9 +1,6 @@
 /** @file The names of GGUF tensors in Hugging Face's terms, and which rows must be put back in order. */
-import type {Int4Config} from '../../layers/compressed-weight.js';
 import type {LlamaConfig} from '../config/llama-config.js';
-import {blockFormat} from './dequantize.js';
 import type {GgufEntry} from './gguf-header.js';
-import {GGUF_GROUP_SIZE, int4KindOf} from './pack-int4.js';
 
 const TOP: Readonly<Record<string, string>> = {
   'token_embd.weight': 'model.embed_tokens.weight',
@@ -38,8 +35,6 @@ export interface GgufTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: string;
-  readonly isQuantized: boolean;
-  readonly int4?: Int4Config;
   readonly start: number;
   readonly bytes: number;
   /** Heads whose rows are interleaved for llama.cpp's rotation; 0 if the rows are in order. */
@@ -58,7 +53,7 @@ export interface GgufTensor {
 export function huggingFaceTensors(entry: GgufEntry, config: LlamaConfig, permuted: boolean): GgufTensor[] {
   const {name, shape, dtype, start, bytes} = entry;
   const one = (renamed: string, interleavedHeads = 0): GgufTensor[] => [
-    {name: renamed, shape, ...storageOf(dtype, shape), start, bytes, interleavedHeads},
+    {name: renamed, shape, dtype, start, bytes, interleavedHeads},
   ];
   if (Object.hasOwn(TOP, name)) return one(TOP[name]);
   const match = /^blk\.(\d+)\.([a-z_]+)(?:\.(\d+))?\.(weight|bias)$/.exec(name);
@@ -75,7 +70,7 @@ export function huggingFaceTensors(entry: GgufEntry, config: LlamaConfig, permut
     return Array.from({length: experts}, (_, index) => ({
       name: expertName(prefix, index, merged, kind),
       shape: rest,
-      ...storageOf(dtype, rest),
+      dtype,
       start: start + (bytes / experts) * index,
       bytes: bytes / experts,
       interleavedHeads: 0,
@@ -85,16 +80,6 @@ export function huggingFaceTensors(entry: GgufEntry, config: LlamaConfig, permut
   if (!Object.hasOwn(IN_LAYER, part)) return one(name);
   const heads = part === 'attn_q' ? config.heads : part === 'attn_k' ? config.keyHeads : 0;
   return one(`${prefix}.${IN_LAYER[part]}.${kind}`, permuted ? heads : 0);
-}
-
-/** How a tensor is stored; only matrices can be INT4. */
-function storageOf(
-  dtype: string,
-  shape: readonly number[],
-): Pick<GgufTensor, 'dtype' | 'isQuantized' | 'int4'> {
-  const kind = shape.length === 2 ? int4KindOf(dtype) : null;
-  const isQuantized = blockFormat(dtype).values > 1;
-  return {dtype, isQuantized, ...(kind === null ? {} : {int4: {kind, groupSize: GGUF_GROUP_SIZE}})};
 }
 
 function expertName(prefix: string, expert: number, part: string, kind: string): string {

@@ -5,13 +5,13 @@
 import {ModelError} from '../../errors.js';
 import type {RandomAccess} from '../../io/files/random-access.js';
 import type {Int4Values} from '../../quantization/int4.js';
-import type {Checkpoint} from '../weights/checkpoint.js';
+import type {Checkpoint, CheckpointTensor} from '../weights/checkpoint.js';
 import {ggufTokenizer} from '../tokenizer/gguf-tokenizer.js';
 import {blockFormat} from './dequantize.js';
 import {ggufConfig} from './gguf-config.js';
 import {readGgufHeader, type GgufEntry, type GgufHeader} from './gguf-header.js';
 import {huggingFaceTensors, type GgufTensor} from './gguf-names.js';
-import {packInt4} from './pack-int4.js';
+import {GGUF_GROUP_SIZE, int4KindOf, packInt4} from './pack-int4.js';
 import {MAX_TENSOR_BYTES} from './safetensors.js';
 
 /** Bytes read at a time: a tensor takes its float32 size and no more than this beside it. */
@@ -47,7 +47,7 @@ export async function ggufCheckpoint(file: RandomAccess): Promise<Checkpoint> {
           },
         );
       }
-      tensors.set(tensor.name, tensor);
+      tensors.set(tensor.name, {...tensor, ...storageOf(tensor)});
     }
     return {
       config,
@@ -62,6 +62,13 @@ export async function ggufCheckpoint(file: RandomAccess): Promise<Checkpoint> {
     await file.close();
     throw error;
   }
+}
+
+/** What else the format says of a tensor; only matrices can be INT4. */
+function storageOf({dtype, shape}: GgufTensor): Pick<CheckpointTensor, 'isQuantized' | 'int4'> {
+  const kind = shape.length === 2 ? int4KindOf(dtype) : null;
+  const isQuantized = blockFormat(dtype).values > 1;
+  return {isQuantized, ...(kind === null ? {} : {int4: {kind, groupSize: GGUF_GROUP_SIZE}})};
 }
 
 function checkWhole({metadata}: GgufHeader, path: string): void {
