@@ -114,6 +114,7 @@ async function importModel(): Promise<LanguageModel> {
   const path = await fetchModel('smollm2-135m-instruct');
   const lm = await withProgress('importing', 'million weights', (onProgress) =>
     loadLanguageModel(path, {
+      weights: 'float32',
       onProgress: ({done, total}) => onProgress({done: Math.ceil(done / 1e6), total: Math.ceil(total / 1e6)}),
     }),
   );

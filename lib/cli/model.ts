@@ -6,6 +6,7 @@ import {
   loadLanguageModel,
   registerLlamaLayers,
   type LanguageModel,
+  type LoadLanguageModelOptions,
 } from '../language/index.js';
 import {loadLayersModel} from '../io/model/model-files.js';
 import {startBackend} from './backend.js';
@@ -23,13 +24,16 @@ export const LANGUAGE_MODEL_ARGUMENT =
 
 export {backendOption, type BackendOptions} from './backend-option.js';
 
+/** `weights`: what a checkpoint's weights become. */
+type OpenOptions = BackendOptions & Pick<LoadLanguageModelOptions, 'signal' | 'weights'>;
+
 /** Loads a backend, once for the process, and the model. */
 export async function openModel(
   model: string,
-  {backend, signal}: BackendOptions & {readonly signal?: AbortSignal},
+  {backend, signal, weights}: OpenOptions,
 ): Promise<tf.LayersModel> {
   await startBackend(backend);
-  if (await isCheckpoint(model)) return (await importModel(model, signal)).model;
+  if (await isCheckpoint(model)) return (await importModel(model, signal, weights)).model;
   registerLlamaLayers();
   return loadLayersModel(model);
 }
@@ -39,19 +43,21 @@ export async function openModel(
  *
  * @throws {ModelError} `not-a-language-model`.
  */
-export async function openLanguageModel(
-  model: string,
-  options: BackendOptions & {readonly signal?: AbortSignal},
-): Promise<LanguageModel> {
+export async function openLanguageModel(model: string, options: OpenOptions): Promise<LanguageModel> {
   return languageModelOf(await openModel(model, options));
 }
 
 /** Reads a checkpoint with its progress, in millions of weights. */
-function importModel(path: string, signal: AbortSignal | undefined): Promise<LanguageModel> {
+function importModel(
+  path: string,
+  signal: AbortSignal | undefined,
+  weights: OpenOptions['weights'],
+): Promise<LanguageModel> {
   const millions = (weights: number) => Math.ceil(weights / 1e6);
   return withProgress(`reading ${path}`, 'million weights', (onProgress) =>
     loadLanguageModel(path, {
       signal,
+      weights,
       onProgress: ({done, total}) => onProgress({done: millions(done), total: millions(total)}),
     }),
   );

@@ -31,6 +31,7 @@ export {MemoryStore, type PieceStore} from '../io/web/piece-store.js';
 export {measureDecodeLatency, type DecodeContestant, type DecodeLatencyOptions} from './decode-latency.js';
 export {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
 export {loadWeights, type LoadWeightsOptions} from './weights/load-weights.js';
+export type {ReadFormat} from './weights/packed-weights.js';
 export type {NativeDecoderOptions, Storage} from './decoding/native-decoder.js';
 export {parseConfig} from './config/parse-config.js';
 export {loadLanguageModel, type LoadInPageOptions} from './page/load-in-page.js';

@@ -9,4 +9,5 @@ export {
 export {MODEL_NAMES, fetchModel} from './import/fetch.js';
 export type {FetchOptions, FetchProgress} from './import/fetch-options.js';
 export {openCheckpoint} from './import/open-checkpoint.js';
+export {READ_FORMATS, type ReadFormat} from './weights/packed-weights.js';
 export {sparsifyStreamed, type SparsifyStreamedOptions} from './sparsify-streamed.js';

@@ -3,16 +3,28 @@ import {readdir, stat} from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import {loadBackend} from '../backend/load.js';
 import {loadLayersModel, saveLayersModel} from '../io/model/model-files.js';
-import {checkOptions, nested, type OptionRules} from '../option-rules.js';
+import {ModelError} from '../errors.js';
+import {checkOptions, nested, oneOf, type OptionRules} from '../option-rules.js';
 import {buildModel} from './graph/build-model.js';
 import {openCheckpoint} from './import/open-checkpoint.js';
 import {LanguageModel} from './language-model.js';
 import {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
-import {LOAD_WEIGHTS_RULES, loadWeights, type LoadWeightsOptions} from './weights/load-weights.js';
+import {
+  LOAD_WEIGHTS_RULES,
+  checkedPlan,
+  loadPlanned,
+  type LoadWeightsOptions,
+} from './weights/load-weights.js';
+import {PackedWeights, READ_FORMATS, planAsRead, type ReadFormat} from './weights/packed-weights.js';
 import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './decoding/native-decoder.js';
 import {attachMetadata} from './config/saved-metadata.js';
 
 export interface LoadLanguageModelOptions extends LoadWeightsOptions {
+  /**
+   * What a checkpoint's weights become. By default `keep`: matrices that a GGUF file holds in Q4_0, Q4_1 or Q4_K stay 4 bits, and
+   * what such a file holds in 5 to 8 bits becomes INT8; all others are float32. `int8` is what `compressWeights` makes by default.
+   */
+  readonly weights?: ReadFormat;
   /** How weights and cache are stored while decoding; float32 by default. */
   readonly decoder?: NativeDecoderOptions;
 }
@@ -20,7 +32,11 @@ export interface LoadLanguageModelOptions extends LoadWeightsOptions {
 const DECODER_RULES: OptionRules<Pick<LoadLanguageModelOptions, 'decoder'>> = {
   decoder: nested(NATIVE_DECODER_RULES),
 };
-const RULES: OptionRules<LoadLanguageModelOptions> = {...LOAD_WEIGHTS_RULES, ...DECODER_RULES};
+const RULES: OptionRules<LoadLanguageModelOptions> = {
+  ...LOAD_WEIGHTS_RULES,
+  ...DECODER_RULES,
+  weights: oneOf(READ_FORMATS),
+};
 
 /**
  * Loads a language model. Where no backend of TensorFlow.js is in use yet, the fastest that works is loaded first.
@@ -29,7 +45,8 @@ const RULES: OptionRules<LoadLanguageModelOptions> = {...LOAD_WEIGHTS_RULES, ...
  *   of a model that was saved. Without a tokenizer the model works on token ids.
  * @returns The model, owned by the caller.
  * @throws {FileError} if files are missing or malformed; {ModelError} if a checkpoint is damaged or of another family,
- *   `not-a-language-model` for another LayersModel; the signal's reason.
+ *   `not-a-language-model` for another LayersModel, `saved-weights` if `weights` asks for other weights than a saved model has; the
+ *   signal's reason.
  * @example
  * const lm = await loadLanguageModel('SmolLM2-135M-Instruct.Q4_1.gguf');
  */
@@ -41,6 +58,7 @@ export async function loadLanguageModel(
   const {decoder} = options;
   if (!tf.engine().backendName) await loadBackend();
   if (await isCheckpoint(path)) return importCheckpoint(path, options);
+  checkKept(path, options);
   registerLlamaLayers();
   const model = await loadLayersModel(path);
   try {
@@ -78,15 +96,29 @@ export async function isCheckpoint(path: string): Promise<boolean> {
   }
 }
 
+/** A saved model is loaded as it is. */
+function checkKept(path: string, {weights = 'keep'}: LoadLanguageModelOptions): void {
+  if (weights === 'keep') return;
+  const remedy = weights === 'int8' ? 'compressWeights' : 'decompressWeights';
+  throw new ModelError(
+    'saved-weights',
+    `the option weights is "${weights}", which is for checkpoints, and ${path} is a saved model: leave the option out, and call ` +
+      `${remedy}(lm.model) on what was loaded`,
+    {path, weights},
+  );
+}
+
 async function importCheckpoint(
   path: string,
-  {decoder, ...options}: LoadLanguageModelOptions,
+  {decoder, weights, ...options}: LoadLanguageModelOptions,
 ): Promise<LanguageModel> {
   const checkpoint = await openCheckpoint(path);
   try {
     const model = buildModel(checkpoint.config);
     try {
-      await loadWeights(model, checkpoint, options);
+      const plan = checkedPlan(checkpoint);
+      const store = new PackedWeights(model, planAsRead(model, {weights}, checkpoint));
+      await loadPlanned(model, checkpoint, plan, options, store);
       attachMetadata(model, checkpoint);
       return languageModelOf(model, {decoder});
     } catch (error) {

@@ -5,7 +5,6 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type {io} from '@tensorflow/tfjs';
-import {COMPRESS_AS_READ_RULES, type CompressAsRead} from '../compression/compression-options.js';
 import {FileError} from '../errors.js';
 import {
   readStoredModel,
@@ -44,9 +43,23 @@ import {buildModel} from './graph/build-model.js';
 import {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
 import {openSource, type LanguageModelSource, type OpenedSource} from './import/opened-source.js';
 import {LanguageModel} from './language-model.js';
-import {checkFits, deviceMemory, int8Bytes, memoryNeed, needOf, type MemoryNeed} from './memory-need.js';
+import {
+  checkFits,
+  deviceMemory,
+  int8Bytes,
+  memoryNeed,
+  needOf,
+  type MemoryNeed,
+  type SmallerForm,
+} from './memory-need.js';
 import type {Checkpoint} from './weights/checkpoint.js';
-import {PackedWeights, planAsRead} from './weights/packed-weights.js';
+import {
+  PackedWeights,
+  WEIGHTS_AS_READ_RULES,
+  keptFormats,
+  planAsRead,
+  type WeightsAsRead,
+} from './weights/packed-weights.js';
 import {checkedPlan, loadPlanned, type WeightsProgress} from './weights/load-weights.js';
 
 /** What weights start as: none of a language model's layers reads one before it has values. */
@@ -67,7 +80,7 @@ export type OpenProgress =
 
 /** With `compress`, what was made of a download is stored in its place, so that the next load is fast. */
 export interface OpenLanguageModelOptions
-  extends CompressAsRead, Pick<ModelDownloadOptions, 'refresh' | 'onNotice' | 'signal' | 'silenceMs'> {
+  extends WeightsAsRead, Pick<ModelDownloadOptions, 'refresh' | 'onNotice' | 'signal' | 'silenceMs'> {
   /** Of the file, if the source is the address of a `.gguf`: 64 hexadecimal digits. */
   readonly sha256?: string;
   /** Where files are stored: by default `deviceStore()`. */
@@ -82,7 +95,7 @@ export interface OpenLanguageModelOptions
 }
 
 const RULES: OptionRules<OpenLanguageModelOptions> = {
-  ...COMPRESS_AS_READ_RULES,
+  ...WEIGHTS_AS_READ_RULES,
   sha256: optional('64 hexadecimal digits', (value) => /^[0-9a-f]{64}$/.test(String(value))),
   store: OBJECT,
   memoryLimit: POSITIVE,
@@ -148,14 +161,20 @@ export async function openLanguageModel(
   }
 }
 
+/** Whether all weights are packed anew; a file's own 4 bits are not. */
+function isCompressed({compress, weights}: WeightsAsRead): boolean {
+  return compress !== undefined || weights === 'int8';
+}
+
 /** Where the model is stored as it is made of the download; null where it is not. */
 function placeOf(
   source: LanguageModelSource,
   store: PieceStore,
-  {compress, compressIgnoredScope = null, compressOptions}: OpenLanguageModelOptions,
+  options: OpenLanguageModelOptions,
 ): StoredModelPlace | null {
+  const {compress = 'int8_asym', compressIgnoredScope = null, compressOptions} = options;
   const isAddress = typeof source === 'string' || source instanceof URL;
-  if (!isAddress || compress === undefined || store.kind === 'memory') return null;
+  if (!isAddress || !isCompressed(options) || store.kind === 'memory') return null;
   const {url} = plainAddress(String(source));
   const how = JSON.stringify({
     version: STORED_VERSION,
@@ -210,15 +229,28 @@ function checkMemory(
   {name, content}: Pick<OpenedSource, 'name' | 'content'>,
   options: OpenLanguageModelOptions,
 ): void {
-  const {compress, contextLength, memoryLimit = deviceMemory(), onProgress} = options;
-  const takes = (isInt8: boolean) =>
+  const {weights, contextLength, memoryLimit = deviceMemory(), onProgress} = options;
+  const takes = (isInt8: boolean, isKept = false) =>
     'saved' in content
       ? savedNeed(content.saved.json, isInt8, contextLength)
-      : memoryNeed(content.checkpoint.config, {compress: isInt8, contextLength});
-  const need = takes(compress !== undefined);
+      : memoryNeed(content.checkpoint.config, {
+          compress: isInt8,
+          contextLength,
+          ...(isKept ? {formats: keptFormats(content.checkpoint)} : {}),
+        });
+  const isKept = !isCompressed(options) && weights !== 'float32';
+  const need = takes(isCompressed(options), isKept);
   onProgress?.({stage: 'memory', limitBytes: memoryLimit, ...need});
-  const asInt8 = compress === undefined ? takes(true) : null;
-  checkFits(name, need, memoryLimit, asInt8 !== null && asInt8.totalBytes < need.totalBytes ? asInt8 : null);
+  const others: SmallerForm[] = [
+    {label: 'with the 4 bits of the file', option: "weights: 'keep'", need: takes(false, true)},
+    {label: 'as INT8', option: "compress: 'int8_asym'", need: takes(true)},
+  ];
+  checkFits(
+    name,
+    need,
+    memoryLimit,
+    others.filter((other) => other.need.totalBytes < need.totalBytes),
+  );
 }
 
 /** @throws {ModelError} `not-a-language-model`. */
@@ -242,7 +274,7 @@ interface LoadedModel {
 }
 
 async function load(checkpoint: Checkpoint, options: OpenLanguageModelOptions): Promise<LoadedModel> {
-  const {compress, signal, onProgress} = options;
+  const {signal, onProgress} = options;
   const plan = checkedPlan(checkpoint);
   const model = withWeightsStartingAs(
     UNFILLED,
@@ -254,13 +286,10 @@ async function load(checkpoint: Checkpoint, options: OpenLanguageModelOptions): 
       signal,
       onProgress: (done: WeightsProgress) => onProgress?.({stage: 'weights', ...done}),
     };
-    if (compress === undefined) await loadPlanned(model, checkpoint, plan, progress);
-    else {
-      const weights = new PackedWeights(model, planAsRead(model, options));
-      await loadPlanned(model, checkpoint, plan, progress, weights.store.bind(weights));
-    }
+    const weights = new PackedWeights(model, planAsRead(model, options, checkpoint));
+    await loadPlanned(model, checkpoint, plan, progress, weights);
     attachMetadata(model, checkpoint);
-    return {model, isMade: compress !== undefined};
+    return {model, isMade: isCompressed(options)};
   } catch (error) {
     model.dispose();
     throw error;
@@ -271,7 +300,7 @@ async function loadSaved(
   saved: Parameters<typeof streamedModel>[0],
   options: OpenLanguageModelOptions,
 ): Promise<LoadedModel> {
-  const {compress, decoder, signal, onProgress} = options;
+  const {decoder, signal, onProgress} = options;
   const specs = saved.json.weightsManifest.flatMap(({weights}) => weights);
   const total = specs.reduce((sum, {shape}) => sum + sizeOf(shape), 0);
   let done = 0;
@@ -280,7 +309,7 @@ async function loadSaved(
   const taking =
     decoder?.weights === undefined || decoder.weights === 'float32' ? registeredWasmDecoding() : undefined;
   const storeIn = (unfilled: tf.LayersModel): StoreTensor => {
-    if (compress !== undefined) weights = new PackedWeights(unfilled, planAsRead(unfilled, options));
+    if (isCompressed(options)) weights = new PackedWeights(unfilled, planAsRead(unfilled, options, null));
     return async (variable, tensor) => {
       signal?.throwIfAborted();
       const {originalName, shape} = variable;

@@ -17,7 +17,6 @@ import {loadBackend} from '../backend/load.js';
 import {SAVE_RULES, checkSavePath, saveWithWeights, type SaveOptions} from '../io/model/model-files.js';
 import {inspect, type DenseReport} from '../model/inspect.js';
 import {CALLBACK, CHECKED_LATER, FLAG, checkOptions, type OptionRules} from '../option-rules.js';
-import {COMPRESS_AS_READ_RULES, type CompressAsRead} from '../compression/compression-options.js';
 import {IGNORED_SCOPE} from '../scope/target-scope.js';
 import type {SparsifyScopes} from '../sparsify.js';
 import type {WarningOptions} from '../warnings.js';
@@ -27,11 +26,12 @@ import {languageModelOf} from './load-language-model.js';
 import {checkedPlan} from './weights/load-weights.js';
 import {ModelOutline} from './weights/model-outline.js';
 import {PartsCalibration} from './weights/parts-calibration.js';
+import {WEIGHTS_AS_READ_RULES, type WeightsAsRead} from './weights/packed-weights.js';
 import {streamOrder, streamedWeights} from './weights/streamed-weights.js';
 import {TEXT_DATASET_RULES, type TextDatasetOptions} from './text-dataset.js';
 
 export interface SparsifyStreamedOptions
-  extends Partial<SparsifyScopes>, CompressAsRead, TextDatasetOptions, SaveOptions {
+  extends Partial<SparsifyScopes>, WeightsAsRead, TextDatasetOptions, SaveOptions {
   /**
    * What thresholds are found on: text, token ids, or batches of ids int32 [B, T]; or a function that makes those for
    * the model, whose weights have no values. Needed with targets.
@@ -54,7 +54,7 @@ const RULES: OptionRules<SparsifyStreamedOptions> = {
   targetSparsityByScope: CHECKED_LATER,
   ignoredScope: IGNORED_SCOPE,
   data: CHECKED_LATER,
-  ...COMPRESS_AS_READ_RULES,
+  ...WEIGHTS_AS_READ_RULES,
   calibration: CALIBRATION,
   saveStatistics: FLAG,
   onProgress: CALLBACK,

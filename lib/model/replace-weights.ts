@@ -26,6 +26,7 @@ import {
   type Layer,
   type LayerVariable,
 } from '../tfjs.js';
+import type {Int4Values} from '../quantization/int4.js';
 import {compressibleWeights, type PlacedWeight} from './compressible.js';
 import {isMasking} from './dense-layers.js';
 import {trainAll} from './training-state.js';
@@ -49,7 +50,7 @@ export function quantizeWeight(
 ): CompressedWeight {
   const shape = variable.shape as number[];
   const {originalName} = variable;
-  try {
+  return ofLayer(path, () => {
     if ('int4' in compression) {
       const layout = weight.layout as Int4Layout;
       return Int4Weight.quantize(originalName, values, shape, layout, compression.int4, isTransposed);
@@ -57,6 +58,27 @@ export function quantizeWeight(
     const mode = `int8_${compression.int8}` as const;
     if (isTransposed) return Int8Weight.quantizeKernel(originalName, values, shape, mode);
     return Int8Weight.quantize(originalName, values, shape, weight.layout, mode);
+  });
+}
+
+/**
+ * A layer's weight of a matrix that is quantized already.
+ *
+ * @throws {ModelError} `int4-overflow`, naming the layer.
+ */
+export function quantizedWeight(
+  {path, weight, variable}: PlacedWeight,
+  matrix: Int4Values,
+): CompressedWeight {
+  return ofLayer(path, () =>
+    Int4Weight.of(variable.originalName, matrix, variable.shape as number[], weight.layout as Int4Layout),
+  );
+}
+
+/** Errors of the weight that `make` makes name the layer. */
+function ofLayer(path: string, make: () => CompressedWeight): CompressedWeight {
+  try {
+    return make();
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
     throw new ModelError(

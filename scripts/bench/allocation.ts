@@ -117,7 +117,7 @@ async function bench(method: AllocationMethod): Promise<void> {
 }
 
 async function benchLanguageModel(method: AllocationMethod): Promise<LmRow[]> {
-  const lm = await loadLanguageModel(await fetchModel('smollm2-135m-instruct'));
+  const lm = await loadLanguageModel(await fetchModel('smollm2-135m-instruct'), {weights: 'float32'});
   const rows: LmRow[] = [];
   const add = (row: LmRow) => {
     rows.push(row);

@@ -58,7 +58,9 @@ else await main();
 async function main(): Promise<void> {
   const [windows, prompt] = [positive('windows', options.windows), positive('prompt', options.prompt)];
   await loadBackend();
-  const dense = await loadLanguageModel(options.model ?? (await fetchModel('smollm2-135m-instruct')));
+  const dense = await loadLanguageModel(options.model ?? (await fetchModel('smollm2-135m-instruct')), {
+    weights: 'float32',
+  });
   const text = await readFile(
     new URL('../../models/smollm2/wikitext-2-calibration.txt', import.meta.url),
     'utf8',

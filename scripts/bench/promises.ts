@@ -132,7 +132,7 @@ async function benchDigits(add: (row: Row) => void): Promise<void> {
 async function benchLanguageModel(add: (row: Row) => void): Promise<void> {
   const textOf = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8');
   const text = textOf(CALIBRATION_TEXT);
-  const lm = await loadLanguageModel(await fetchModel('smollm2-135m-instruct'));
+  const lm = await loadLanguageModel(await fetchModel('smollm2-135m-instruct'), {weights: 'float32'});
   const windows = lm.windows(textOf(TEST_TEXT), {protocol: 'token', windows: Number(options.windows)});
   const onTest = perplexityLoss(lm, windows);
   const run = async (target: AllocationTarget): Promise<Made> => {

@@ -98,7 +98,7 @@ describe('the decoder on a GPU', function () {
   describe('SmolLM2-135M-Instruct', () => {
     let lm: LanguageModel;
     before(async () => {
-      lm = await loadLanguageModel(smollm2());
+      lm = await loadLanguageModel(smollm2(), {weights: 'float32'});
     });
     after(() => lm.dispose());
 

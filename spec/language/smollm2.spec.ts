@@ -61,7 +61,7 @@ describe('SmolLM2-135M-Instruct', function () {
     await tf.setBackend(BACKENDS[BACKENDS.length - 1]);
     const path = findSmollm2();
     if (path === undefined) throw new Error('the model is not in the cache: npm test fetches it');
-    lm = await loadLanguageModel(path);
+    lm = await loadLanguageModel(path, {weights: 'float32'});
   });
   after(() => {
     sparse?.dispose();

@@ -76,7 +76,7 @@ async function run(path: string, options: CompressCommandOptions, signal: AbortS
   const {mode, ignore, data, out, json} = options;
   if (data !== undefined) checkDataFormat(data);
   await checkSavePath(out);
-  const model = await openModel(path, options);
+  const model = await openModel(path, {...options, weights: 'float32'});
   const dataset = data === undefined ? {} : {dataset: await openData(model, {...options, data})};
   await withProgress('compressing', 'weights', (onProgress) =>
     compressWeights(model, {

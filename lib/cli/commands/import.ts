@@ -1,5 +1,6 @@
 /** @file `tfjs-sparsify import`: a published checkpoint becomes a tf.LayersModel on disk. */
-import {Command} from 'commander';
+import {Command, Option} from 'commander';
+import {READ_FORMATS, type ReadFormat} from '../../language/index.js';
 import {checkSavePath} from '../../io/model/model-files.js';
 import {inspect} from '../../model/inspect.js';
 import {interruptible} from '../interrupt.js';
@@ -12,8 +13,10 @@ const HELP = `
 Example:
   $ tfjs-sparsify import SmolLM2-135M-Instruct.Q4_1.gguf --out smollm2
 
-The folder gets a model.json with the weights in float32, the configuration and the tokenizer, and a model card. Every command takes
+The folder gets a model.json with the weights, the configuration and the tokenizer, and a model card. Every command takes
 checkpoints directly as well: import saves reading and converting them each time.
+What a GGUF file holds in Q4_0, Q4_1 or Q4_K stays 4 bits, and what such a file holds in 5 to 8 bits becomes INT8; all other weights are
+float32. --weights int8 makes all matrices INT8, --weights float32 none.
 Architectures: llama, mistral, mixtral, qwen2, qwen3, phi3, gemma. Safetensors in F32, F16 or BF16; GGUF in those and
 Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K.
 
@@ -28,6 +31,7 @@ Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
 interface ImportOptions extends BackendOptions {
   readonly out: string;
+  readonly weights: ReadFormat;
   readonly json?: boolean;
 }
 
@@ -37,6 +41,14 @@ export function importCommand(): Command {
     .description('make a tf.LayersModel of a Llama-family checkpoint')
     .argument('<SOURCE>', 'a GGUF file, or a Hugging Face folder with config.json and safetensors')
     .requiredOption('-o, --out <DIR>', 'folder for the model; an older model in it is replaced')
+    .addOption(
+      new Option(
+        '-w, --weights <FORMAT>',
+        'what the weights become: 4 bits where the file has them, INT8, or float32',
+      )
+        .choices([...READ_FORMATS])
+        .default('keep'),
+    )
     .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP)
@@ -52,13 +64,14 @@ async function run(source: string, options: ImportOptions, signal: AbortSignal):
   try {
     const steps = await stepsFrom(source, {models: [source]});
     await lm.save(out, {signal});
-    await describeSaved(knownOf(lm.model), out, {steps});
+    const known = knownOf(lm.model);
+    await describeSaved(known, out, {steps});
     const {config} = lm;
     const summary = {
       out,
       config,
       tokenizer: lm.tokenizer !== null,
-      weights: lm.model.countParams(),
+      weights: known.parameters, // packed ones too, one each
       dense: inspect(lm.model).length,
     };
     if (json === true) console.log(JSON.stringify(summary, null, 2));

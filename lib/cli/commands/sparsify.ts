@@ -242,7 +242,12 @@ async function inMemory(
   signal: AbortSignal,
 ): Promise<Sparsified> {
   const {target, ignore, calibration: method, compress, statistics, out, onWarning} = options;
-  const model = await openModel(path, {...options, signal});
+  const model = await openModel(path, {
+    ...options,
+    signal,
+    // What is compressed anew comes from the weights themselves.
+    weights: compress === undefined ? undefined : 'float32',
+  });
   if (compress !== undefined) {
     const asked = int4OptionsOf(options);
     const dataset = asked.ratio === undefined ? {} : {dataset: await openData(model, options)};

@@ -8,8 +8,8 @@ import {float16At} from './half-floats.js';
 export function dequantizeQ4K(source: Uint8Array, target: Float32Array): void {
   for (let block = 0, out = 0; out < target.length; block += 144, out += 256) {
     for (let pair = 0; pair < 4; pair++) {
-      const low = part(source, block, 2 * pair);
-      const high = part(source, block, 2 * pair + 1);
+      const low = kQuantPart(source, block, 2 * pair);
+      const high = kQuantPart(source, block, 2 * pair + 1);
       const quants = block + 16 + 32 * pair;
       const values = out + 64 * pair;
       for (let i = 0; i < 32; i++) {
@@ -25,8 +25,8 @@ export function dequantizeQ4K(source: Uint8Array, target: Float32Array): void {
 export function dequantizeQ5K(source: Uint8Array, target: Float32Array): void {
   for (let block = 0, out = 0; out < target.length; block += 176, out += 256) {
     for (let pair = 0; pair < 4; pair++) {
-      const low = part(source, block, 2 * pair);
-      const high = part(source, block, 2 * pair + 1);
+      const low = kQuantPart(source, block, 2 * pair);
+      const high = kQuantPart(source, block, 2 * pair + 1);
       const quants = block + 48 + 32 * pair;
       const values = out + 64 * pair;
       for (let i = 0; i < 32; i++) {
@@ -63,7 +63,11 @@ export function dequantizeQ6K(source: Uint8Array, target: Float32Array): void {
 }
 
 /** Scale and minimum of one of 8 parts: 6 bits each, the last four split between 12 bytes. */
-function part(source: Uint8Array, block: number, index: number): {scale: number; minimum: number} {
+export function kQuantPart(
+  source: Uint8Array,
+  block: number,
+  index: number,
+): {scale: number; minimum: number} {
   const bytes = block + 4;
   const [scale, minimum] =
     index < 4

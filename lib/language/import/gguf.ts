@@ -4,12 +4,14 @@
  */
 import {ModelError} from '../../errors.js';
 import type {RandomAccess} from '../../io/files/random-access.js';
-import type {Checkpoint} from '../weights/checkpoint.js';
+import type {Int4Values} from '../../quantization/int4.js';
+import type {Checkpoint, CheckpointTensor} from '../weights/checkpoint.js';
 import {ggufTokenizer} from '../tokenizer/gguf-tokenizer.js';
 import {blockFormat} from './dequantize.js';
 import {ggufConfig} from './gguf-config.js';
 import {readGgufHeader, type GgufEntry, type GgufHeader} from './gguf-header.js';
 import {huggingFaceTensors, type GgufTensor} from './gguf-names.js';
+import {GGUF_GROUP_SIZE, int4KindOf, packInt4} from './pack-int4.js';
 import {MAX_TENSOR_BYTES} from './safetensors.js';
 
 /** Bytes read at a time: a tensor takes its float32 size and no more than this beside it. */
@@ -45,7 +47,7 @@ export async function ggufCheckpoint(file: RandomAccess): Promise<Checkpoint> {
           },
         );
       }
-      tensors.set(tensor.name, tensor);
+      tensors.set(tensor.name, {...tensor, ...storageOf(tensor)});
     }
     return {
       config,
@@ -53,12 +55,20 @@ export async function ggufCheckpoint(file: RandomAccess): Promise<Checkpoint> {
       normOffset: 0,
       tokenizer: ggufTokenizer(metadata, path),
       read: async (name) => readTensor(file, tensors, name),
+      readInt4: async (name) => readMatrix(file, tensors, name),
       close: () => file.close(),
     };
   } catch (error) {
     await file.close();
     throw error;
   }
+}
+
+/** What else the format says of a tensor; only matrices can be INT4. */
+function storageOf({dtype, shape}: GgufTensor): Pick<CheckpointTensor, 'isQuantized' | 'int4'> {
+  const kind = shape.length === 2 ? int4KindOf(dtype) : null;
+  const isQuantized = blockFormat(dtype).values > 1;
+  return {isQuantized, ...(kind === null ? {} : {int4: {kind, groupSize: GGUF_GROUP_SIZE}})};
 }
 
 function checkWhole({metadata}: GgufHeader, path: string): void {
@@ -92,31 +102,52 @@ async function readTensor(
   tensors: ReadonlyMap<string, GgufTensor>,
   name: string,
 ): Promise<Float32Array> {
-  const tensor = tensors.get(name);
-  if (tensor === undefined) {
-    throw new ModelError('missing-tensor', `${file.name} has no tensor "${name}": is it complete?`, {
-      path: file.name,
-      tensor: name,
-    });
-  }
+  const tensor = tensorOf(file, tensors, name);
   const values = await readValues(file, tensor);
   if (tensor.interleavedHeads > 0) separateHalves(values, tensor, file.name);
   return values;
 }
 
+/** A tensor of a 4-bit format, in 4 bits. */
+async function readMatrix(
+  file: RandomAccess,
+  tensors: ReadonlyMap<string, GgufTensor>,
+  name: string,
+): Promise<Int4Values> {
+  const tensor = tensorOf(file, tensors, name);
+  const {dtype, start, interleavedHeads} = tensor;
+  const [units, inputs] = tensor.shape;
+  checkSize(file, tensor, units * inputs);
+  const source = new Uint8Array(tensor.bytes);
+  for (let done = 0; done < source.length; done += PIECE_BYTES) {
+    await file.readInto(source.subarray(done, done + PIECE_BYTES), start + done, `tensor "${name}"`);
+  }
+  const headSize = interleavedHeads > 0 ? headSizeOf(tensor, file.name) : 0;
+  const rowOf = (unit: number) => {
+    if (headSize === 0) return unit;
+    const place = unit % headSize;
+    return unit - place + interleavedRow(place, headSize);
+  };
+  return packInt4(dtype, source, [units, inputs], rowOf);
+}
+
+function tensorOf(file: RandomAccess, tensors: ReadonlyMap<string, GgufTensor>, name: string): GgufTensor {
+  const tensor = tensors.get(name);
+  if (tensor !== undefined) return tensor;
+  throw new ModelError('missing-tensor', `${file.name} has no tensor "${name}": is it complete?`, {
+    path: file.name,
+    tensor: name,
+  });
+}
+
 async function readValues(
   file: RandomAccess,
-  {name, shape, dtype, start, bytes}: Omit<GgufEntry, 'name'> & {readonly name: string},
+  entry: Omit<GgufEntry, 'name'> & {readonly name: string},
 ): Promise<Float32Array> {
+  const {name, shape, dtype, start, bytes} = entry;
   const format = blockFormat(dtype);
   const count = shape.reduce((product, size) => product * size, 1);
-  if (count * 4 > MAX_TENSOR_BYTES) {
-    throw new ModelError(
-      'too-large',
-      `tensor "${name}" of ${file.name} takes ${count * 4} bytes as float32; at most ${MAX_TENSOR_BYTES} can be read`,
-      {path: file.name, tensor: name, values: count},
-    );
-  }
+  checkSize(file, entry, count);
   const target = new Float32Array(count);
   const blocks = Math.max(1, Math.floor(PIECE_BYTES / format.bytes));
   const piece = new Uint8Array(Math.min(bytes, blocks * format.bytes));
@@ -129,30 +160,44 @@ async function readValues(
   return target;
 }
 
+function checkSize(file: RandomAccess, {name}: {readonly name: string}, count: number): void {
+  if (count * 4 <= MAX_TENSOR_BYTES) return;
+  throw new ModelError(
+    'too-large',
+    `tensor "${name}" of ${file.name} takes ${count * 4} bytes as float32; at most ${MAX_TENSOR_BYTES} can be read`,
+    {path: file.name, tensor: name, values: count},
+  );
+}
+
 /**
  * Undoes llama.cpp's order of a head's rows: there rows 2i and 2i + 1 are rotated together, in Hugging Face's layout
  * rows i and i + half.
  */
-function separateHalves(
-  values: Float32Array,
-  {name, shape, interleavedHeads}: GgufTensor,
-  path: string,
-): void {
-  const [rows, width = 1] = shape; // [heads * headSize, hidden], or [heads * headSize] of a bias
-  const headSize = rows / interleavedHeads;
-  if (!Number.isInteger(headSize) || headSize % 2 !== 0 || shape.length > 2) {
-    throw new ModelError(
-      'malformed-tensor',
-      `tensor "${name}" of ${path} has shape [${shape.join(', ')}], which ${interleavedHeads} heads of even size do not divide`,
-      {path, tensor: name},
-    );
-  }
+function separateHalves(values: Float32Array, tensor: GgufTensor, path: string): void {
+  const headSize = headSizeOf(tensor, path);
+  const [, width = 1] = tensor.shape; // [heads * headSize, hidden], or [heads * headSize] of a bias
   const head = new Float32Array(headSize * width);
   for (let start = 0; start < values.length; start += head.length) {
     head.set(values.subarray(start, start + head.length));
     for (let row = 0; row < headSize; row++) {
-      const target = start + ((row >> 1) + (row & 1) * (headSize / 2)) * width;
-      values.set(head.subarray(row * width, (row + 1) * width), target);
+      const from = interleavedRow(row, headSize) * width;
+      values.set(head.subarray(from, from + width), start + row * width);
     }
   }
+}
+
+/** Where llama.cpp has a row of a head, which stands at `row` in Hugging Face's layout. */
+function interleavedRow(row: number, headSize: number): number {
+  const half = headSize / 2;
+  return row < half ? 2 * row : 2 * (row - half) + 1;
+}
+
+function headSizeOf({name, shape, interleavedHeads}: GgufTensor, path: string): number {
+  const headSize = shape[0] / interleavedHeads;
+  if (Number.isInteger(headSize) && headSize % 2 === 0 && shape.length <= 2) return headSize;
+  throw new ModelError(
+    'malformed-tensor',
+    `tensor "${name}" of ${path} has shape [${shape.join(', ')}], which ${interleavedHeads} heads of even size do not divide`,
+    {path, tensor: name},
+  );
 }

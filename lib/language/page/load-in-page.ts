@@ -19,6 +19,7 @@ export interface LoadInPageOptions extends OpenInPageOptions {
 
 /** The worker checks what it takes: a page has no need of all that is behind the rules of `openLanguageModel`. */
 const RULES: OptionRules<LoadInPageOptions> = {
+  weights: CHECKED_LATER,
   compress: CHECKED_LATER,
   compressIgnoredScope: CHECKED_LATER,
   compressOptions: CHECKED_LATER,

@@ -2,6 +2,8 @@
  * @file What an importer offers of a checkpoint, whatever its format: configuration, tensors by their Hugging Face
  * names and layout, and where the tokenizer comes from. Tensors are read one at a time.
  */
+import type {Int4Config} from '../../layers/compressed-weight.js';
+import type {Int4Values} from '../../quantization/int4.js';
 import type {LlamaConfig} from '../config/llama-config.js';
 import type {TokenizerSource} from '../tokenizer/source.js';
 
@@ -13,6 +15,10 @@ export interface CheckpointTensor {
   readonly shape: readonly number[];
   /** As stored, such as `F32`, `BF16`, `Q4_1`. */
   readonly dtype: string;
+  /** How its matrix is quantized, if it can be read as INT4. */
+  readonly int4?: Int4Config;
+  /** Whether it is stored in fewer than 16 bits a weight. */
+  readonly isQuantized?: boolean;
 }
 
 export interface Checkpoint {
@@ -34,6 +40,14 @@ export interface Checkpoint {
    * @throws {ModelError} Naming the tensor, if the file ends early or its data is damaged.
    */
   read(name: string): Promise<Float32Array>;
+  /**
+   * Reads one tensor in 4 bits, as it is stored: a checkpoint has it if one of its tensors has `int4`.
+   *
+   * @param name One of `tensors` with `int4`.
+   * @returns Its matrix transposed, [in, out].
+   * @throws As `read`.
+   */
+  readInt4?(name: string): Promise<Int4Values>;
   /** Closes its files; nothing can be read any more. */
   close(): Promise<void>;
 }

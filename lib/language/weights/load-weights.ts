@@ -3,17 +3,21 @@ import * as tf from '@tensorflow/tfjs';
 import {ModelError, nearest} from '../../errors.js';
 import {walkModel} from '../../model/walk.js';
 import {CALLBACK, SIGNAL, checkOptions, type OptionRules} from '../../option-rules.js';
+import type {Int4Values} from '../../quantization/int4.js';
 import {sizeOf} from '../../tensor-values.js';
 import {asContainer, type LayerVariable} from '../../tfjs.js';
 import type {Checkpoint} from './checkpoint.js';
 import {transpose} from './transpose.js';
 import {weightPlan, type PlannedWeight} from './weight-plan.js';
 
-/**
- * Puts values into a variable of a model. `isTransposed`: they are those of a kernel [inputs, units] as the checkpoint has
- * them, [units, inputs].
- */
-export type StoreWeight = (variable: LayerVariable, values: Float32Array, isTransposed: boolean) => void;
+/** Where the values of a model's variables go. */
+export interface WeightStore {
+  /** `isTransposed`: they are those of a kernel [inputs, units] as the checkpoint has them, [units, inputs]. */
+  store(variable: LayerVariable, values: Float32Array, isTransposed: boolean): void;
+  /** Whether a variable's values are to be read in 4 bits, for `storeInt4`; none is by default. */
+  keepsInt4?(variable: LayerVariable): boolean;
+  storeInt4?(variable: LayerVariable, matrix: Int4Values): void;
+}
 
 /** How far loading is. */
 export interface WeightsProgress {
@@ -66,7 +70,7 @@ export async function loadPlanned(
   checkpoint: Checkpoint,
   weights: readonly PlannedWeight[],
   {onProgress, signal}: LoadWeightsOptions = {},
-  store: StoreWeight = write,
+  weightStore: WeightStore = {store: write},
 ): Promise<void> {
   const plan = inFileOrder(weights, checkpoint);
   const variables = variablesOf(model, plan);
@@ -74,8 +78,13 @@ export async function loadPlanned(
   let done = 0;
   for (const [i, planned] of plan.entries()) {
     signal?.throwIfAborted();
-    const values = await checkpoint.read(planned.tensor);
     done += sizeOf(planned.shape);
+    if (weightStore.keepsInt4?.(variables[i]) === true) {
+      weightStore.storeInt4!(variables[i], await checkpoint.readInt4!(planned.tensor));
+      onProgress?.({tensor: planned.tensor, done, total});
+      continue;
+    }
+    const values = await checkpoint.read(planned.tensor);
     if (values.length !== sizeOf(planned.shape)) {
       throw new ModelError(
         'wrong-shape',
@@ -85,7 +94,7 @@ export async function loadPlanned(
       );
     }
     if (isNorm(planned)) addTo(values, checkpoint.normOffset);
-    store(variables[i], values, planned.weight === 'kernel');
+    weightStore.store(variables[i], values, planned.weight === 'kernel');
     onProgress?.({tensor: planned.tensor, done, total});
   }
 }

@@ -5,8 +5,6 @@
  */
 import type * as tf from '@tensorflow/tfjs';
 import {targetsIn} from '../../allocation/allocation-targets.js';
-import type {CompressAsRead} from '../../compression/compression-options.js';
-import type {CompressionPlan} from '../../compression/plan.js';
 import {compressibleWeights} from '../../model/compressible.js';
 import {
   SPARSIFIABLE_TYPES,
@@ -21,18 +19,18 @@ import type {SparsifyScopes} from '../../sparsify.js';
 import {asContainer, rawValue, type LayerVariable} from '../../tfjs.js';
 import type {Checkpoint} from './checkpoint.js';
 import {buildModel} from '../graph/build-model.js';
-import {PackedWeights, planAsRead} from './packed-weights.js';
-import type {StoreWeight} from './load-weights.js';
+import {PackedWeights, planAsRead, type PlanAsRead, type WeightsAsRead} from './packed-weights.js';
+import type {WeightStore} from './load-weights.js';
 import {attachMetadata} from '../config/saved-metadata.js';
 
-export interface OutlineOptions extends Partial<SparsifyScopes>, CompressAsRead {}
+export interface OutlineOptions extends Partial<SparsifyScopes>, WeightsAsRead {}
 
 export class ModelOutline {
   /** Compressed and sparsified as asked for; its matrices are zeros. */
   readonly model: tf.LayersModel;
   /** Target sparsity by path, in the order of the graph. */
   readonly targets: ReadonlyMap<string, number>;
-  private readonly plan: CompressionPlan;
+  private readonly plan: PlanAsRead;
 
   /** @throws {ScopeError} if the scopes do not fit the model. */
   constructor(checkpoint: Checkpoint, options: OutlineOptions) {
@@ -40,7 +38,7 @@ export class ModelOutline {
     this.model = buildModel(checkpoint.config);
     try {
       attachMetadata(this.model, checkpoint);
-      this.plan = planAsRead(this.model, options);
+      this.plan = planAsRead(this.model, options, checkpoint);
       for (const placed of compressibleWeights(this.model)) {
         const compression = this.plan.get(placed.path);
         if (compression !== undefined) replaceWeight(placed, unfilledWeight(placed, compression));
@@ -70,9 +68,8 @@ export class ModelOutline {
   }
 
   /** How the weights of a part are stored: those that are to be packed are quantized at once. */
-  storeIn(part: tf.LayersModel): StoreWeight {
-    const weights = new PackedWeights(part, this.plan);
-    return (variable, values, isTransposed) => weights.store(variable, values, isTransposed);
+  storeIn(part: tf.LayersModel): WeightStore {
+    return new PackedWeights(part, this.plan);
   }
 
   /** Takes over the thresholds of a part; returns the variables that hold them here. */

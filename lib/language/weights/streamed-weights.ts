@@ -33,10 +33,18 @@ export async function* streamedWeights(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const queue = new WeightQueue(outline.model);
   const vectors = plan.filter(({shape}) => shape.length === 1);
-  await loadPlanned(outline.model, checkpoint, vectors, {signal}, (variable, values, isTransposed) => {
-    write(variable, values, isTransposed);
-    queue.add([variable]);
-  });
+  await loadPlanned(
+    outline.model,
+    checkpoint,
+    vectors,
+    {signal},
+    {
+      store: (variable, values, isTransposed) => {
+        write(variable, values, isTransposed);
+        queue.add([variable]);
+      },
+    },
+  );
   const {layers, tiedEmbedding} = checkpoint.config;
   let done = 0;
   for (const part of buildParts(checkpoint.config)) {
@@ -78,7 +86,7 @@ export function streamOrder(model: tf.LayersModel): LayerVariable[] {
 
 /** Whether a weight's value is there only as long as its part is: not those of vectors and thresholds, kept outside. */
 function isOfPart({originalName, shape}: LayerVariable): boolean {
-  return shape.length > 1 || /_(scale|zero_point)$/.test(originalName);
+  return shape.length > 1 || /_(scale|zero_point|minimum)$/.test(originalName);
 }
 
 /** Which part a weight is of, in the order of the parts. */

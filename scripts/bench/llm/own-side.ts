@@ -23,7 +23,7 @@ await serveSide(load);
 async function load(): Promise<Work> {
   await loadBackend({name: 'node'});
   nativeKernels()?.setThreads(Number(threads));
-  const lm = await loadLanguageModel(path);
+  const lm = await loadLanguageModel(path, path.endsWith('.gguf') ? {weights: 'float32'} : {});
   if (weights === 'int8') await compressWeights(lm.model, {inPlace: true});
   if (Number(sparsity) > 0) {
     const text = await readFile(CALIBRATION_TEXT, 'utf8');
