@@ -32,6 +32,7 @@ const UNITS = [
   'decoder-products.cc',
   'decoder-session.cc',
   'int8-loops.cc',
+  'int4-loops.cc',
   'narrow-loops.cc',
   'pool.cc',
   'row-loops.cc',

@@ -16,12 +16,13 @@ import {parseArgs} from 'node:util';
 const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', 'lib', 'kernels', 'native');
 const PRODUCTS = [
   'sparsified-matmul.cc',
-  ...['row', 'block', 'int8', 'narrow'].map((kind) => `${kind}-loops.cc`),
+  ...['row', 'block', 'int8', 'int4', 'narrow'].map((kind) => `${kind}-loops.cc`),
   'pool-threads.cc',
   'pool.cc',
 ];
 const KERNEL = ['test/sparsified-matmul-test.cc', ...PRODUCTS];
 const INT8 = ['test/int8-matmul-test.cc', ...PRODUCTS];
+const INT4 = ['test/int4-matmul-test.cc', ...PRODUCTS];
 const HIGHWAY = ['third_party/highway/hwy/targets.cc', 'third_party/highway/hwy/abort.cc'];
 const DECODER = [
   'test/decoder-test.cc',
@@ -46,19 +47,24 @@ const RUNS = [
   {name: 'kernel, AddressSanitizer', units: [...KERNEL, ...HIGHWAY], flags: ['-O1', ...ADDRESS]},
   {name: 'kernel, ThreadSanitizer', units: [...KERNEL, ...HIGHWAY], flags: ['-O1', '-fsanitize=thread']},
   {name: 'INT8 kernel, AddressSanitizer', units: [...INT8, ...HIGHWAY], flags: ['-O1', ...ADDRESS]},
+  {name: 'INT4 kernel, AddressSanitizer', units: [...INT4, ...HIGHWAY], flags: ['-O1', ...ADDRESS]},
   {name: 'INT8 kernel, ThreadSanitizer', units: [...INT8, ...HIGHWAY], flags: ['-O1', '-fsanitize=thread']},
+  {name: 'INT4 kernel, ThreadSanitizer', units: [...INT4, ...HIGHWAY], flags: ['-O1', '-fsanitize=thread']},
   {name: 'decoder, AddressSanitizer', units: [...DECODER, ...HIGHWAY], flags: ['-O1', ...ADDRESS]},
   {name: 'decoder, ThreadSanitizer', units: [...DECODER, ...HIGHWAY], flags: ['-O1', '-fsanitize=thread']},
   {name: 'decoder, as shipped', units: [...DECODER, ...HIGHWAY], flags: ['-O3']},
   {name: 'kernel, as shipped', units: [...KERNEL, ...HIGHWAY], flags: ['-O3']},
   {name: 'INT8 kernel, as shipped', units: [...INT8, ...HIGHWAY], flags: ['-O3']},
+  {name: 'INT4 kernel, as shipped', units: [...INT4, ...HIGHWAY], flags: ['-O3']},
   ...(process.arch === 'x64'
     ? [
         {name: 'kernel, SSE4', units: [...KERNEL, ...HIGHWAY], flags: ['-O2', ...without(BELOW_AVX2)]},
         {name: 'INT8 kernel, SSE4', units: [...INT8, ...HIGHWAY], flags: ['-O2', ...without(BELOW_AVX2)]},
+        {name: 'INT4 kernel, SSE4', units: [...INT4, ...HIGHWAY], flags: ['-O2', ...without(BELOW_AVX2)]},
         {name: 'decoder, SSE2', units: [...DECODER, ...HIGHWAY], flags: ['-O2', ...without(BELOW_SSE4)]},
         {name: 'kernel, SSE2', units: [...KERNEL, ...HIGHWAY], flags: ['-O2', ...without(BELOW_SSE4)]},
         {name: 'INT8 kernel, SSE2', units: [...INT8, ...HIGHWAY], flags: ['-O2', ...without(BELOW_SSE4)]},
+        {name: 'INT4 kernel, SSE2', units: [...INT4, ...HIGHWAY], flags: ['-O2', ...without(BELOW_SSE4)]},
       ]
     : []),
 ];

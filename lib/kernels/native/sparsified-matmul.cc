@@ -10,6 +10,7 @@
 
 #include "block-loops.h"
 #include "flush-denormals.h"
+#include "int4-loops.h"
 #include "int8-loops.h"
 #include "narrow-loops.h"
 #include "shared/problem.h"
@@ -103,7 +104,8 @@ struct Cut {
 
 // Splits by parts of the list, not by columns: whole rows are read at 42 GB/s by two threads, halves at 38, sixteenths
 // at 21 (4096 x 11008). Columns are split only where the sums of whole rows would not fit.
-Cut CutLayer(const Layer& layer, const KeptInputs& kept, size_t share_bytes, unsigned threads) {
+// `most_parts`: what the list can be cut into.
+Cut CutLayer(const Layer& layer, const KeptInputs& kept, size_t most_parts, size_t share_bytes, unsigned threads) {
   Cut cut{};
   const size_t columns_at_once = std::max<size_t>(256, kSumsAtOnce / kept.rows);
   cut.blocks = std::max<size_t>(1, CeilDiv(layer.units, columns_at_once));
@@ -114,10 +116,9 @@ Cut CutLayer(const Layer& layer, const KeptInputs& kept, size_t share_bytes, uns
     cut.parts = 1;
     return cut;
   }
-  const size_t bytes_a_task = layer.kernel.is_int8() ? kInt8BytesATask : kBytesATask;
+  const size_t bytes_a_task = layer.kernel.is_quantized() ? kInt8BytesATask : kBytesATask;
   const size_t tasks = std::min(std::max<size_t>(1, share_bytes / bytes_a_task), threads * kTasksAThread);
-  // 8 rows a part at least: fewer are not far enough apart to gain.
-  cut.parts = std::min(CeilDiv(tasks, cut.blocks), std::max<size_t>(1, kept.count / 8));
+  cut.parts = std::min(CeilDiv(tasks, cut.blocks), std::max<size_t>(1, most_parts));
   return cut;
 }
 
@@ -137,7 +138,9 @@ void SumLayer(const Layer& layer, const KeptInputs& kept, Int8Sums sums, size_t 
   const float* const value = kept.value + first * kept.rows;
   const StoredKernel& kernel = layer.kernel;
   const size_t offset = first_row * kernel.stride;
-  if (kernel.is_int8()) {
+  if (kernel.is_int4()) {
+    SumInt4RowsBatch({kernel, column, columns}, first_row, kept.rows, index, value, last - first, sum);
+  } else if (kernel.is_int8()) {
     const Int8Panel panel{kernel.int8() + offset, kernel.stride, kernel.scale, kernel.zero_point, column, columns};
     SumInt8RowsBatch(panel, sums, kept.rows, index, value, last - first, kept.skipping, sum);
   } else if (kernel.is_narrow()) {
@@ -149,8 +152,48 @@ void SumLayer(const Layer& layer, const KeptInputs& kept, Int8Sums sums, size_t 
   }
 }
 
+// The kept inputs rounded for layers of INT4, by their group sizes.
+class RoundedInputs {
+ public:
+  // Returns whether they can be rounded for all the layers.
+  bool Round(const KeptInputs& kept, const Layer* layers, size_t layer_count) {
+    count_ = 0;
+    for (size_t l = 0; l < layer_count; l++) {
+      const StoredKernel& kernel = layers[l].kernel;
+      if (!kernel.is_int4() || Find(kernel.groups.size)) continue;
+      if (count_ == all_.size()) all_.emplace_back();
+      Rounded& rounded = all_[count_++];
+      rounded.group_size = kernel.groups.size;
+      if (!RoundInputs(kept.index, kept.value, kept.count, kept.rows, rounded.group_size, rounded.inputs)) return false;
+    }
+    return true;
+  }
+  const Int4Inputs* Find(size_t group_size) const {
+    for (size_t i = 0; i < count_; i++) {
+      if (all_[i].group_size == group_size) return &all_[i].inputs;
+    }
+    return nullptr;
+  }
+
+ private:
+  struct Rounded {
+    size_t group_size;
+    Int4Inputs inputs;
+  };
+  std::vector<Rounded> all_;  // the first count_ of them are of this call
+  size_t count_ = 0;
+};
+
 void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_count, Int8Sums int8_sums, Scratch& scratch,
                   Pool& pool, bool* all_finite) {
+  thread_local RoundedInputs rounded_inputs;
+  const bool in_steps = int8_sums == Int8Sums::kSteps;
+  if (in_steps && !rounded_inputs.Round(kept, layers, layer_count)) {
+    *all_finite = false;
+    return;
+  }
+  // What the threads see of it. Null: by rows of the kernel.
+  std::vector<const Int4Inputs*> rounded(layer_count);
   size_t row_bytes = 0;
   for (size_t l = 0; l < layer_count; l++) row_bytes += layers[l].kernel.row_bytes();
   const size_t bytes = kept.count * row_bytes;
@@ -161,7 +204,11 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
   size_t sums = 0;
   for (size_t l = 0; l < layer_count; l++) {
     Cut& cut = cuts[l];
-    cut = CutLayer(layers[l], kept, kept.count * layers[l].kernel.row_bytes(), threads);
+    const StoredKernel& kernel = layers[l].kernel;
+    if (in_steps && kernel.is_int4()) rounded[l] = rounded_inputs.Find(kernel.groups.size);
+    // 8 rows a part at least: fewer are not far enough apart to gain.
+    const size_t most_parts = rounded[l] ? rounded[l]->segments.size() : kept.count / 8;
+    cut = CutLayer(layers[l], kept, most_parts, kept.count * kernel.row_bytes(), threads);
     cut.first_task = tasks;
     cut.sums = sums;
     tasks += cut.blocks * cut.parts;
@@ -175,18 +222,23 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
     const Cut& cut = cuts[l];
     const size_t part = (task - cut.first_task) / cut.blocks;
     const size_t block = (task - cut.first_task) % cut.blocks;
-    const size_t first = kept.count * part / cut.parts;
-    const size_t last = kept.count * (part + 1) / cut.parts;
+    const size_t count = rounded[l] ? rounded[l]->segments.size() : kept.count;
+    const size_t first = count * part / cut.parts;
+    const size_t last = count * (part + 1) / cut.parts;
     const size_t column = block * cut.block_columns;
     const size_t columns = std::min(cut.block_columns, layers[l].units - column);
     // [parts, blocks, rows, block_columns]
     float* const sum =
         all_sums + cut.sums + (part * cut.blocks + block) * kept.rows * cut.block_columns;
-    SumLayer(layers[l], kept, int8_sums, first, last, column, columns, sum);
+    if (rounded[l]) {
+      SumInt4Segments({layers[l].kernel, column, columns}, *rounded[l], first, last, sum);
+    } else {
+      SumLayer(layers[l], kept, int8_sums, first, last, column, columns, sum);
+    }
   };
 
   std::vector<float> totals;
-  for (size_t l = 0; l < layer_count && totals.empty() && int8_sums == Int8Sums::kSteps; l++) {
+  for (size_t l = 0; l < layer_count && totals.empty() && in_steps; l++) {
     if (!layers[l].kernel.is_int8()) continue;
     for (size_t r = 0; r < kept.rows; r++) totals.push_back(static_cast<float>(TotalOf(kept, r)));
   }
@@ -203,7 +255,7 @@ void MultiplyKept(const KeptInputs& kept, const Layer* layers, size_t layer_coun
       const size_t part_stride = cut.blocks * kept.rows * cut.block_columns;
       const float* const bias = layer.bias ? layer.bias + column : nullptr;
       float* const y = layer.y + r * layer.units + column;
-      if (layer.kernel.is_int8() && int8_sums == Int8Sums::kSteps) {
+      if (layer.kernel.is_int8() && in_steps) {
         ScaleSums(parts, cut.parts, part_stride, totals[r], layer.kernel.scale + column,
                   layer.kernel.zero_point + column, columns, y);
         block_finite &= Finish(y, 1, 0, bias, layer.activation, columns, y);
@@ -244,13 +296,17 @@ KeptInputs FindKept(const float* x, size_t rows, size_t inputs, Threshold thresh
 void MultiplyColumns(const Tiles& tiles, size_t first_tile, size_t last_tile, const Layer& layer, size_t column,
                      size_t columns, float* packed) {
   const StoredKernel& kernel = layer.kernel;
-  if (!kernel.is_int8()) {
+  if (!kernel.is_quantized()) {
     return MultiplyBlock(tiles, first_tile, last_tile, {kernel.floats(), layer.units, column, columns}, packed, layer.y);
   }
   for (size_t k = 0; k < tiles.inputs || k == 0; k += kBlockDepth) {
     const size_t depth = std::min(kBlockDepth, tiles.inputs - k);
-    PackInt8Panel({kernel.int8() + k * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point, column, columns},
-                  depth, packed);
+    if (kernel.is_int4()) {
+      PackInt4Panel({kernel, column, columns}, k, depth, packed);
+    } else {
+      PackInt8Panel({kernel.int8() + k * kernel.stride, kernel.stride, kernel.scale, kernel.zero_point, column, columns},
+                    depth, packed);
+    }
     MultiplyPacked(tiles, first_tile, last_tile, {packed, k, depth, columns}, layer.y + column, layer.units);
   }
 }
@@ -304,8 +360,8 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
     return MultiplyMasked(x, rows, inputs, threshold, layers, layer_count, sum_scratch, pool);
   }
   std::vector<Layer> moved(layers, layers + layer_count);
-  const auto is_int8 = [](const Layer& layer) { return layer.kernel.is_int8(); };
-  const bool steps = std::any_of(layers, layers + layer_count, is_int8) && inputs * units > kRoundedWeights;
+  const auto is_quantized = [](const Layer& layer) { return layer.kernel.is_quantized(); };
+  const bool steps = std::any_of(layers, layers + layer_count, is_quantized) && inputs * units > kRoundedWeights;
   const auto multiply_rows = [&](size_t first, size_t count, Int8Sums int8_sums) {
     for (size_t l = 0; l < layer_count; l++) moved[l].y = layers[l].y + first * layers[l].units;
     const KeptInputs kept = FindKept(x + first * inputs, count, inputs, threshold, list_scratch);
@@ -317,7 +373,7 @@ void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold thre
     const size_t count = std::min(kMaxBatch, rows - first);
     const bool finite = multiply_rows(first, count, steps ? Int8Sums::kSteps : Int8Sums::kWeights);
     // Rows together read what any of them keeps, and 0 times an Inf or NaN that only another row keeps is NaN; and an Inf
-    // in x times an INT8 weight is Inf, but NaN if the weight is made of steps. Rare enough to be done again, row by row.
+    // in x times an INT8 weight is Inf, but NaN if the weight is made of steps, and has no place in 8 bits. Rare enough to be done again, row by row.
     if (!finite && (count > 1 || steps)) {
       for (size_t r = 0; r < count; r++) multiply_rows(first + r, 1, Int8Sums::kWeights);
     }
@@ -330,7 +386,11 @@ void DequantizeKernel(const StoredKernel& kernel, size_t inputs, size_t units, f
   pool.ForEach(static_cast<uint32_t>(CeilDiv(inputs, rows_a_task)), worth_waking, [&](size_t task) {
     const size_t last = std::min(inputs, (task + 1) * rows_a_task);
     for (size_t k = task * rows_a_task; k < last; k++) {
-      DequantizeInt8(kernel.int8() + k * kernel.stride, kernel.scale, kernel.zero_point, units, weights + k * units);
+      if (kernel.is_int4()) {
+        DequantizeInt4({kernel, 0, units}, k, weights + k * units);
+      } else {
+        DequantizeInt8(kernel.int8() + k * kernel.stride, kernel.scale, kernel.zero_point, units, weights + k * units);
+      }
     }
   });
 }

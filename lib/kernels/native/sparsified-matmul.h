@@ -21,7 +21,7 @@ constexpr size_t kFewRows = 12;
 
 // One dense layer. Its arrays are read and written in place; none may overlap y.
 struct Layer {
-  StoredKernel kernel;  // [inputs, units]; in bfloat16 only for up to kFewRows rows, in INT8 with finite weights
+  StoredKernel kernel;  // [inputs, units]; in bfloat16 only for up to kFewRows rows, in INT8 and INT4 with finite weights
   const float* bias;    // [units], or null
   float* y;             // [rows, units]
   size_t units;
@@ -34,11 +34,12 @@ struct Layer {
 // ops.
 //
 // Weights of INT8 kernels are rounded as defined beyond 12 rows and in small kernels. In other kernels, for up to 12 rows,
-// every weight counts with an error of at most 2^-11 of itself (int8-loops.h says why).
+// every weight counts with an error of at most 2^-11 of itself (int8-loops.h says why). So it is with INT4 kernels, for which x is
+// rounded to 8 bits there (int4-loops.h says how far).
 void SparsifiedMatMul(const float* x, size_t rows, size_t inputs, Threshold threshold, const Layer* layers,
                       size_t layer_count, Pool& pool);
 
-// The weights of an INT8 kernel, [inputs, units].
+// The weights of an INT8 or INT4 kernel, [inputs, units].
 void DequantizeKernel(const StoredKernel& kernel, size_t inputs, size_t units, float* weights, Pool& pool);
 
 // y = x with +0 where masked, [rows, inputs].

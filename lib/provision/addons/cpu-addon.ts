@@ -42,6 +42,7 @@ const UNITS = [
   'decoder-products.cc',
   'decoder-session.cc',
   'int8-loops.cc',
+  'int4-loops.cc',
   'large-pages.cc',
   'max-target.cc',
   'narrow-loops.cc',

@@ -1,0 +1,285 @@
+// Holds the multiplication by INT4 kernels against plain loops in double, without TensorFlow: sizes, kinds, groups, misalignments,
+// rows, sparsities, scales from float16's least to large, numbers of threads. Run by scripts/sanitize.mjs. Arrays end where their
+// allocation ends, so that a read or a write beyond them is seen.
+#include "../int4-loops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "../int8-loops.h"
+#include "../sparsified-matmul.h"
+
+namespace sparsify {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+constexpr size_t kMostSkippingRows = 16;
+constexpr size_t kMostSegmentRows = 32;
+
+enum class Kind { kAsymmetric, kSymmetric, kMinimum };
+
+// n numbers that start `offset` numbers into an allocation and end with it.
+template <class T>
+class Array {
+ public:
+  explicit Array(size_t n, size_t offset = 0) : all_(new T[n + offset]()), data_(all_.get() + offset), size_(n) {}
+  T* data() { return data_; }
+  size_t size() const { return size_; }
+  T& operator[](size_t i) { return data_[i]; }
+
+ private:
+  std::unique_ptr<T[]> all_;
+  T* data_;
+  size_t size_;
+};
+
+// Float16's value nearest to v, ties to even, by its definition: 11 bits, or multiples of 2^-24.
+double Half(double v) {
+  int exponent;
+  std::frexp(v, &exponent);
+  const int unit = std::max(exponent - 11, -24);
+  return std::ldexp(std::nearbyint(std::ldexp(v, -unit)), unit);
+}
+
+// The bits of a number that float16 has.
+Float16Bits BitsOf(double half) {
+  const int sign = std::signbit(half) ? 0x8000 : 0;
+  const double magnitude = std::fabs(half);
+  if (magnitude < std::ldexp(1, -14)) return static_cast<Float16Bits>(sign | static_cast<int>(std::ldexp(magnitude, 24)));
+  int exponent;
+  const double fraction = std::frexp(magnitude, &exponent);
+  return static_cast<Float16Bits>(sign | (exponent + 14) << 10 | (static_cast<int>(std::ldexp(fraction, 11)) - 1024));
+}
+
+struct Quantized {
+  Quantized(size_t inputs, size_t units, size_t group, Kind kind, float magnitude, size_t offset, std::mt19937& random)
+      : kind(kind), group(group), units(units), stride(StoredKernel::Int4Stride(units)),
+        half_stride(Int4Groups::Stride(units)), values(inputs * stride, 4 * offset), zeros(inputs / group * stride, 4 * offset),
+        scale_bits(inputs / group * half_stride, 2 * offset), minimum_bits(inputs / group * half_stride, 2 * offset),
+        q(inputs * units), zero(inputs / group * units, 8), scale(zero.size()), minimum(zero.size()) {
+    std::uniform_real_distribution<float> uniform(0.5f, 1);
+    for (size_t i = 0; i < q.size(); i++) Set(values, i / units, i % units, q[i] = static_cast<int>(random() % 16));
+    for (size_t i = 0; i < scale.size(); i++) {
+      const size_t g = i / units, n = i % units;
+      const double half = Half(magnitude * uniform(random) * (n % 5 == 4 && kind == Kind::kSymmetric ? -1 : 1));
+      scale[i] = half == 0 ? std::ldexp(1, -24) : half;
+      scale_bits[g * half_stride + n] = BitsOf(scale[i]);
+      minimum[i] = Half(-8 * magnitude * uniform(random));
+      minimum_bits[g * half_stride + n] = BitsOf(minimum[i]);
+      if (kind == Kind::kAsymmetric) Set(zeros, g, n, zero[i] = static_cast<int>(random() % 16));
+    }
+  }
+  StoredKernel Kernel() {
+    const Float16Bits* const minimums = kind == Kind::kMinimum ? minimum_bits.data() : nullptr;
+    const uint8_t* const zero_points = kind == Kind::kAsymmetric ? zeros.data() : nullptr;
+    return StoredKernel::Int4(values.data(), stride, {group, scale_bits.data(), minimums, zero_points, half_stride});
+  }
+  // Without rounding to float16.
+  double Product(size_t k, size_t n) const {
+    const size_t at = k / group * units + n;
+    const int value = q[k * units + n];
+    return kind == Kind::kMinimum ? scale[at] * value + minimum[at] : scale[at] * (value - zero[at]);
+  }
+  double Weight(size_t k, size_t n) const {
+    return kind == Kind::kMinimum ? static_cast<double>(static_cast<float>(Product(k, n))) : Half(Product(k, n));
+  }
+  // What its parts sum to, where its own magnitude is small against them.
+  double Magnitude(size_t k, size_t n) const {
+    const size_t at = k / group * units + n;
+    if (kind == Kind::kMinimum) return scale[at] * q[k * units + n] + std::fabs(minimum[at]);
+    return std::fabs(scale[at]) * (q[k * units + n] + zero[at]);
+  }
+
+  Kind kind;
+  size_t group, units, stride, half_stride;
+  Array<uint8_t> values, zeros;
+  Array<Float16Bits> scale_bits, minimum_bits;
+  std::vector<int> q, zero;
+  std::vector<double> scale, minimum;
+
+ private:
+  void Set(Array<uint8_t>& rows, size_t row, size_t n, int value) {
+    rows[row * stride + n / 16 * 8 + n % 8] |= static_cast<uint8_t>(value << (n % 16 < 8 ? 0 : 4));
+  }
+};
+
+struct Case {
+  size_t rows, inputs, units, group;
+  Kind kind;
+  float sparsity, magnitude;
+  size_t offset;
+  unsigned threads;
+  bool per_input, bias, specials;
+};
+
+[[noreturn]] void Fail(const Case& c, const char* what, size_t row, size_t n, double got, double wanted, double limit) {
+  std::fprintf(stderr,
+               "%s: %zu rows, %zu x %zu, groups of %zu, kind %d, sparsity %g, scales of %g, offset %zu, %u threads, per input %d, "
+               "bias %d, specials %d: [%zu][%zu] is %.9g, expected %.9g within %.3g\n",
+               what, c.rows, c.inputs, c.units, c.group, static_cast<int>(c.kind), c.sparsity, c.magnitude, c.offset, c.threads,
+               c.per_input, c.bias, c.specials, row, n, got, wanted, limit);
+  std::exit(1);
+}
+
+// By how much rounding x to 8 bits may move an output, by the rule: half a step of each group, of which any 32 kept rows or fewer
+// have no larger one than the rule gives them all.
+double RoundingLimit(const Case& c, const Quantized& kernel, const float* x, size_t n, const std::vector<bool>& kept) {
+  double limit = 0;
+  for (size_t first = 0; first < c.inputs; first += c.group) {
+    double largest = 0, positive = 0, negative = 0, weights = 0;
+    std::vector<double> above, below;
+    for (size_t k = first; k < first + c.group; k++) {
+      if (!kept[k]) continue;
+      const double v = x[k];
+      largest = std::max(largest, std::fabs(v));
+      (v > 0 ? above : below).push_back(std::fabs(v));
+      weights += std::fabs(kernel.Product(k, n));
+    }
+    const auto most = [](std::vector<double>& values) {
+      std::sort(values.rbegin(), values.rend());
+      double sum = 0;
+      for (size_t i = 0; i < std::min(values.size(), kMostSegmentRows); i++) sum += values[i];
+      return sum;
+    };
+    positive = most(above);
+    negative = most(below);
+    limit += 0.5001 * std::max(largest / 127, std::max(positive, negative) / 2168) * weights;
+  }
+  return limit;
+}
+
+void Check(const Case& c, std::mt19937& random) {
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  Quantized kernel(c.inputs, c.units, c.group, c.kind, c.magnitude, c.offset, random);
+  Array<float> x(c.rows * c.inputs, c.offset), bias(c.units, c.offset), y(c.rows * c.units, c.offset);
+  Array<float> threshold(c.per_input ? c.inputs : 1, c.offset);
+  for (size_t i = 0; i < x.size(); i++) x[i] = uniform(random);
+  // All of one sign, which is what could leave 16 bits.
+  for (size_t i = 0; i < c.inputs; i++) x[i] = 0.9f + 0.1f * x[i];
+  for (size_t i = 0; i < bias.size(); i++) bias[i] = uniform(random) * c.magnitude;
+  for (size_t i = 0; i < threshold.size(); i++) {
+    threshold[i] = c.sparsity == 0 ? -kInfinity : c.sparsity * (c.per_input ? static_cast<float>(i % 3) / 2 : 1.0f);
+  }
+  if (c.specials) {
+    // The first row has an Inf, the last a NaN, whatever the weights: an Inf times 0 is NaN, times another is Inf.
+    x[0] = kInfinity;
+    x[x.size() - 1] = kNaN;
+  }
+
+  Array<float> weights(c.inputs * c.units, c.offset), column(c.inputs);
+  Pool::Get().SetThreads(c.threads);
+  DequantizeKernel(kernel.Kernel(), c.inputs, c.units, weights.data(), Pool::Get());
+  for (size_t k = 0; k < c.inputs; k++) {
+    for (size_t n = 0; n < c.units; n++) {
+      const double wanted = kernel.Weight(k, n), got = weights[k * c.units + n];
+      if (got != wanted) Fail(c, "weights", k, n, got, wanted, 0);
+    }
+  }
+  const size_t some = random() % c.units;
+  DequantizeInt4Column(kernel.Kernel(), c.inputs, some, column.data());
+  for (size_t k = 0; k < c.inputs; k++) {
+    if (column[k] != weights[k * c.units + some]) Fail(c, "column", k, some, column[k], weights[k * c.units + some], 0);
+  }
+
+  const bool in_steps = c.rows <= kMostSkippingRows && c.inputs * c.units > kRoundedWeights;
+  const Layer layer{kernel.Kernel(), c.bias ? bias.data() : nullptr, y.data(), c.units, Activation::kLinear};
+  SparsifiedMatMul(x.data(), c.rows, c.inputs, {threshold.data(), c.per_input ? size_t{1} : size_t{0}}, &layer, 1, Pool::Get());
+  for (size_t r = 0; r < c.rows; r++) {
+    const float* const row = x.data() + r * c.inputs;
+    std::vector<bool> kept(c.inputs);
+    for (size_t k = 0; k < c.inputs; k++) kept[k] = !(std::fabs(row[k]) <= threshold[c.per_input ? k : 0]);
+    for (size_t n = 0; n < c.units; n++) {
+      double sum = c.bias ? static_cast<double>(bias[n]) : 0.0, magnitude = std::fabs(sum), entries = 0, parts = 0;
+      for (size_t k = 0; k < c.inputs; k++) {
+        if (!kept[k]) continue;
+        const double product = static_cast<double>(row[k]) * kernel.Weight(k, n);
+        sum += product;
+        magnitude += std::fabs(product);
+        entries += std::fabs(static_cast<double>(row[k]));
+        parts += std::fabs(static_cast<double>(row[k])) * kernel.Magnitude(k, n);
+      }
+      const double got = y[r * c.units + n];
+      if (std::isnan(sum) && std::isnan(got)) continue;
+      // Any order of float additions errs by at most about inputs * 2^-24 * magnitude.
+      double limit = 1.2 * static_cast<double>(c.inputs + 4) * std::ldexp(std::max(magnitude, in_steps ? parts : 0), -24);
+      if (in_steps) {
+        limit += std::ldexp(magnitude, -11) + std::ldexp(entries, -25) + RoundingLimit(c, kernel, row, n, kept);
+      }
+      if (!(got == sum || std::fabs(got - sum) <= limit)) Fail(c, "y", r, n, got, sum, limit);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sparsify
+
+int main() {
+  using namespace sparsify;
+  std::printf("loops for %s\n", LoopTarget());
+  std::mt19937 random(1);
+  const Kind kinds[] = {Kind::kAsymmetric, Kind::kSymmetric, Kind::kMinimum};
+  const float sparsities[] = {0, 0.3f, 0.5f, 0.9f, 1};
+  // Subnormal products, some of both, normal ones.
+  const float magnitudes[] = {1e-7f, 1e-5f, 2e-3f, 1.0f};
+  const size_t row_counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 33};
+  size_t cases = 0;
+  const auto check = [&](size_t rows, size_t inputs, size_t units, size_t group) {
+    Check({rows, inputs, units, group, kinds[cases % 3], sparsities[cases % 5], magnitudes[cases / 3 % 4], cases % 17,
+           static_cast<unsigned>(1 + cases % 8), cases % 2 == 1, cases % 4 == 1, cases % 7 == 6},
+          random);
+    cases++;
+  };
+  // As defined: small kernels.
+  const size_t groups[] = {1, 2, 3, 5, 31, 32, 64};
+  for (const size_t group : groups) {
+    for (const size_t count : {1, 2, 3}) {
+      for (const size_t units : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 65, 130}) {
+        for (const size_t rows : row_counts) check(rows, group * count, units, group);
+      }
+    }
+  }
+  // With x in 8 bits: every rest of a row's columns, groups of one row to all, odd ones among them, columns in blocks.
+  for (const size_t rows : {1, 2, 3, 5, 12, 16}) {
+    for (size_t units = 1025; units < 1185; units += 13) {
+      check(rows, 64, units, 64);
+      check(rows, 66, units, 33);
+    }
+    check(rows, 70, 1001, 1);
+    check(rows, 210, 401, 7);
+    check(rows, 300, 1001, 300);
+    check(rows, 2111, 33, 2111);
+    check(rows, 4500, 15, 45);
+    check(rows, 20, 40001, 10);
+    check(rows, 128, 4096, 64);
+    check(rows, 1024, 576, 128);
+  }
+  for (const unsigned threads : {1u, 2u, 8u}) {
+    for (const float sparsity : sparsities) {
+      for (const Kind kind : kinds) {
+        Check({1, 512, 1040, 64, kind, sparsity, 2e-3f, 1, threads, false, true, false}, random);
+        Check({6, 512, 528, 128, kind, sparsity, 2e-3f, 1, threads, false, true, false}, random);
+        Check({3, 512, 300, 32, kind, sparsity, 0.5f, 2, threads, true, false, true}, random);
+        cases += 3;
+      }
+    }
+  }
+  // Blocks: several of rows, of columns and of inputs.
+  for (const unsigned threads : {1u, 2u, 8u}) {
+    for (const size_t rows : {13, 145, 301}) {
+      for (const Kind kind : kinds) {
+        Check({rows, 522, 301, 58, kind, 0.5f, 2e-3f, 1, threads, false, true, false}, random);
+        Check({rows, 256, 129, 128, kind, 0, 1e-5f, 0, threads, true, false, false}, random);
+        cases += 2;
+      }
+    }
+  }
+  std::printf("%zu cases hold\n", cases);
+}
