@@ -17,6 +17,14 @@ import {
   type Int8Infos,
   type SparsifiedMatMulInt8Inputs,
 } from './int8-kernels.js';
+import {
+  DEQUANTIZE_INT4,
+  SPARSIFIED_MATMUL_INT4,
+  type Int4Attrs,
+  type Int4Infos,
+  type SparsifiedMatMulInt4Attrs,
+  type SparsifiedMatMulInt4Inputs,
+} from './int4-kernels.js';
 import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
 
 /** The addon, native/addon.cc. */
@@ -81,7 +89,7 @@ export function multipliesItself(rows: number, inputSize: number, units: number)
 let registered: NativeKernels | undefined;
 
 /**
- * Registers the ops with TensorFlow, and `SparsifiedMatMul`, its INT8 form and the dequantization for backend
+ * Registers the ops with TensorFlow, and `SparsifiedMatMul`, its INT8 and INT4 forms and the dequantizations for backend
  * `tensorflow`. A second call changes nothing.
  * `loadNativeKernels` (lib/backend/native.ts) calls it.
  *
@@ -98,6 +106,12 @@ export function registerTensorflowKernels(native: NativeKernels): void {
     kernelFunc: int8KernelFunc,
   });
   tf.registerKernel({kernelName: DEQUANTIZE_INT8, backendName: 'tensorflow', kernelFunc: dequantizeFunc});
+  tf.registerKernel({
+    kernelName: SPARSIFIED_MATMUL_INT4,
+    backendName: 'tensorflow',
+    kernelFunc: int4KernelFunc,
+  });
+  tf.registerKernel({kernelName: DEQUANTIZE_INT4, backendName: 'tensorflow', kernelFunc: dequantizeInt4Func});
   registered = native;
 }
 
@@ -152,6 +166,45 @@ const dequantizeFunc: tf.KernelFunc = ({inputs, backend}) => {
     'SparsifyDequantizeInt8',
     [],
     [values, scale, zeroPoint],
+  );
+};
+
+/** How the names of the ops for a form of INT4 end. */
+const INT4_SUFFIX = {sym: '', asym: 'Asymmetric', minimum: 'Minimum'} as const;
+
+/** The tensors of an INT4 matrix as its ops take them. */
+function int4Parts({values, scale, zeroPoint, minimum}: Int4Infos): tf.TensorInfo[] {
+  const offset = zeroPoint ?? minimum;
+  return offset === undefined ? [values, scale] : [values, scale, offset];
+}
+
+/** That a word of scales is half empty, which shapes do not say. */
+function oddAttrs(backend: TensorflowBackend, columns: number): OpAttr[] {
+  return columns % 2 === 0 ? [] : [{name: 'odd', type: backend.binding.TF_ATTR_INT, value: 1}];
+}
+
+/** However many rows, as with INT8. */
+const int4KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
+  const {x, threshold, bias, ...matrix} = inputs as unknown as SparsifiedMatMulInt4Inputs;
+  const {activation, kind, columns} = attrs as unknown as SparsifiedMatMulInt4Attrs;
+  const tensorflow = backend as TensorflowBackend;
+  const type = tensorflow.binding.TF_ATTR_STRING;
+  const opAttrs = oddAttrs(tensorflow, columns);
+  if (activation !== 'linear') opAttrs.push({name: 'activation', type, value: activation});
+  const name = `${SPARSIFIED_MATMUL_INT4}${INT4_SUFFIX[kind]}`;
+  const parts = [x, ...int4Parts(matrix), threshold];
+  return bias === undefined
+    ? tensorflow.executeSingleOutput(name, opAttrs, parts) // [..., N]
+    : tensorflow.executeSingleOutput(`${name}WithBias`, opAttrs, [...parts, bias]);
+};
+
+const dequantizeInt4Func: tf.KernelFunc = ({inputs, attrs, backend}) => {
+  const {kind, columns} = attrs as unknown as Int4Attrs;
+  const tensorflow = backend as TensorflowBackend;
+  return tensorflow.executeSingleOutput(
+    `SparsifyDequantizeInt4${INT4_SUFFIX[kind]}`,
+    oddAttrs(tensorflow, columns),
+    int4Parts(inputs as unknown as Int4Infos),
   );
 };
 

@@ -12,6 +12,14 @@ import {
   type SparsifiedMatMulInt8Inputs,
 } from './int8-kernels.js';
 import {
+  DEQUANTIZE_INT4,
+  SPARSIFIED_MATMUL_INT4,
+  type Int4Attrs,
+  type Int4Infos,
+  type SparsifiedMatMulInt4Attrs,
+  type SparsifiedMatMulInt4Inputs,
+} from './int4-kernels.js';
+import {
   SPARSIFIED_MATMUL,
   leadingSize,
   type SparsifiedMatMulAttrs,
@@ -57,7 +65,7 @@ let modules: WasmModules | undefined;
 const instances = new WeakMap<WasmBackend, WasmInstance>();
 
 /**
- * Registers `SparsifiedMatMul`, its INT8 form and the dequantization for backend wasm. A second call changes nothing.
+ * Registers `SparsifiedMatMul`, its INT8 and INT4 forms and the dequantizations for backend wasm. A second call changes nothing.
  *
  * @param compiled For memory of both kinds; null where memory cannot be shared.
  */
@@ -67,6 +75,8 @@ export function registerWasmBackend(compiled: WasmModules): void {
   tf.registerKernel({kernelName: SPARSIFIED_MATMUL, backendName: 'wasm', kernelFunc});
   tf.registerKernel({kernelName: SPARSIFIED_MATMUL_INT8, backendName: 'wasm', kernelFunc: int8KernelFunc});
   tf.registerKernel({kernelName: DEQUANTIZE_INT8, backendName: 'wasm', kernelFunc: dequantizeFunc});
+  tf.registerKernel({kernelName: SPARSIFIED_MATMUL_INT4, backendName: 'wasm', kernelFunc: int4KernelFunc});
+  tf.registerKernel({kernelName: DEQUANTIZE_INT4, backendName: 'wasm', kernelFunc: dequantizeInt4Func});
 }
 
 /** The instance in the memory of a backend. */
@@ -184,6 +194,55 @@ const dequantizeFunc: tf.KernelFunc = ({inputs, backend}) => {
   const weights = wasm.makeOutput([rows, units], 'float32');
   const at = (info: tf.TensorInfo) => offsetOf(wasm, info);
   exports.dequantize_int8(at(values), rows, units, at(scale), at(zeroPoint), at(weights));
+  return weights;
+};
+
+/** However many rows, as with INT8. */
+const int4KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
+  const {x, values, scale, zeroPoint, minimum, threshold, bias} = inputs as unknown as SparsifiedMatMulInt4Inputs;
+  const {activation, columns, groupSize} = attrs as unknown as SparsifiedMatMulInt4Attrs;
+  const [inputSize] = values.shape;
+  const wasm = backend as WasmBackend;
+  const {exports} = instanceOf(wasm);
+  const y = wasm.makeOutput([...x.shape.slice(0, -1), columns], 'float32');
+  const at = (info: tf.TensorInfo | undefined) => offsetOf(wasm, info);
+  exports.sparsified_matmul_int4(
+    at(x),
+    leadingSize(x.shape),
+    inputSize,
+    at(threshold),
+    thresholdStep(threshold, inputSize),
+    at(values),
+    groupSize,
+    at(scale),
+    at(zeroPoint),
+    at(minimum),
+    columns,
+    at(bias),
+    FUSED_ACTIVATIONS.indexOf(activation),
+    at(y),
+  );
+  return y;
+};
+
+const dequantizeInt4Func: tf.KernelFunc = ({inputs, attrs, backend}) => {
+  const {values, scale, zeroPoint, minimum} = inputs as unknown as Int4Infos;
+  const {columns, groupSize} = attrs as unknown as Int4Attrs;
+  const [rows] = values.shape;
+  const wasm = backend as WasmBackend;
+  const {exports} = instanceOf(wasm);
+  const weights = wasm.makeOutput([rows, columns], 'float32');
+  const at = (info: tf.TensorInfo | undefined) => offsetOf(wasm, info);
+  exports.dequantize_int4(
+    at(values),
+    rows,
+    groupSize,
+    at(scale),
+    at(zeroPoint),
+    at(minimum),
+    columns,
+    at(weights),
+  );
   return weights;
 };
 

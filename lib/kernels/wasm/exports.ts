@@ -37,6 +37,22 @@ export interface WasmExports {
     activation: number,
     y: number,
   ): void;
+  sparsified_matmul_int4(
+    x: number,
+    rows: number,
+    inputs: number,
+    threshold: number,
+    thresholdStep: number,
+    values: number,
+    groupSize: number,
+    scale: number,
+    zeroPoint: number,
+    minimum: number,
+    units: number,
+    bias: number,
+    activation: number,
+    y: number,
+  ): void;
   count_kept(x: number, rows: number, inputs: number, threshold: number, thresholdStep: number): number;
   mask_rows(
     x: number,
@@ -53,6 +69,16 @@ export interface WasmExports {
     units: number,
     scale: number,
     zeroPoint: number,
+    weights: number,
+  ): void;
+  dequantize_int4(
+    values: number,
+    inputs: number,
+    groupSize: number,
+    scale: number,
+    zeroPoint: number,
+    minimum: number,
+    units: number,
     weights: number,
   ): void;
 

@@ -58,6 +58,8 @@ class Tensor {
 
   float* data() const { return static_cast<float*>(tensorflow.TF_TensorData(tensor_)); }
   const int8_t* bytes() const { return static_cast<const int8_t*>(tensorflow.TF_TensorData(tensor_)); }
+  // Numbers of float16, by their bits.
+  const uint16_t* halves() const { return static_cast<const uint16_t*>(tensorflow.TF_TensorData(tensor_)); }
   const std::vector<int64_t>& shape() const { return shape_; }
   size_t rank() const { return shape_.size(); }
   size_t size() const {

@@ -16,6 +16,13 @@ void Multiply(const float* x, size_t rows, size_t inputs, const float* threshold
   SparsifiedMatMul(x, rows, inputs, {threshold, threshold_step}, &layer, 1, Pool::Get());
 }
 
+// An INT4 kernel of those parts; `zero_point` and `minimum` may be null.
+StoredKernel Int4Kernel(const uint8_t* values, size_t group_size, const Float16Bits* scale, const uint8_t* zero_point,
+                        const Float16Bits* minimum, size_t units) {
+  return StoredKernel::Int4(values, StoredKernel::Int4Stride(units),
+                            {group_size, scale, minimum, zero_point, Int4Groups::Stride(units)});
+}
+
 }  // namespace
 }  // namespace sparsify
 
@@ -35,6 +42,15 @@ void WasmSparsifiedMatMulInt8(const float* x, size_t rows, size_t inputs, const 
                               const int8_t* values, const float* scale, const float* zero_point, size_t units,
                               const float* bias, uint32_t activation, float* y) {
   const StoredKernel kernel = StoredKernel::Int8(values, (units + 3) / 4 * 4, scale, zero_point);
+  Multiply(x, rows, inputs, threshold, threshold_step, kernel, units, bias, activation, y);
+}
+
+// The parts lie as shared/stored-kernel.h says.
+SPARSIFY_EXPORT(sparsified_matmul_int4)
+void WasmSparsifiedMatMulInt4(const float* x, size_t rows, size_t inputs, const float* threshold, size_t threshold_step,
+                              const uint8_t* values, size_t group_size, const Float16Bits* scale, const uint8_t* zero_point,
+                              const Float16Bits* minimum, size_t units, const float* bias, uint32_t activation, float* y) {
+  const StoredKernel kernel = Int4Kernel(values, group_size, scale, zero_point, minimum, units);
   Multiply(x, rows, inputs, threshold, threshold_step, kernel, units, bias, activation, y);
 }
 
@@ -61,5 +77,13 @@ SPARSIFY_EXPORT(dequantize_int8)
 void WasmDequantizeInt8(const int8_t* values, size_t inputs, size_t units, const float* scale, const float* zero_point,
                         float* weights) {
   const StoredKernel kernel = StoredKernel::Int8(values, (units + 3) / 4 * 4, scale, zero_point);
+  DequantizeKernel(kernel, inputs, units, weights, Pool::Get());
+}
+
+// `weights` is [inputs, units].
+SPARSIFY_EXPORT(dequantize_int4)
+void WasmDequantizeInt4(const uint8_t* values, size_t inputs, size_t group_size, const Float16Bits* scale,
+                        const uint8_t* zero_point, const Float16Bits* minimum, size_t units, float* weights) {
+  const StoredKernel kernel = Int4Kernel(values, group_size, scale, zero_point, minimum, units);
   DequantizeKernel(kernel, inputs, units, weights, Pool::Get());
 }
