@@ -1,5 +1,6 @@
 /** @file The kernels of `tfjs-sparsify/wasm` in real browsers: every one against the definition, with and without threads. */
 import {expect} from 'chai';
+import {INT4_KINDS} from '../../lib/quantization/int4.js';
 import {INT8_MODES} from '../../lib/quantization/int8.js';
 import {inBrowser} from '../support/browser/in-browser.js';
 import type * as kernels from './pages/wasm-kernels.js';
@@ -36,6 +37,11 @@ for (const {browser, isolated, threads, why, ...rest} of PLACES) {
     it('equal the definition with weights in INT8', async () => {
       expect(await page.sweepInt8()).to.equal(CASES * INT8_MODES.length);
       expect(await page.dequantizationError()).to.equal(0);
+    });
+
+    it('equal the definition with weights in INT4', async () => {
+      expect(await page.sweepInt4()).to.equal(CASES * INT4_KINDS.length);
+      expect(await page.int4DequantizationError()).to.equal(0);
     });
 
     it('find tensors where they are after the memory has grown', async () => {

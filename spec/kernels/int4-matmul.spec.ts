@@ -8,12 +8,11 @@ import {
   dequantizeInt4Matrix,
 } from '../../lib/kernels/int4-dequantize.js';
 import {isInt4Matrix} from '../../lib/kernels/int4-kernels.js';
-import {MAX_ROUNDED_WEIGHTS} from '../../lib/kernels/int8-kernels.js';
-import {sparsifiedMatMulReference} from '../../lib/kernels/sparsified-matmul-definition.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import {INT4_KINDS, dequantizeInt4, type Int4Kind, type Int4Shape} from '../../lib/quantization/int4.js';
 import {onEveryBackend} from '../support/backends.js';
 import {failure} from '../support/io/files.js';
+import {checkInt4MatMul, type Multiply} from '../support/kernels/int4-matmul-check.js';
 import {int4Tensors, int4Values} from '../support/kernels/int4-matrix.js';
 import {normals} from '../support/normals.js';
 
@@ -28,49 +27,22 @@ const SHAPES: readonly Int4Shape[] = [
 /** More weights than are always rounded, and a few columns more than whole blocks. */
 const LARGE: Int4Shape = {rows: 256, columns: 275, groupSize: 64};
 
-type Multiply = (...args: Parameters<typeof sparsifiedMatMul>) => tf.Tensor;
+/** Groups and columns of every kind of rest, in more weights than are always rounded. */
+const UNEVEN: readonly Int4Shape[] = [
+  {rows: 66, columns: 1041, groupSize: 33},
+  {rows: 70, columns: 1001, groupSize: 1},
+  {rows: 2111, columns: 33, groupSize: 2111},
+  {rows: 4500, columns: 15, groupSize: 45},
+  {rows: 20, columns: 4096, groupSize: 10},
+];
 
 const fallback: Multiply = (x, kernel, threshold, {bias, activation = 'linear'} = {}) => {
   if (!isInt4Matrix(kernel)) throw new TypeError('not INT4');
   return compressedMatMulFallback({x, kernel, threshold, bias, activation});
 };
 
-function check(shape: Int4Shape, kind: Int4Kind, rows: number, multiply: Multiply = sparsifiedMatMul): void {
-  const {rows: inputSize, columns: units} = shape;
-  const matrix = int4Values(shape, kind, 3);
-  const kernel = dequantizeInt4(matrix);
-  const x = normals(rows * inputSize, 1);
-  const bias = normals(units, 2);
-  const threshold = 0.6;
-  const expected = sparsifiedMatMulReference({
-    ...{x, kernel, threshold, bias, rows, inputSize, units},
-    activation: 'relu',
-  });
-  const actual = tf.tidy(() =>
-    multiply(tf.tensor2d(x, [rows, inputSize]), int4Tensors(matrix), tf.scalar(threshold), {
-      bias: tf.tensor1d(bias),
-      activation: 'relu',
-    }).dataSync(),
-  );
-  expect(actual.length).to.equal(expected.length);
-  const isLarge = inputSize * units > MAX_ROUNDED_WEIGHTS;
-  for (let row = 0; row < rows; row++) {
-    // Float32 summation in any order; a large kernel may leave out the weights' rounding: 2^-11 of each product.
-    const sum = (column: number) => {
-      let total = 0;
-      for (let k = 0; k < inputSize; k++) {
-        const value = x[row * inputSize + k];
-        if (Math.abs(value) > threshold) total += Math.abs(value * kernel[k * units + column]);
-      }
-      return total;
-    };
-    for (let n = 0; n < units; n++) {
-      const limit = sum(n) * (2 ** -23 * (inputSize + 4) + (isLarge ? 2 ** -11 : 0)) + 1e-6;
-      const difference = actual[row * units + n] - expected[row * units + n];
-      if (!(Math.abs(difference) <= limit))
-        expect.fail(`row ${row}, unit ${n}: ${difference} exceeds ${limit}`);
-    }
-  }
+function check(shape: Int4Shape, kind: Int4Kind, count: number, multiply?: Multiply): void {
+  checkInt4MatMul({...shape, kind, count, multiply});
 }
 
 describe('sparsifiedMatMul with INT4 weights', () => {
@@ -112,6 +84,14 @@ describe('sparsifiedMatMul with INT4 weights', () => {
         for (const rows of [1, 5, 12]) {
           check(LARGE, kind, rows);
           check(LARGE, kind, rows, fallback);
+        }
+      });
+    }
+
+    for (const shape of UNEVEN) {
+      it(`is the definition for [${shape.rows}, ${shape.columns}] in groups of ${shape.groupSize}`, () => {
+        for (const [i, kind] of INT4_KINDS.entries()) {
+          for (const count of [1, 2 + i]) check(shape, kind, count);
         }
       });
     }

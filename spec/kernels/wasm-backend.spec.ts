@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import {expect} from 'chai';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
+import {INT4_KINDS} from '../../lib/quantization/int4.js';
 import {INT8_MODES} from '../../lib/quantization/int8.js';
 import {registerWasmKernels} from '../../lib/wasm.js';
 import * as kernels from '../browser/pages/wasm-kernels.js';
@@ -22,6 +23,11 @@ describe('the kernels in WebAssembly, in Node', () => {
   it('equal the definition with weights in INT8', () => {
     expect(kernels.sweepInt8()).to.be.above(200 * INT8_MODES.length);
     expect(kernels.dequantizationError()).to.equal(0);
+  }).timeout(60_000);
+
+  it('equal the definition with weights in INT4', () => {
+    expect(kernels.sweepInt4()).to.be.above(200 * INT4_KINDS.length);
+    expect(kernels.int4DequantizationError()).to.equal(0);
   }).timeout(60_000);
 
   it('read tensors that another backend has', async () => {

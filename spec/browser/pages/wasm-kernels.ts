@@ -2,11 +2,16 @@
 import * as tf from '@tensorflow/tfjs';
 import type {SparsifyError} from '../../../lib/errors.js';
 import {FUSED_ACTIVATIONS} from '../../../lib/kernels/activations.js';
+import {dequantizeInt4Matrix} from '../../../lib/kernels/int4-dequantize.js';
+import {SPARSIFIED_MATMUL_INT4} from '../../../lib/kernels/int4-kernels.js';
 import {SPARSIFIED_MATMUL_INT8} from '../../../lib/kernels/int8-kernels.js';
 import {dequantizeColumns} from '../../../lib/kernels/int8-dequantize.js';
 import {SPARSIFIED_MATMUL} from '../../../lib/kernels/sparsified-matmul-kernel.js';
+import {INT4_KINDS, dequantizeInt4} from '../../../lib/quantization/int4.js';
 import {INT8_MODES, dequantizeInt8} from '../../../lib/quantization/int8.js';
 import {registerWasmKernels} from '../../../lib/wasm.js';
+import {checkInt4MatMul, type Int4MatMulCase} from '../../support/kernels/int4-matmul-check.js';
+import {int4Tensors, int4Values} from '../../support/kernels/int4-matrix.js';
 import {
   checkInt8MatMul,
   quantized,
@@ -20,7 +25,7 @@ import {useBackend} from './backend.js';
 export async function start(threads: number | null) {
   await useBackend('wasm');
   const registered = await registerWasmKernels(threads === null ? {} : {threads});
-  const kernels = [SPARSIFIED_MATMUL, SPARSIFIED_MATMUL_INT8].map(
+  const kernels = [SPARSIFIED_MATMUL, SPARSIFIED_MATMUL_INT8, SPARSIFIED_MATMUL_INT4].map(
     (name) => tf.getKernel(name, 'wasm') !== undefined,
   );
   return {...registered, kernels};
@@ -68,6 +73,34 @@ export function sweepInt8(): number {
     }
   }
   return count;
+}
+
+/** As {@link sweep}, for weights in INT4 of every kind, in one group, and in as many as there are pairs of inputs or inputs. */
+export function sweepInt4(): number {
+  let count = 0;
+  for (const {rows, inputSize, units, sparsity, activation} of cases()) {
+    const threshold = sparsity === 0 ? -Infinity : 1.4 * sparsity;
+    for (const kind of INT4_KINDS) {
+      const groupSize = kind === 'sym' ? inputSize : inputSize % 2 === 0 ? 2 : 1;
+      const shape = {rows: inputSize, columns: units, groupSize};
+      const int4Case: Int4MatMulCase = {...shape, kind, count: rows, threshold, activation};
+      told(int4Case, () => checkInt4MatMul(int4Case));
+      count++;
+    }
+  }
+  return count;
+}
+
+/** The largest difference of weights dequantized from INT4 to the definition. */
+export function int4DequantizationError(): number {
+  let most = 0;
+  for (const kind of INT4_KINDS) {
+    const matrix = int4Values({rows: 36, columns: 29, groupSize: 12}, kind, 3, 0.2);
+    const expected = dequantizeInt4(matrix);
+    const actual = tf.tidy(() => dequantizeInt4Matrix(int4Tensors(matrix)).dataSync());
+    expected.forEach((value, i) => (most = Math.max(most, Math.abs(value - actual[i]))));
+  }
+  return most;
 }
 
 /** The largest difference of dequantized weights to the definition, of which every float is known. */
