@@ -19,7 +19,7 @@ declare const sessionTag: unique symbol;
  *
  * - `numbers`: float32, a vector: the model's sizes and flags, then the rotary frequencies.
  * - `weights`: float32.
- * - `words`: int32, of the INT8 matrices; or what the op of the device takes for them.
+ * - `words`: int32, of the INT8 and INT4 matrices; or what the op of the device takes for them.
  */
 export type DecoderTensors = readonly [
   numbers: tf.Tensor,

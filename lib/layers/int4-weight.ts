@@ -29,7 +29,7 @@ import {
 } from './compressed-weight.js';
 
 /** The two or three weights of a layer that make up one INT4 weight, as the parts of `Int4Values`. */
-interface Int4Variables {
+export interface Int4Variables {
   readonly values: LayerVariable;
   readonly scale: LayerVariable;
   readonly zeroPoint: LayerVariable | null;
@@ -49,7 +49,7 @@ export type Int4Layout = Extract<WeightLayout, 'columns' | 'rows'>;
 
 export class Int4Weight extends CompressedWeight {
   private constructor(
-    private readonly variables: Int4Variables,
+    readonly variables: Int4Variables,
     readonly shape: readonly number[],
     readonly layout: Int4Layout,
     private readonly config: Int4Config,
@@ -182,6 +182,12 @@ export class Int4Weight extends CompressedWeight {
 }
 
 /** The INT4 weight that stands for a layer's variable, or undefined. */
+export function asInt4(weight: LayerVariable | null | undefined): Int4Weight | undefined {
+  const value: unknown = weight;
+  return value instanceof Int4Weight ? value : undefined;
+}
+
+/** The INT4 weight that stands for a layer's variable, or undefined for another. */
 export function asInt4(weight: LayerVariable | null | undefined): Int4Weight | undefined {
   const value: unknown = weight;
   return value instanceof Int4Weight ? value : undefined;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "decoder-loops.h"
+#include "int4-loops.h"
 #include "int8-loops.h"
 #include "narrow-loops.h"
 
@@ -100,7 +101,9 @@ void DecoderPass::Embed(int32_t token, float* x) const {
   const DecoderNumbers& n = model_.numbers;
   const StoredKernel& table = n.tied ? model_.head.kernel : model_.embedding;
   const auto id = static_cast<size_t>(token);
-  if (table.is_int8()) {
+  if (table.is_int4()) {
+    DequantizeInt4Column(table, n.hidden, id, x);
+  } else if (table.is_int8()) {
     LookUp(table, n.tied, id, n.hidden, x);
   } else if (!n.tied) {
     std::copy_n(table.floats() + id * n.hidden, n.hidden, x);

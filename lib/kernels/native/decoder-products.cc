@@ -42,13 +42,18 @@ bool IsScaledLater(const DecoderDense& dense) {
   return dense.kernel.is_int8() && Int8SumsOf(dense) == Int8Sums::kSteps;
 }
 
+// As of INT8: small kernels are multiplied as they are defined.
+bool IsRounded(const DecoderDense& dense) { return dense.kernel.is_int4() && Int8SumsOf(dense) == Int8Sums::kSteps; }
+
 void SumPanel(const DecoderDense& dense, size_t first_row, size_t first_column, size_t columns, const uint32_t* index,
               const float* value, size_t count, bool skipping, float* sum) {
   // Without a list the products begin at row `first_row` of the kernel.
   const size_t skipped = index ? 0 : first_row;
   const StoredKernel& kernel = dense.kernel;
   const size_t offset = skipped * kernel.stride;
-  if (kernel.is_int8()) {
+  if (kernel.is_int4()) {
+    SumInt4RowsBatch({kernel, first_column, columns}, first_row, 1, index, value, count, sum);
+  } else if (kernel.is_int8()) {
     const Int8Panel panel{kernel.int8() + offset, kernel.stride, kernel.scale, kernel.zero_point, first_column, columns};
     SumInt8RowsBatch(panel, Int8SumsOf(dense), 1, index, value, count, skipping, sum);
   } else if (kernel.is_narrow()) {
@@ -92,14 +97,35 @@ size_t RowProducts::FindKept(const DecoderDense& dense, const float* x, float th
       kept.value = kept.values.data();
     }
   }
+  kept.rounded_count = 0;
   kept.total = SumAll(kept.value, kept.count);
   kept.skipping = static_cast<float>(kept.count) < kDenseShare * static_cast<float>(dense.inputs);
   return kept_count_++;
 }
 
+void RowProducts::Round(const DecoderDense& dense, Kept& kept) {
+  const size_t group_size = dense.kernel.groups.size;
+  for (size_t i = 0; i < kept.rounded_count; i++) {
+    if (kept.rounded[i].group_size == group_size) return;
+  }
+  if (kept.rounded_count == kept.rounded.size()) kept.rounded.emplace_back();
+  Rounded& rounded = kept.rounded[kept.rounded_count++];
+  rounded.group_size = group_size;
+  rounded.holds = RoundInputs(kept.index, kept.value, kept.count, 1, group_size, rounded.inputs);
+}
+
+const Int4Inputs* RowProducts::Kept::RoundedFor(const DecoderDense& dense) const {
+  if (!IsRounded(dense)) return nullptr;
+  for (size_t i = 0; i < rounded_count; i++) {
+    if (rounded[i].group_size == dense.kernel.groups.size) return rounded[i].holds ? &rounded[i].inputs : nullptr;
+  }
+  return nullptr;
+}
+
 void RowProducts::Add(const DecoderDense& dense, const float* x, const Masking& masking) {
   const size_t kept = FindKept(dense, x, masking.Of(dense));
   products_.push_back({&dense, kept, 0});
+  if (IsRounded(dense)) Round(dense, kept_[kept]);
   MaskedInputs& counts = masking.counts[0][dense.id];
   counts.masked += dense.inputs - kept_[kept].count;
   counts.total += dense.inputs;
@@ -128,6 +154,12 @@ void RowProducts::Run(Pool& pool) {
   pool.ForEach(static_cast<uint32_t>(parts_), true, [&](size_t part) {
     for (const Product& product : products_) {
       const Kept& kept = kept_[product.kept];
+      if (const Int4Inputs* const rounded = kept.RoundedFor(*product.dense)) {
+        const size_t segments = rounded->segments.size(), units = product.dense->units;
+        SumInt4Segments({product.dense->kernel, 0, units}, *rounded, segments * part / parts_, segments * (part + 1) / parts_,
+                        sums_.data() + product.sums + part * units);
+        continue;
+      }
       const size_t first = kept.count * part / parts_;
       const size_t last = kept.count * (part + 1) / parts_;
       SumPanel(*product.dense, first, 0, product.dense->units, kept.index ? kept.index + first : nullptr,
@@ -165,10 +197,15 @@ void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& mask
   scratch.Clear();
   scratch.Add(dense, x, masking);
   const RowProducts::Kept& kept = scratch.kept_[0];
+  const Int4Inputs* const rounded = kept.RoundedFor(dense);
   pool.ForEach(static_cast<uint32_t>(CeilDiv(dense.units, kWideColumns)), true, [&](size_t block) {
     const size_t first = block * kWideColumns;
     const size_t columns = std::min(kWideColumns, dense.units - first);
-    SumPanel(dense, 0, first, columns, kept.index, kept.value, kept.count, kept.skipping, y + first);
+    if (rounded) {
+      SumInt4Segments({dense.kernel, first, columns}, *rounded, 0, rounded->segments.size(), y + first);
+    } else {
+      SumPanel(dense, 0, first, columns, kept.index, kept.value, kept.count, kept.skipping, y + first);
+    }
     if (IsScaledLater(dense)) {
       ScaleSums(y + first, 1, 0, kept.total, dense.kernel.scale + first, dense.kernel.zero_point + first, columns, y + first);
     }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "int4-loops.h"
 #include "pool.h"
 #include "shared/decoder-description.h"
 #include "shared/decoder-output.h"
@@ -35,6 +36,12 @@ class RowProducts {
   void AddTo(size_t i, float factor, float* x);
 
  private:
+  // The kept inputs for INT4 kernels with groups of so many rows.
+  struct Rounded {
+    size_t group_size;
+    bool holds;  // whether they could be rounded
+    Int4Inputs inputs;
+  };
   struct Kept {
     const float* x;
     float threshold;
@@ -45,6 +52,10 @@ class RowProducts {
     size_t count;
     float total;  // of the values
     bool skipping;
+    std::vector<Rounded> rounded;  // the first rounded_count of them are of this run
+    size_t rounded_count;
+    // Those for a Dense layer; null if it takes the inputs as they are.
+    const Int4Inputs* RoundedFor(const DecoderDense& dense) const;
   };
   struct Product {
     const DecoderDense* dense;
@@ -52,6 +63,7 @@ class RowProducts {
     size_t sums;  // offset; parts_ arrays of `units` floats, which add up to the product, or to that of Int8Sums::kSteps
   };
   size_t FindKept(const DecoderDense& dense, const float* x, float threshold);
+  static void Round(const DecoderDense& dense, Kept& kept);
 
   std::vector<Product> products_;
   std::vector<Kept> kept_;  // the first kept_count_ of them are of this run

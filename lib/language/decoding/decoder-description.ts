@@ -3,6 +3,7 @@
  * (lib/kernels/native/shared/decoder-description.h).
  */
 import {asCompressed} from '../../layers/compressed-weight.js';
+import {asInt4} from '../../layers/int4-weight.js';
 import {asInt8} from '../../layers/int8-weight.js';
 import {isPlainDense, isSparsifyingDense} from '../../layers/sparsifying-dense.js';
 import {walkModel} from '../../model/walk.js';
@@ -28,16 +29,21 @@ export interface NativeLayout {
   readonly frequencies: Float32Array;
   /** In the order of their thresholds and counts. */
   readonly denses: readonly PlacedDense[];
-  /** float32, in the order of the op; null where this model has none, or an INT8 matrix. */
+  /** float32, in the order of the op; null where this model has none, or a packed matrix. */
   readonly weights: readonly (LayerVariable | null)[];
-  /** The numbers of the INT8 matrices, int32, in the same order. */
-  readonly words: readonly LayerVariable[];
+  /**
+   * The numbers of the packed matrices, int32, in the same order; of one in INT4 its values, scale, zero point and minimum, null where
+   * it has none.
+   */
+  readonly words: readonly (LayerVariable | null)[];
+  /** Whether a matrix is INT4. */
+  readonly hasInt4: boolean;
 }
 
 const ACTIVATIONS: readonly GateActivation[] = ['silu', 'gelu', 'gelu_tanh'];
 
 /** Stock, and as `compressWeights` makes it. */
-const EMBEDDING_CLASSES: readonly string[] = ['Embedding', 'Int8Embedding'];
+const EMBEDDING_CLASSES: readonly string[] = ['Embedding', 'Int8Embedding', 'Int4Embedding'];
 
 /** Raised inside this file for a model that the decoder cannot hold. */
 class Unfit extends Error {}
@@ -61,10 +67,18 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
   const {layers} = walkModel(asContainer(model));
   const byPath = new Map(layers.map(({path, layer}) => [path, layer]));
   const weights: (LayerVariable | null)[] = [];
-  const words: LayerVariable[] = [];
+  const words: (LayerVariable | null)[] = [];
+  let hasInt4 = false;
   const denses: PlacedDense[] = [];
-  /** A matrix and what follows it; of one in INT8, its scale and zero point come last. */
+  /** A matrix and what follows it; of one in INT8, its scale and zero point come last, of one in INT4 a null. */
   const matrix = (weight: LayerVariable, ...others: (LayerVariable | null)[]): void => {
+    const int4 = asInt4(weight)?.variables;
+    if (int4 !== undefined) {
+      weights.push(null, ...others, null);
+      words.push(int4.values, int4.scale, int4.zeroPoint, int4.minimum);
+      hasInt4 = true;
+      return;
+    }
     const int8 = asInt8(weight)?.variables;
     weights.push(int8 === undefined ? weight : null, ...others);
     if (int8 === undefined) return;
@@ -99,7 +113,7 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
     for (const name of feedForwardNames(config)) dense(`${path}.${name}`);
   }
   dense(HEAD_NAME);
-  return {numbers: numbersOf(config), frequencies: rotaryFrequencies(config), denses, weights, words};
+  return {numbers: numbersOf(config), frequencies: rotaryFrequencies(config), denses, weights, words, hasInt4};
 }
 
 /** The Dense layers of a feed-forward part, in the order of the op. */
@@ -142,7 +156,9 @@ function linearDense(layer: Layer | undefined, path: string): DenseLayer {
   const {kernel} = layer;
   const isKnown =
     kernel !== null &&
-    (asCompressed(kernel) === undefined ? isFloat32(kernel) : asInt8(kernel) !== undefined);
+    (asCompressed(kernel) === undefined
+      ? isFloat32(kernel)
+      : asInt8(kernel) !== undefined || asInt4(kernel) !== undefined);
   if (!isKnown || activation !== 'linear') throw new Unfit(path);
   return layer;
 }

@@ -54,7 +54,7 @@ const CHUNK = 512;
  *   decoder.
  * @returns The caller disposes it. It throws the errors of `createGraphDecoder`'s. Decoders may be used at the same time: they
  *   compute one after another. Null if backend `tensorflow` with the native kernels is not the current one, a layer of the model is
- *   another than `buildModel` makes, or it is a mixture of experts on a GPU.
+ *   another than `buildModel` makes, or it is a mixture of experts or has INT4 weights on a GPU.
  */
 export function createNativeDecoder(
   model: tf.LayersModel,
@@ -64,7 +64,7 @@ export function createNativeDecoder(
   const decoding = currentDecoding();
   if (decoding === undefined || (config.experts !== null && !decoding.experts)) return null;
   const layout = nativeLayout(model, config);
-  if (layout === null) return null;
+  if (layout === null || (layout.hasInt4 && !decoding.int4)) return null;
   return new NativeDecoder(decoding, model, layout, config.vocabularySize, cache, weights);
 }
 
@@ -319,11 +319,12 @@ class NativeDecoder implements Decoder {
       return known;
     }
     const {numbers, frequencies, weights, words} = this.layout;
-    const none = tf.zeros([0]);
+    const [none, noWords] = [tf.zeros([0]), tf.zeros([0], 'int32')];
     const description = tf.tensor1d([...numbers, Number(this.weights === 'bfloat16'), ...frequencies]);
     const tensors = weights.map((weight) => (weight === null ? none : rawValue(weight)));
-    const handle = this.decoding.prepare(description, tensors, words.map(rawValue));
-    tf.dispose([none, description]);
+    const packed = words.map((weight) => (weight === null ? noWords : rawValue(weight)));
+    const handle = this.decoding.prepare(description, tensors, packed);
+    tf.dispose([none, noWords, description]);
     const prepared = {handle, ids: dataIdsOf(this.layout), users: 1};
     byStorage.set(this.weights, prepared);
     return prepared;

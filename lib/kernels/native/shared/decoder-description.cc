@@ -45,6 +45,7 @@ class DecoderDescription::Reader {
     const DecoderNumbers& n = model_.numbers;
     const float* const table = Optional("the embedding", {n.vocabulary, n.hidden});
     if (table != nullptr || n.tied) return StoredKernel::Floats(table, n.hidden);
+    if (IsInt4Next()) return Int4("the embedding", n.hidden, n.vocabulary);
     return Int8("the embedding", n.vocabulary, n.hidden, n.vocabulary);
   }
 
@@ -57,7 +58,7 @@ class DecoderDescription::Reader {
     dense.id = model_.inputs.size();
     model_.inputs.push_back(inputs);
     if (kernel.data == nullptr) {
-      dense.kernel = Int8(name, inputs, units, units);
+      dense.kernel = IsInt4Next() ? Int4(name, inputs, units) : Int8(name, inputs, units, units);
     } else if (model_.numbers.narrow) {
       const size_t stride = RoundUp(units, memory_.narrow_step);
       dense.kernel = StoredKernel::Narrow(memory_.narrow(kernel.data, inputs, units, stride), stride);
@@ -84,7 +85,7 @@ class DecoderDescription::Reader {
       Fail(std::to_string(tensors_.size()) + " tensors, expected " + std::to_string(next_tensor_));
     }
     if (next_words_ != words_.size()) {
-      Fail(std::to_string(words_.size()) + " INT8 tensors, expected " + std::to_string(next_words_));
+      Fail(std::to_string(words_.size()) + " packed tensors, expected " + std::to_string(next_words_));
     }
   }
 
@@ -92,8 +93,7 @@ class DecoderDescription::Reader {
   // The next tensor; without data if it is `optional` and not there.
   DecoderTensor Checked(const std::string& name, std::initializer_list<size_t> dims, bool optional) {
     const DecoderTensor& tensor = Next(name, tensors_, next_tensor_);
-    const bool is_empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
-    if (optional && is_empty) return {nullptr, tensor.shape, nullptr};
+    if (optional && IsEmpty(tensor)) return {nullptr, tensor.shape, nullptr};
     CheckShape(name, tensor, dims);
     return tensor;
   }
@@ -111,6 +111,47 @@ class DecoderDescription::Reader {
     CheckShape(name, words, {rows, stride / kWordNumbers});
     const float* const scale = Tensor("the scale of " + name, {channels});
     return StoredKernel::Int8(Keep(words), stride, scale, Tensor("the zero point of " + name, {channels}));
+  }
+
+  // Whether the next tensor says that a matrix without data is INT4: of INT8 a scale would follow.
+  bool IsInt4Next() {
+    const bool is_int4 = next_tensor_ < tensors_.size() && IsEmpty(tensors_[next_tensor_]);
+    if (is_int4) next_tensor_++;
+    return is_int4;
+  }
+
+  template <class T>
+  static bool IsEmpty(const OwnedArray<T>& array) {
+    return std::find(array.shape.begin(), array.shape.end(), 0) != array.shape.end();
+  }
+
+  StoredKernel Int4(const std::string& name, size_t rows, size_t columns) {
+    if (!memory_.has_int4) Fail(name + " is INT4, by which this device does not multiply; decompress the model");
+    const size_t stride = StoredKernel::Int4Stride(columns), words = stride / sizeof(int32_t);
+    Int4Groups groups;
+    groups.stride = Int4Groups::Stride(columns);
+    const size_t half_words = groups.stride / 2;
+    const DecoderWords& values = Next(name, words_, next_words_);
+    CheckShape(name, values, {rows, words});
+    const DecoderWords& scale = Next("the scale of " + name, words_, next_words_);
+    const size_t count = scale.shape.empty() ? 0 : static_cast<size_t>(scale.shape[0]);
+    CheckShape("the scale of " + name, scale, {count, half_words});
+    if (count == 0 || rows % count != 0) {
+      Fail(name + " has " + std::to_string(rows) + " inputs in " + std::to_string(count) + " groups, which must divide them");
+    }
+    groups.size = rows / count;
+    groups.scale = reinterpret_cast<const Float16Bits*>(Keep(scale));
+    const DecoderWords& zero_point = Next("the zero point of " + name, words_, next_words_);
+    if (!IsEmpty(zero_point)) {
+      CheckShape("the zero point of " + name, zero_point, {count, words});
+      groups.zero_point = reinterpret_cast<const uint8_t*>(Keep(zero_point));
+    }
+    const DecoderWords& minimum = Next("the minimum of " + name, words_, next_words_);
+    if (!IsEmpty(minimum)) {
+      CheckShape("the minimum of " + name, minimum, {count, half_words});
+      groups.minimum = reinterpret_cast<const Float16Bits*>(Keep(minimum));
+    }
+    return StoredKernel::Int4(reinterpret_cast<const uint8_t*>(Keep(values)), stride, groups);
   }
 
   DecoderDescription& model_;

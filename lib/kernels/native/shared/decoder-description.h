@@ -22,7 +22,7 @@ struct OwnedArray {
   std::shared_ptr<void> owner;  // keeps the data
 };
 using DecoderTensor = OwnedArray<float>;
-// The numbers of an INT8 matrix, four to a word: [rows, words of a row].
+// The numbers of an INT8 matrix, four to a word, or of a part of an INT4 matrix: [rows, words of a row].
 using DecoderWords = OwnedArray<int8_t>;
 
 struct DecoderDense {
@@ -55,6 +55,8 @@ struct DecoderMemory {
   // Rounds a kernel [inputs, units] to bfloat16 [inputs, stride], in memory that lives as long as the model. The caller may
   // free the kernel as soon as this returns.
   std::function<const BFloat16*(const float* kernel, size_t inputs, size_t units, size_t stride)> narrow;
+  // Whether it multiplies by INT4 matrices; other targets refuse them.
+  bool has_int4 = false;
 };
 
 class DecoderDescription {
@@ -90,7 +92,9 @@ class DecoderDescription {
   //   kernel and bias of the head.
   // Dense layers have their ids in this order, from 0. A kernel in INT8 is [0] here: its numbers are in `words`, in the same
   // order, and its scale and zero point, [units] each, come behind its bias. So is an embedding in INT8 that is not tied: its
-  // scale and zero point, [vocabulary] each, come behind it.
+  // scale and zero point, [vocabulary] each, come behind it. A matrix in INT4 is [0] here, with another tensor [0] behind its bias;
+  // its values, scale, zero point and minimum are four entries of `words`, [0] where it has none (stored-kernel.h says how they
+  // lie). Of an embedding in INT4 that is not tied these are of [hidden, vocabulary].
   // Weights are used where they are, and their owners kept as long as the model lives.
   // Throws DecoderProblem if the weights do not fit the numbers.
   void ReadWeights(const std::vector<DecoderTensor>& tensors, const std::vector<DecoderWords>& words,
