@@ -187,12 +187,6 @@ export function asInt4(weight: LayerVariable | null | undefined): Int4Weight | u
   return value instanceof Int4Weight ? value : undefined;
 }
 
-/** The INT4 weight that stands for a layer's variable, or undefined for another. */
-export function asInt4(weight: LayerVariable | null | undefined): Int4Weight | undefined {
-  const value: unknown = weight;
-  return value instanceof Int4Weight ? value : undefined;
-}
-
 function matrixShape(shape: readonly number[], layout: Int4Layout, groupSize: number): Int4Shape {
   const [first, last] = shape;
   return layout === 'rows'
