@@ -31,5 +31,10 @@ export function currentDecoding(): Decoding | undefined {
   }
   const gpu = registeredGpuKernels();
   if (gpu === undefined) return undefined;
-  return {native: gpu, experts: false, int4: false, prepare: (...tensors) => prepareGpuDecoder(gpu, ...tensors)};
+  return {
+    native: gpu,
+    experts: false,
+    int4: false,
+    prepare: (...tensors) => prepareGpuDecoder(gpu, ...tensors),
+  };
 }

@@ -199,7 +199,8 @@ const dequantizeFunc: tf.KernelFunc = ({inputs, backend}) => {
 
 /** However many rows, as with INT8. */
 const int4KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
-  const {x, values, scale, zeroPoint, minimum, threshold, bias} = inputs as unknown as SparsifiedMatMulInt4Inputs;
+  const {x, values, scale, zeroPoint, minimum, threshold, bias} =
+    inputs as unknown as SparsifiedMatMulInt4Inputs;
   const {activation, columns, groupSize} = attrs as unknown as SparsifiedMatMulInt4Attrs;
   const [inputSize] = values.shape;
   const wasm = backend as WasmBackend;

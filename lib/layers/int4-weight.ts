@@ -29,7 +29,7 @@ import {
 } from './compressed-weight.js';
 
 /** The two or three weights of a layer that make up one INT4 weight, as the parts of `Int4Values`. */
-export interface Int4Variables {
+interface Int4Variables {
   readonly values: LayerVariable;
   readonly scale: LayerVariable;
   readonly zeroPoint: LayerVariable | null;

@@ -27,7 +27,7 @@ for (const {browser, isolated, threads, why, ...rest} of PLACES) {
       const started = await page.start(asked);
       expect(started.threads).to.equal(threads);
       expect(started.why).to.match(why);
-      expect(started.kernels).to.deep.equal([true, true]);
+      expect(started.kernels).to.deep.equal([true, true, true]);
     });
 
     it('equal the definition for every shape, sparsity, bias and activation', async () => {

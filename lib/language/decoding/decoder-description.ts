@@ -113,7 +113,14 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
     for (const name of feedForwardNames(config)) dense(`${path}.${name}`);
   }
   dense(HEAD_NAME);
-  return {numbers: numbersOf(config), frequencies: rotaryFrequencies(config), denses, weights, words, hasInt4};
+  return {
+    numbers: numbersOf(config),
+    frequencies: rotaryFrequencies(config),
+    denses,
+    weights,
+    words,
+    hasInt4,
+  };
 }
 
 /** The Dense layers of a feed-forward part, in the order of the op. */

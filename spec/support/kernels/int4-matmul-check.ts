@@ -79,7 +79,9 @@ const STEEPEST = 1.13;
 function halfSteps(values: Float32Array, threshold: number, groupSize: number): number[] {
   const steps: number[] = [];
   for (let first = 0; first < values.length; first += groupSize) {
-    const kept = [...values.subarray(first, first + groupSize)].filter((value) => Math.abs(value) > threshold);
+    const kept = [...values.subarray(first, first + groupSize)].filter(
+      (value) => Math.abs(value) > threshold,
+    );
     const most = (side: number) =>
       kept
         .map((value) => Math.max(side * value, 0))
@@ -95,5 +97,7 @@ function halfSteps(values: Float32Array, threshold: number, groupSize: number): 
 /** Whether the backend has a kernel in C++. */
 function roundsInputs(): boolean {
   const backend = tf.getBackend();
-  return ['tensorflow', 'wasm'].includes(backend) && tf.getKernel(SPARSIFIED_MATMUL_INT4, backend) !== undefined;
+  return (
+    ['tensorflow', 'wasm'].includes(backend) && tf.getKernel(SPARSIFIED_MATMUL_INT4, backend) !== undefined
+  );
 }
