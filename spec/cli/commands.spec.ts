@@ -77,7 +77,7 @@ describe('the options of commands', () => {
     bench: [[...MODEL, ...TEXT, '--data', '--scale', '--rows', '--report'], []],
     report: [[...MODEL, ...DATA, ...WINDOWS, '--labels', '--baseline', '--bench', '--card', '--out'], []],
     fetch: [['--json'], []],
-    import: [[...MODEL, '--out'], ['--out']],
+    import: [[...MODEL, '--out', '--weights'], ['--out']],
     generate: [[...MODEL, ...GENERATION, '--chat', '--ids'], []],
     chat: [[...MODEL, ...GENERATION, '--system'], []],
     perplexity: [[...MODEL, ...WINDOWS, '--data', '--baseline', '--report'], ['--data']],

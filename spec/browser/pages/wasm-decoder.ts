@@ -28,7 +28,7 @@ export async function start(backend: 'cpu' | 'wasm', threads: number) {
 /** Opens a model by its URL; the one before is disposed. */
 export async function open(url: string): Promise<void> {
   lm?.dispose();
-  lm = await openLanguageModel(url);
+  lm = await openLanguageModel(url, {weights: 'float32'});
 }
 
 /** Logits after ids that come so many at once, and the most likely tokens that follow. */
