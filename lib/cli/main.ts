@@ -41,10 +41,9 @@ const WRONG_USE_CODES: ReadonlySet<string> = new Set([
   'bad-target',
 ]);
 
-/** What reads the output may end before it has read all, as `head` does; that is no failure. */
+/** What reads the output may end before it has read all, as `head` does: the command goes on, unheard. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
 });
 
 /** The program for a command line; parsing errors throw instead of ending the process. */

@@ -4,6 +4,7 @@ import {
   BACKUP_MODES,
   COMPRESSION_MODES,
   GROUP_SIZE_FALLBACKS,
+  INT4_OPTION_RULES,
   SENSITIVITY_METRICS,
   type Int4Options,
 } from '../compression/compression-options.js';
@@ -91,25 +92,10 @@ export function addInt4Options(command: Command): Command {
 
 /** The options of `addInt4Options` that were given. */
 export function int4OptionsOf(options: Int4Options): Int4Options {
-  const {
-    groupSize,
-    ratio,
-    allLayers,
-    backupMode,
-    groupSizeFallback,
-    minAdjustedGroupSize,
-    sensitivityMetric,
-  } = options;
-  const all = {
-    groupSize,
-    ratio,
-    allLayers,
-    backupMode,
-    groupSizeFallback,
-    minAdjustedGroupSize,
-    sensitivityMetric,
-  };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+  const given = Object.entries(options).filter(
+    ([name, value]) => name in INT4_OPTION_RULES && value !== undefined,
+  );
+  return Object.fromEntries(given);
 }
 
 /** `--json`. */

@@ -103,20 +103,29 @@ export interface CpuBackend {
   makeTensorInfo(shape: number[], dtype: tf.DataType, values: Float32Array): tf.TensorInfo;
 }
 
+/** The numbers of a float32 tensor. */
+export function floatsIn(cpu: CpuBackend, info: tf.TensorInfo): Float32Array {
+  return cpu.data.get(info.dataId).values as Float32Array;
+}
+
+/** The numbers of an int32 tensor. */
+export function wordsIn(cpu: CpuBackend, info: tf.TensorInfo): Int32Array {
+  return cpu.data.get(info.dataId).values as Int32Array;
+}
+
 /** The kernel's registration for the cpu backend. */
 export const cpuKernelConfig: tf.KernelConfig = {
   kernelName: SPARSIFIED_MATMUL,
   backendName: 'cpu',
   kernelFunc: ({inputs, backend, attrs}) => {
     const cpu = backend as CpuBackend;
-    const read = (info: tf.TensorInfo) => cpu.data.get(info.dataId).values as Float32Array;
     const {x, kernel, threshold, bias} = inputs as unknown as SparsifiedMatMulInputs;
     const [inputSize, units] = kernel.shape;
     const output = sparsifiedMatMulCpu({
-      x: read(x),
-      kernel: read(kernel),
-      threshold: read(threshold),
-      bias: bias === undefined ? new Float32Array(0) : read(bias),
+      x: floatsIn(cpu, x),
+      kernel: floatsIn(cpu, kernel),
+      threshold: floatsIn(cpu, threshold),
+      bias: bias === undefined ? new Float32Array(0) : floatsIn(cpu, bias),
       activation: (attrs as unknown as SparsifiedMatMulAttrs).activation,
       inputSize,
       units,

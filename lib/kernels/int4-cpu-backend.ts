@@ -1,7 +1,7 @@
 /** @file The INT4 kernels of the cpu backend, in plain TypeScript. */
 import type * as tf from '@tensorflow/tfjs';
 import {dequantizeInt4, type Int4Values} from '../quantization/int4.js';
-import type {CpuBackend} from './cpu-backend.js';
+import {floatsIn, wordsIn, type CpuBackend} from './cpu-backend.js';
 import {
   DEQUANTIZE_INT4,
   SPARSIFIED_MATMUL_INT4,
@@ -22,10 +22,10 @@ export const cpuInt4KernelConfig: tf.KernelConfig = {
     const {activation, columns, ...others} = attrs as unknown as SparsifiedMatMulInt4Attrs;
     const {x, threshold, bias} = infos;
     const output = sparsifiedMatMulInt4Loops({
-      x: floats(cpu, x),
+      x: floatsIn(cpu, x),
       kernel: valuesOf(cpu, infos, {columns, ...others}),
-      threshold: floats(cpu, threshold),
-      bias: bias === undefined ? new Float32Array(0) : floats(cpu, bias),
+      threshold: floatsIn(cpu, threshold),
+      bias: bias === undefined ? new Float32Array(0) : floatsIn(cpu, bias),
       activation,
     });
     return cpu.makeTensorInfo([...x.shape.slice(0, -1), columns], 'float32', output);
@@ -48,16 +48,11 @@ function valuesOf(
   {values, scale, zeroPoint, minimum}: Int4Infos,
   {columns, groupSize, kind}: Int4Attrs,
 ): Int4Values {
-  const words = (info: tf.TensorInfo) => cpu.data.get(info.dataId).values as Int32Array;
   return {
     ...{rows: values.shape[0], columns, groupSize, kind},
-    values: words(values),
-    scale: words(scale),
-    zeroPoint: zeroPoint === undefined ? null : words(zeroPoint),
-    minimum: minimum === undefined ? null : words(minimum),
+    values: wordsIn(cpu, values),
+    scale: wordsIn(cpu, scale),
+    zeroPoint: zeroPoint === undefined ? null : wordsIn(cpu, zeroPoint),
+    minimum: minimum === undefined ? null : wordsIn(cpu, minimum),
   };
-}
-
-function floats(cpu: CpuBackend, info: tf.TensorInfo): Float32Array {
-  return cpu.data.get(info.dataId).values as Float32Array;
 }

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import {columnSteps, dequantizeRows} from '../quantization/int8.js';
 import type {SparsifiedMatMulAttrs} from './sparsified-matmul-kernel.js';
-import type {CpuBackend} from './cpu-backend.js';
+import {floatsIn, wordsIn, type CpuBackend} from './cpu-backend.js';
 import {
   DEQUANTIZE_INT8,
   SPARSIFIED_MATMUL_INT8,
@@ -19,10 +19,10 @@ export const cpuInt8KernelConfig: tf.KernelConfig = {
     const cpu = backend as CpuBackend;
     const {x, values, scale, zeroPoint, threshold, bias} = inputs as unknown as SparsifiedMatMulInt8Inputs;
     const output = sparsifiedMatMulInt8Loops({
-      x: floats(cpu, x),
-      kernel: {words: words(cpu, values), scale: floats(cpu, scale), zeroPoint: floats(cpu, zeroPoint)},
-      threshold: floats(cpu, threshold),
-      bias: bias === undefined ? new Float32Array(0) : floats(cpu, bias),
+      x: floatsIn(cpu, x),
+      kernel: {words: wordsIn(cpu, values), scale: floatsIn(cpu, scale), zeroPoint: floatsIn(cpu, zeroPoint)},
+      threshold: floatsIn(cpu, threshold),
+      bias: bias === undefined ? new Float32Array(0) : floatsIn(cpu, bias),
       activation: (attrs as unknown as SparsifiedMatMulAttrs).activation,
       inputSize: values.shape[0],
     });
@@ -38,16 +38,8 @@ export const cpuDequantizeConfig: tf.KernelConfig = {
     const cpu = backend as CpuBackend;
     const {values, scale, zeroPoint} = inputs as unknown as Int8Infos;
     const [rows] = values.shape;
-    const steps = columnSteps(floats(cpu, scale), floats(cpu, zeroPoint));
-    const weights = dequantizeRows(words(cpu, values), rows, steps);
+    const steps = columnSteps(floatsIn(cpu, scale), floatsIn(cpu, zeroPoint));
+    const weights = dequantizeRows(wordsIn(cpu, values), rows, steps);
     return cpu.makeTensorInfo([rows, scale.shape[0]], 'float32', weights);
   },
 };
-
-function words(cpu: CpuBackend, info: tf.TensorInfo): Int32Array {
-  return cpu.data.get(info.dataId).values as Int32Array;
-}
-
-function floats(cpu: CpuBackend, info: tf.TensorInfo): Float32Array {
-  return cpu.data.get(info.dataId).values as Float32Array;
-}

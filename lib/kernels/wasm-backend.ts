@@ -160,28 +160,10 @@ function denseProduct(backend: WasmBackend, a: tf.TensorInfo, kernel: tf.TensorI
 
 /** However many rows: beyond a few the module dequantizes blocks of the kernel into the cache, never all of it. */
 const int8KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
-  const {x, values, scale, zeroPoint, threshold, bias} = inputs as unknown as SparsifiedMatMulInt8Inputs;
-  const {activation} = attrs as unknown as SparsifiedMatMulAttrs;
-  const [inputSize] = values.shape;
-  const [units] = scale.shape;
-  const wasm = backend as WasmBackend;
-  const {exports} = instanceOf(wasm);
-  const y = wasm.makeOutput([...x.shape.slice(0, -1), units], 'float32');
-  const at = (info: tf.TensorInfo | undefined) => offsetOf(wasm, info);
-  exports.sparsified_matmul_int8(
-    at(x),
-    leadingSize(x.shape),
-    inputSize,
-    at(threshold),
-    thresholdStep(threshold, inputSize),
-    at(values),
-    at(scale),
-    at(zeroPoint),
-    units,
-    at(bias),
-    FUSED_ACTIVATIONS.indexOf(activation),
-    at(y),
-  );
+  const {values, scale, zeroPoint, ...others} = inputs as unknown as SparsifiedMatMulInt8Inputs;
+  const shape = [values.shape[0], scale.shape[0]] as const;
+  const {exports, at, before, after, y} = packedProduct(backend, others, attrs, shape);
+  exports.sparsified_matmul_int8(...before, at(values), at(scale), at(zeroPoint), ...after);
   return y;
 };
 
@@ -199,32 +181,32 @@ const dequantizeFunc: tf.KernelFunc = ({inputs, backend}) => {
 
 /** However many rows, as with INT8. */
 const int4KernelFunc: tf.KernelFunc = ({inputs, attrs, backend}) => {
-  const {x, values, scale, zeroPoint, minimum, threshold, bias} =
-    inputs as unknown as SparsifiedMatMulInt4Inputs;
-  const {activation, columns, groupSize} = attrs as unknown as SparsifiedMatMulInt4Attrs;
-  const [inputSize] = values.shape;
-  const wasm = backend as WasmBackend;
-  const {exports} = instanceOf(wasm);
-  const y = wasm.makeOutput([...x.shape.slice(0, -1), columns], 'float32');
-  const at = (info: tf.TensorInfo | undefined) => offsetOf(wasm, info);
-  exports.sparsified_matmul_int4(
-    at(x),
-    leadingSize(x.shape),
-    inputSize,
-    at(threshold),
-    thresholdStep(threshold, inputSize),
-    at(values),
-    groupSize,
-    at(scale),
-    at(zeroPoint),
-    at(minimum),
-    columns,
-    at(bias),
-    FUSED_ACTIVATIONS.indexOf(activation),
-    at(y),
-  );
+  const {values, scale, zeroPoint, minimum, ...others} = inputs as unknown as SparsifiedMatMulInt4Inputs;
+  const {columns, groupSize} = attrs as unknown as SparsifiedMatMulInt4Attrs;
+  const {exports, at, before, after, y} = packedProduct(backend, others, attrs, [values.shape[0], columns]);
+  const parts = [at(values), groupSize, at(scale), at(zeroPoint), at(minimum)] as const;
+  exports.sparsified_matmul_int4(...before, ...parts, ...after);
   return y;
 };
+
+/** The output of a product with a packed kernel [K, N], and what a call of the module has before and after the kernel's own parts. */
+function packedProduct(
+  backend: unknown,
+  {x, threshold, bias}: Omit<SparsifiedMatMulInputs, 'kernel'>,
+  attrs: tf.NamedAttrMap | undefined,
+  [inputSize, units]: readonly [number, number],
+) {
+  const {activation} = attrs as unknown as SparsifiedMatMulAttrs;
+  const wasm = backend as WasmBackend;
+  const {exports} = instanceOf(wasm);
+  const y = wasm.makeOutput([...x.shape.slice(0, -1), units], 'float32');
+  const at = (info: tf.TensorInfo | undefined) => offsetOf(wasm, info);
+  const rows = leadingSize(x.shape);
+  // Offsets after the output is made.
+  const before = [at(x), rows, inputSize, at(threshold), thresholdStep(threshold, inputSize)] as const;
+  const after = [units, at(bias), FUSED_ACTIVATIONS.indexOf(activation), at(y)] as const;
+  return {exports, at, before, after, y};
+}
 
 const dequantizeInt4Func: tf.KernelFunc = ({inputs, attrs, backend}) => {
   const {values, scale, zeroPoint, minimum} = inputs as unknown as Int4Infos;

@@ -9,6 +9,7 @@
 import {SparsifyError} from '../errors.js';
 import {FLAG, checkOptions, count, required, type OptionRules} from '../option-rules.js';
 import {float16Bits, float16FromBits, roundToFloat16} from './float16.js';
+import {asymmetricScale, clamp, roundToEven, symmetricScale, zeroPointOf} from './steps.js';
 
 /** How weights are quantized: 16 steps over [min, max] with 0 among them, or over [-m, m] without a zero point. */
 export type Int4Mode = 'int4_asym' | 'int4_sym';
@@ -64,12 +65,6 @@ const SOURCE_RULES: OptionRules<Int4Source> = {
   groupSize: required('{groupSize: 64}', count()),
   isTransposed: FLAG,
 };
-
-/** float32's epsilon: the least magnitude of a scale. */
-const MIN_SCALE = 2 ** -23;
-
-/** Adding and subtracting it rounds a float64 below 2^51 to an integer, ties to even. */
-const INTEGER_SHIFT = 1.5 * 2 ** 52;
 
 /** Columns that 8 bytes hold. */
 export const BLOCK_COLUMNS = 16;
@@ -154,18 +149,17 @@ export function quantizeInt4(weights: Float32Array, source: Int4Source, mode: In
       const {least, greatest} = extremes(weights, start, groupSize, rowStep, width, columnStep);
       for (let i = 0; i < width; i++) {
         if (isSymmetric) {
-          steps[i] = symmetricScale(least[i], greatest[i]);
+          steps[i] = symmetricScale(least[i], greatest[i], 8);
         } else {
-          const low = Math.min(least[i], 0);
-          steps[i] = Math.max(Math.fround(Math.max(greatest[i], 0) - low) / 15, MIN_SCALE);
-          zeros[i] = clamp(-round(Math.fround(low / steps[i])), 0, 15);
+          steps[i] = asymmetricScale(least[i], greatest[i], 15);
+          zeros[i] = zeroPointOf(least[i], steps[i], 15);
           setNibble(zeroBytes!, 4 * group * words, first + i, zeros[i]);
         }
         halves[2 * group * halfWordsOf(columns) + first + i] = float16Bits(steps[i]);
       }
       for (let row = 0; row < groupSize; row++) {
         for (let i = 0, at = start + row * rowStep; i < width; i++, at += columnStep) {
-          const q = round(Math.fround(Math.fround(weights[at] / steps[i]) + zeros[i]));
+          const q = roundToEven(Math.fround(Math.fround(weights[at] / steps[i]) + zeros[i]));
           const value = clamp(q, lowest, highest) + stored;
           setNibble(valueBytes, 4 * (firstRow + row) * words, first + i, value);
         }
@@ -289,18 +283,4 @@ function extremes(
     }
   }
   return {least, greatest};
-}
-
-/** The side of the range that reaches further takes -8, so that the scale is negative where that is the upper one. */
-function symmetricScale(least: number, greatest: number): number {
-  const scale = Math.fround((Math.abs(least) >= greatest ? Math.abs(least) : -greatest) / 8);
-  return Math.abs(scale) < MIN_SCALE ? MIN_SCALE : scale;
-}
-
-function round(value: number): number {
-  return value + INTEGER_SHIFT - INTEGER_SHIFT;
-}
-
-function clamp(value: number, low: number, high: number): number {
-  return value < low ? low : value > high ? high : value;
 }

@@ -1,5 +1,6 @@
 /** @file What INT8 would lose of a matrix: the measure by which NNCF chooses the layers that can bear INT4. */
 import {exactSteps, type MatrixShape} from './int8.js';
+import {clamp, roundToEven} from './steps.js';
 
 export interface Int8Error {
   /** The largest mean squared error of a channel. */
@@ -21,18 +22,11 @@ export function int8Error(weights: Float32Array, shape: MatrixShape): Int8Error 
     for (let column = 0; column < columns; column++, at++) {
       const channel = channels === 'rows' ? row : column;
       const steps = Math.fround(Math.fround(weights[at] / scale[channel]) + zeroPoint[channel]);
-      const q = Math.min(Math.max(roundToEven(steps), 0), 255);
+      const q = clamp(roundToEven(steps), 0, 255);
       squares[channel] += (Math.fround((q - zeroPoint[channel]) * scale[channel]) - weights[at]) ** 2;
     }
   }
   const ofChannel = channels === 'rows' ? columns : rows;
   const worst = squares.reduce((most, sum) => Math.max(most, sum / ofChannel), 0);
   return {worst, norm: Math.sqrt(squares.reduce((total, sum) => total + sum, 0))};
-}
-
-/** Adding and subtracting it rounds a float64 below 2^51 to an integer, ties to even. */
-const INTEGER_SHIFT = 1.5 * 2 ** 52;
-
-function roundToEven(value: number): number {
-  return value + INTEGER_SHIFT - INTEGER_SHIFT;
 }

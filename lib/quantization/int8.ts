@@ -10,6 +10,7 @@
 import {SparsifyError} from '../errors.js';
 import {checkOptions, count, oneOf, required, type OptionRule, type OptionRules} from '../option-rules.js';
 import {FLOAT16_SPLITTER, roundToFloat16} from './float16.js';
+import {asymmetricScale, clamp, roundToEven, symmetricScale, zeroPointOf} from './steps.js';
 
 /** How weights are quantized: 256 steps over [min, max] with 0 among them, or over [-m, m] without a zero point. */
 export type Int8Mode = 'int8_asym' | 'int8_sym';
@@ -24,12 +25,6 @@ export const BYTES_PER_WORD = 4;
 
 /** What asymmetric values and zero points are stored less of. */
 export const STORED_OFFSET = 128;
-
-/** float32's epsilon: the least magnitude of a scale. */
-const MIN_SCALE = 2 ** -23;
-
-/** Adding and subtracting it rounds a float64 below 2^51 to an integer, ties to even. */
-const INTEGER_SHIFT = 1.5 * 2 ** 52;
 
 /** A constant of this module, which loops read 8 % faster than an imported one. */
 const SPLITTER = FLOAT16_SPLITTER;
@@ -103,7 +98,7 @@ export function quantizeInt8(weights: Float32Array, shape: MatrixShape, mode: In
     for (let column = 0; column < columns; column++) {
       const channel = byRow ? row : column;
       const steps = Math.fround(weights[row * columns + column] / exact[channel]);
-      const q = round(Math.fround(steps + zeroPoint[channel]));
+      const q = roundToEven(Math.fround(steps + zeroPoint[channel]));
       values[row * stride + column] = clamp(q - offset, -128, 127);
     }
   }
@@ -123,12 +118,10 @@ export function exactSteps(weights: Float32Array, shape: MatrixShape, mode: Int8
   const zeroPoint = new Float32Array(least.length);
   for (let channel = 0; channel < scale.length; channel++) {
     if (mode === 'int8_sym') {
-      scale[channel] = symmetricScale(least[channel], greatest[channel]);
+      scale[channel] = symmetricScale(least[channel], greatest[channel], 128);
     } else {
-      const low = Math.min(least[channel], 0);
-      const high = Math.max(greatest[channel], 0);
-      scale[channel] = Math.max(Math.fround(high - low) / 255, MIN_SCALE);
-      zeroPoint[channel] = clamp(-round(Math.fround(low / scale[channel])), 0, 255);
+      scale[channel] = asymmetricScale(least[channel], greatest[channel], 255);
+      zeroPoint[channel] = zeroPointOf(least[channel], scale[channel], 255);
     }
   }
   return {scale, zeroPoint};
@@ -224,18 +217,4 @@ function extremes(weights: Float32Array, {rows, columns, channels}: MatrixShape)
     }
   }
   return {least, greatest};
-}
-
-/** The side of the range that reaches further takes -128, so that the scale is negative where that is the upper one. */
-function symmetricScale(least: number, greatest: number): number {
-  const scale = Math.fround((Math.abs(least) >= greatest ? Math.abs(least) : -greatest) / 128);
-  return Math.abs(scale) < MIN_SCALE ? MIN_SCALE : scale;
-}
-
-function round(value: number): number {
-  return value + INTEGER_SHIFT - INTEGER_SHIFT;
-}
-
-function clamp(value: number, low: number, high: number): number {
-  return value < low ? low : value > high ? high : value;
 }

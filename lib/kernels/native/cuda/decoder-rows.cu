@@ -31,8 +31,10 @@ __device__ __forceinline__ float Stored(const void* data, Storage storage, int64
       return Widened(static_cast<const uint16_t*>(data)[at]);
     case Storage::kInt8:
       return static_cast<float>(static_cast<const int8_t*>(data)[at]);
-    default:
+    case Storage::kFloat32:
       return static_cast<const float*>(data)[at];
+    default:
+      __trap();  // the host refuses every other storage
   }
 }
 

@@ -7,43 +7,16 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <limits>
-#include <memory>
 #include <random>
 #include <vector>
 
 #include "../sparsified-matmul.h"
+#include "checked-array.h"
 
 namespace sparsify {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
 constexpr size_t kMostSkippingRows = 16;
-
-// n numbers that start `offset` numbers into an allocation and end with it.
-template <class T>
-class Array {
- public:
-  explicit Array(size_t n, size_t offset = 0) : all_(new T[n + offset]()), data_(all_.get() + offset), size_(n) {}
-  T* data() { return data_; }
-  size_t size() const { return size_; }
-  T& operator[](size_t i) { return data_[i]; }
-
- private:
-  std::unique_ptr<T[]> all_;
-  T* data_;
-  size_t size_;
-};
-
-// Float16's value nearest to v, ties to even, by its definition: 11 bits, or multiples of 2^-24.
-double Half(double v) {
-  int exponent;
-  std::frexp(v, &exponent);
-  const int unit = std::max(exponent - 11, -24);
-  return std::ldexp(std::nearbyint(std::ldexp(v, -unit)), unit);
-}
 
 struct Quantized {
   Quantized(size_t inputs, size_t units, float magnitude, size_t offset, std::mt19937& random)

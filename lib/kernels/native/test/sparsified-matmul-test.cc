@@ -3,33 +3,19 @@
 // where their allocation ends, so that a read or a write beyond them is seen.
 #include "../sparsified-matmul.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <limits>
-#include <memory>
 #include <random>
 #include <vector>
+
+#include "checked-array.h"
 
 namespace sparsify {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-// n floats that start `offset` floats into an allocation and end with it.
-class Floats {
- public:
-  explicit Floats(size_t n, size_t offset = 0) : all_(new float[n + offset]), data_(all_.get() + offset), size_(n) {}
-  float* data() { return data_; }
-  size_t size() const { return size_; }
-  float& operator[](size_t i) { return data_[i]; }
-
- private:
-  std::unique_ptr<float[]> all_;
-  float* data_;
-  size_t size_;
-};
+using Floats = Array<float>;
 
 double Apply(Activation activation, double z) {
   switch (activation) {
@@ -72,6 +58,9 @@ void Check(const Case& c, std::mt19937& random) {
   Floats x(c.rows * c.inputs, c.offset), kernel(c.inputs * c.units, c.offset), bias(c.units, c.offset);
   Floats threshold(c.per_input ? c.inputs : 1, c.offset);
   Floats y(c.rows * c.units, c.offset), second(c.rows * 3, c.offset), second_kernel(c.inputs * 3, c.offset);
+  // What is not written stays NaN.
+  std::fill_n(y.data(), y.size(), kNaN);
+  std::fill_n(second.data(), second.size(), kNaN);
   for (size_t i = 0; i < x.size(); i++) x[i] = uniform(random);
   for (size_t i = 0; i < kernel.size(); i++) kernel[i] = uniform(random);
   for (size_t i = 0; i < bias.size(); i++) bias[i] = uniform(random);
@@ -122,6 +111,7 @@ void Check(const Case& c, std::mt19937& random) {
 void CheckMaskAndBias(size_t rows, size_t columns, size_t offset, std::mt19937& random) {
   std::uniform_real_distribution<float> uniform(-1, 1);
   Floats x(rows * columns, offset), threshold(1, offset), bias(columns, offset), y(rows * columns, offset);
+  std::fill_n(y.data(), y.size(), kNaN);
   for (size_t i = 0; i < x.size(); i++) x[i] = uniform(random);
   for (size_t i = 0; i < columns; i++) bias[i] = uniform(random);
   threshold[0] = 0.5f;
