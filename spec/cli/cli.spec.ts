@@ -80,6 +80,16 @@ describe('the command line', () => {
   });
   after(() => rmSync(folder, {recursive: true, force: true}));
 
+  it('goes on when nobody reads its output any more', async () => {
+    const child = startCli(['--help']);
+    child.stdout!.destroy();
+    let said = '';
+    child.stderr!.on('data', (text: Buffer) => (said += text.toString()));
+    const [code] = (await once(child, 'close')) as [number];
+    expect(said).to.equal('');
+    expect(code).to.equal(0);
+  });
+
   it('says what there is, with an example, and its version', async () => {
     const help = await cli(['--help']);
     expect(help.code).to.equal(0);
