@@ -37,7 +37,7 @@ describe('language models that the page keeps', () => {
   afterEach(() => web.site.fail(weights(), undefined));
 
   it('is cancelled in mid-download, and goes on the next time', async () => {
-    web.site.fail(weights(), {kind: 'slow', pieceBytes: 4096, pauseMs: 100});
+    web.site.fail(weights(), {kind: 'slow', pieceBytes: 4096, pauseMs: 1000});
     await web.click('load-chat');
     await web.shows('chat-progress-text', /^[\d.]+ [KM]B of [\d.]+ [KM]B/);
     await web.shows(
