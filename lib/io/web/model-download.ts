@@ -99,6 +99,7 @@ export class ModelDownload {
     this.totalBytes = files.reduce((sum, {size}) => sum + size, 0);
     let missing = 0;
     for (const {missingBytes} of files) missing += missingBytes;
+    if (missing > 0) this.count(this.url, 0, false); // its size is known, and the first piece may take its time
     const free = await this.store.freeBytes();
     if (free !== null && missing > free) throw storageFull(modelOf(this.url), missing, free);
     for (const file of files) await file.complete();
