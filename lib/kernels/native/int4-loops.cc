@@ -1,6 +1,7 @@
 #include "int4-loops.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "loop-targets.h"
 #include "row-loops.h"
@@ -39,6 +40,9 @@ using DF = hn::CappedTag<float, kRun>;
 using VF = hn::Vec<DF>;
 constexpr size_t kLanes = hn::MaxLanes(DF());
 
+// Two runs, where a vector has that many lanes.
+using DR = hn::CappedTag<float, 2 * kRun>;
+
 // Below it float16 is subnormal: multiples of 2^-24.
 constexpr float kMinNormal = 1.0f / (1 << 14);
 constexpr float kSubnormalShift = 0.75f;  // adding and subtracting it leaves a multiple of 2^-24
@@ -49,21 +53,37 @@ constexpr size_t kAhead = 256;
 constexpr size_t kLine = 64;
 
 // `count` float16 numbers, or a vector of them.
-HWY_INLINE VF LoadHalves(const Float16Bits* halves, size_t count) {
-  const hn::Rebind<uint16_t, DF> d16;
-  const auto bits = count >= kLanes ? hn::LoadU(d16, halves) : hn::LoadN(d16, halves, count);
-  return hn::PromoteTo(DF(), hn::BitCast(hn::Rebind<hwy::float16_t, DF>(), bits));
+template <class D>
+HWY_INLINE hn::Vec<D> LoadHalves(D d, const Float16Bits* halves, size_t count) {
+  const hn::Rebind<uint16_t, D> d16;
+  const auto bits = count >= hn::MaxLanes(d) ? hn::LoadU(d16, halves) : hn::LoadN(d16, halves, count);
+  return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, D>(), bits));
 }
 
-HWY_INLINE VF LoadSome(const float* numbers, size_t count) {
-  return count >= kLanes ? hn::LoadU(DF(), numbers) : hn::LoadN(DF(), numbers, count);
+template <class D>
+HWY_INLINE hn::Vec<D> LoadSome(D d, const float* numbers, size_t count) {
+  return count >= hn::MaxLanes(d) ? hn::LoadU(d, numbers) : hn::LoadN(d, numbers, count);
 }
 
-HWY_INLINE void StoreSome(VF v, float* numbers, size_t count) {
-  if (count >= kLanes) {
-    hn::StoreU(v, DF(), numbers);
+template <class D>
+HWY_INLINE void StoreSome(D d, hn::Vec<D> v, float* numbers, size_t count) {
+  if (count >= hn::MaxLanes(d)) {
+    hn::StoreU(v, d, numbers);
   } else {
-    hn::StoreN(v, DF(), numbers, count);
+    hn::StoreN(v, d, numbers, count);
+  }
+}
+
+// Integers of one run, of part of it, or of it and the next, which lies kNext behind it.
+template <size_t kNext, class D>
+HWY_INLINE hn::Vec<hn::RebindToSigned<D>> LoadWords(D d, const int16_t* words) {
+  const hn::Rebind<int16_t, D> d16;
+  if constexpr (hn::MaxLanes(d) == 2 * kRun) {
+    const hn::Half<decltype(d16)> half;
+    return hn::PromoteTo(hn::RebindToSigned<D>(),
+                         hn::Combine(d16, hn::LoadU(half, words + kNext), hn::LoadU(half, words)));
+  } else {
+    return hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(d16, words));
   }
 }
 
@@ -96,16 +116,16 @@ void DequantizeInt4Loop(const Int4Panel& panel, size_t row, float* weights) {
   const uint8_t* const zeros = groups.zero_point ? groups.zero_point + group * kernel.stride : nullptr;
   for (size_t n = 0; n < panel.columns; n += kLanes) {
     const size_t column = panel.first + n, left = panel.columns - n;
-    const VF scale = LoadHalves(groups.scale + group * groups.stride + column, left);
+    const VF scale = LoadHalves(d, groups.scale + group * groups.stride + column, left);
     const VF q = LoadNibbles(values, column);
     VF weight;
     if (groups.minimum) {
-      weight = hn::MulAdd(scale, q, LoadHalves(groups.minimum + group * groups.stride + column, left));
+      weight = hn::MulAdd(scale, q, LoadHalves(d, groups.minimum + group * groups.stride + column, left));
     } else {
       const VF zero = zeros ? LoadNibbles(zeros, column) : hn::Set(d, kSymmetricZero);
       weight = RoundedProduct(scale, hn::Sub(q, zero));
     }
-    StoreSome(weight, weights + n, left);
+    StoreSome(d, weight, weights + n, left);
   }
 }
 
@@ -124,7 +144,7 @@ void SumInt4RowsBatchLoop(const Int4Panel& panel, size_t first_row, size_t batch
         float* const at = sum + r * panel.columns + first;
         for (size_t n = 0; n < columns; n += kLanes) {
           const size_t left = columns - n;
-          StoreSome(hn::MulAdd(factor, hn::Load(d, weights + n), LoadSome(at + n, left)), at + n, left);
+          StoreSome(d, hn::MulAdd(factor, hn::Load(d, weights + n), LoadSome(d, at + n, left)), at + n, left);
         }
       }
     }
@@ -148,16 +168,21 @@ void PackInt4PanelLoop(const Int4Panel& panel, size_t first_row, size_t depth, f
   }
 }
 
-// Rounds `count` values of one row of x. Returns whether it can.
-HWY_INLINE bool RoundSegment(const float* value, size_t count, int32_t* integer, float* step, int32_t* total) {
+// Lanes of one row of a segment's values, with room for a vector behind them.
+using Values = float[kSegmentRows + kRun];
+
+// Rounds the values of one row of x, of which those behind the last one are 0, and lays them as Int4Inputs::factor has them. Returns
+// whether it can.
+HWY_INLINE bool RoundSegment(const Values& value, size_t count, size_t batch, uint32_t* factor, float* step, int32_t* total) {
   const DF d;
+  const hn::RebindToSigned<DF> di;
   VF largest = hn::Zero(d), positive = hn::Zero(d), all = hn::Zero(d);
-  bool finite = true;
+  auto finite = hn::Eq(largest, largest);
   for (size_t i = 0; i < count; i += kLanes) {
-    const VF v = LoadSome(value + i, count - i);
+    const VF v = hn::Load(d, value + i);
     const VF magnitude = hn::Abs(v);
     // Compared, not taken from the maximum, in which a NaN can get lost.
-    finite &= hn::AllTrue(d, hn::Lt(magnitude, hn::Set(d, 1e30f)));
+    finite = hn::And(finite, hn::Lt(magnitude, hn::Set(d, 1e30f)));
     largest = hn::Max(largest, magnitude);
     positive = hn::Add(positive, hn::Max(v, hn::Zero(d)));
     all = hn::Add(all, magnitude);
@@ -165,44 +190,49 @@ HWY_INLINE bool RoundSegment(const float* value, size_t count, int32_t* integer,
   const float most = hn::ReduceMax(d, largest), above = hn::ReduceSum(d, positive);
   const float below = hn::ReduceSum(d, all) - above;
   *step = HWY_MAX(most / kLargestInteger, HWY_MAX(above, below) / kLargestTotal);
-  if (!finite || (most > 0 && *step < 1e-30f)) return false;
+  if (!hn::AllTrue(d, finite) || (most > 0 && *step < 1e-30f)) return false;
   const VF inverse = hn::Set(d, most > 0 ? 1 / *step : 0.0f);
-  const hn::RebindToSigned<DF> di;
   auto sum = hn::Zero(di);
+  HWY_ALIGN int32_t integer[kSegmentRows + kRun];
   for (size_t i = 0; i < count; i += kLanes) {
-    const auto rounded = hn::NearestInt(hn::Mul(LoadSome(value + i, count - i), inverse));
-    hn::StoreU(rounded, di, integer + i);
+    const auto rounded = hn::NearestInt(hn::Mul(hn::Load(d, value + i), inverse));
+    hn::Store(rounded, di, integer + i);
     sum = hn::Add(sum, rounded);
   }
   *total = hn::ReduceSum(di, sum);
+  for (size_t i = 0; i < count; i += 2) {
+    const uint32_t both = (integer[i] & 0xFF) | (integer[i + 1] & 0xFF) << 8;
+    factor[i / 2 * batch] = both | both << 16;
+  }
   return true;
 }
 
 // The kept inputs [first, first + count) of one group.
 HWY_INLINE bool AddSegment(const uint32_t* index, const float* value, size_t first, size_t count, size_t group,
                            Int4Inputs& inputs) {
-  const size_t batch = inputs.batch, pairs = (count + 1) / 2, start = inputs.row.size();
-  inputs.segments.push_back({static_cast<uint32_t>(start), static_cast<uint32_t>(2 * pairs), static_cast<uint32_t>(group)});
-  for (size_t i = 0; i < 2 * pairs; i++) {
-    const size_t entry = first + HWY_MIN(i, count - 1);
-    inputs.row.push_back(index ? index[entry] : static_cast<uint32_t>(entry));
+  const size_t batch = inputs.batch, even = (count + 1) / 2 * 2, start = inputs.row.size();
+  inputs.segments.push_back({static_cast<uint32_t>(start), static_cast<uint32_t>(even), static_cast<uint32_t>(group)});
+  inputs.row.resize(start + even);
+  uint32_t* const row = inputs.row.data() + start;
+  if (index) {
+    std::copy_n(index + first, count, row);
+  } else {
+    std::iota(row, row + count, static_cast<uint32_t>(first));
   }
-  inputs.factor.resize((start / 2 + pairs) * batch);
+  row[even - 1] = row[count - 1];
+  const size_t rounded = inputs.step.size();
+  inputs.factor.resize((start + even) / 2 * batch);
+  inputs.step.resize(rounded + batch);
+  inputs.total.resize(rounded + batch);
   uint32_t* const factor = inputs.factor.data() + start / 2 * batch;
+  HWY_ALIGN Values own = {};
   for (size_t r = 0; r < batch; r++) {
-    float own[kSegmentRows];
-    int32_t integer[kSegmentRows + kRun] = {};
-    for (size_t i = 0; i < count; i++) own[i] = value[(first + i) * batch + r];
-    float step;
-    int32_t total;
-    if (!RoundSegment(own, count, integer, &step, &total)) return false;
-    inputs.step.push_back(step);
-    inputs.total.push_back(total);
-    if (count % 2 == 1) integer[count] = 0;
-    for (size_t p = 0; p < pairs; p++) {
-      const uint32_t both = (integer[2 * p] & 0xFF) | (integer[2 * p + 1] & 0xFF) << 8;
-      factor[p * batch + r] = both | both << 16;
+    if (batch == 1) {
+      std::copy_n(value + first, count, own);
+    } else {
+      for (size_t i = 0; i < count; i++) own[i] = value[(first + i) * batch + r];
     }
+    if (!RoundSegment(own, count, batch, factor + r, &inputs.step[rounded + r], &inputs.total[rounded + r])) return false;
   }
   return true;
 }
@@ -246,6 +276,37 @@ struct SegmentColumns {
   size_t columns;
   bool first;  // sets sums rather than adding
 };
+
+// Adds the integers of up to kColumns columns from column n on. Of each 16 bytes of a row, four runs lie kWords apart.
+template <size_t kColumns, size_t kWords, size_t kRowWords, size_t kTile, bool kWhole>
+HWY_INLINE void AddWords(const int16_t* words, const SegmentValues& values, const SegmentColumns& group, size_t n,
+                         float* HWY_RESTRICT sum) {
+  const DR d;
+  constexpr size_t kLanesAtOnce = hn::MaxLanes(DR());
+  constexpr size_t kFourRuns = HWY_MIN(4 * kRun, kColumns);
+  constexpr size_t kVectorColumns = HWY_MIN(4 * kWords, kColumns);
+  for (size_t first = 0; first < kColumns; first += kFourRuns) {
+    const int16_t* const four = words + first / kVectorColumns * 4 * kWords + first % kVectorColumns / 4;
+    for (size_t i = 0; i < kFourRuns; i += kLanesAtOnce) {
+      const size_t at = n + first + i;
+      const size_t left = kWhole ? kLanesAtOnce : group.columns - at;
+      if (!kWhole && at >= group.columns) return;
+      const auto scale = LoadHalves(d, group.scale + at, left);
+      for (size_t r = 0; r < kTile; r++) {
+        float* const y = sum + r * group.columns + at;
+        const auto step = hn::Set(d, values.step[r]);
+        const auto whole = LoadWords<kWords>(d, four + r * kRowWords + i / kRun * kWords + i % kRun);
+        auto after = hn::Mul(hn::ConvertTo(d, whole), hn::Mul(step, scale));
+        if (group.minimum) {
+          const auto total = hn::Mul(step, hn::Set(d, static_cast<float>(values.total[r])));
+          after = hn::MulAdd(total, LoadHalves(d, group.minimum + at, left), after);
+        }
+        if (!group.first) after = hn::Add(after, LoadSome(d, y, left));
+        StoreSome(d, after, y, left);
+      }
+    }
+  }
+}
 
 // kVectors vectors of bytes of each row of a segment, from column n of the panel on; `kHalf`: 8 bytes, of a vector of 16.
 template <class D8, size_t kVectors, size_t kTile, bool kHalf>
@@ -319,30 +380,13 @@ HWY_INLINE void AddPass(const SegmentRows& rows, const SegmentValues& values, co
       }
     }
   }
-  // Sum i of a vector has a run of each 16 bytes of it, every fourth one.
   HWY_ALIGN int16_t out[kTile * kSums * kWords];
   for (size_t i = 0; i < kTile * kSums; i++) hn::Store(a[i], d16, out + i * kWords);
   constexpr size_t kColumns = kHalf ? kBlock : 2 * kBytes * kVectors;
-  const size_t end = HWY_MIN(n + kColumns, group.columns);
-  const DF d;
-  const hn::Rebind<int16_t, DF> dh;
-  for (size_t at = n; at < end; at += kLanes) {
-    const size_t run = (at - n) / kRun;
-    const size_t place = (run / (2 * kBytes / kRun) * 4 + run % 4) * kWords + run / 4 % (kBytes / 16) * kRun + at % kRun;
-    const size_t left = group.columns - at;
-    const VF scale = LoadHalves(group.scale + at, left);
-    for (size_t r = 0; r < kTile; r++) {
-      float* const y = sum + r * group.columns + at;
-      const VF step = hn::Set(d, values.step[r]);
-      const auto whole = hn::PromoteTo(hn::RebindToSigned<DF>(), hn::LoadU(dh, out + r * kSums * kWords + place));
-      const VF before = group.first ? hn::Zero(d) : LoadSome(y, left);
-      VF after = hn::MulAdd(hn::ConvertTo(d, whole), hn::Mul(step, scale), before);
-      if (group.minimum) {
-        const VF total = hn::Mul(step, hn::Set(d, static_cast<float>(values.total[r])));
-        after = hn::MulAdd(total, LoadHalves(group.minimum + at, left), after);
-      }
-      StoreSome(after, y, left);
-    }
+  if (n + kColumns <= group.columns) {
+    AddWords<kColumns, kWords, kSums * kWords, kTile, true>(out, values, group, n, sum);
+  } else {
+    AddWords<kColumns, kWords, kSums * kWords, kTile, false>(out, values, group, n, sum);
   }
 }
 
@@ -393,6 +437,10 @@ HWY_INLINE void AddSegmentRows(const SegmentRows& rows, const SegmentValues& val
   if (kVectors == 2 && n + 2 * kBytes <= padded) {
     AddTiles<D8, 1, false, kBatch>(rows, values, group, n, true, sum);
     n += 2 * kBytes;
+  }
+  if (kBytes == kLine && n + kBytes <= padded) {
+    AddTiles<hn::CappedTag<uint8_t, kLine / 2>, 1, false, kBatch>(rows, values, group, n, true, sum);
+    n += kBytes;
   }
   for (; n + 2 * kBlock <= padded; n += 2 * kBlock) {
     AddTiles<D128, 1, false, kBatch>(rows, values, group, n, n / 2 % kLine == 0, sum);
