@@ -24,13 +24,11 @@ constexpr int kListed = kThreads * kListedByThread<kRows>;
 // Blocks take turns every so many inputs, so that a stretch of inputs that are all kept is divided among them.
 constexpr int kTurn = 8;
 
-// How the inputs are divided: `splits` blocks share a tile of columns. Where inputs have scales in common, a block takes a stretch of
-// inputs instead of turns, so that it reads scales of its own.
+// How the inputs are divided: `splits` blocks share a tile of columns.
 struct Cut {
   int inputs;
   int splits;
   int slice;  // inputs of a block in one round, a multiple of 32
-  bool stretches;
 };
 
 // The kept inputs of a block's slice, in order.
@@ -41,15 +39,17 @@ struct List {
   unsigned ballots[kListed<kRows> / 32];
 };
 
-// The input that is i-th in a slice.
+// The input that is i-th in a slice. Where inputs have scales in common, blocks take stretches of inputs instead of turns, so that
+// each reads scales of its own.
+template <bool kStretches>
 __device__ __forceinline__ int InputAt(int i, int first, int split, const Cut& cut) {
-  return cut.stretches ? first + split * cut.slice + i : first + ((i / kTurn) * cut.splits + split) * kTurn + i % kTurn;
+  return kStretches ? first + split * cut.slice + i : first + ((i / kTurn) * cut.splits + split) * kTurn + i % kTurn;
 }
 
 // Fills the list and returns its length. Ends with a barrier. A Source has what is multiplied, for inputs within range:
 // Load(row, input) and Threshold(input), which are asked for before Ready(memory) is called by all threads, in the first
 // round only; and Value(loaded) after it. It has Rows(), at most kRows.
-template <int kRows, class Source>
+template <int kRows, bool kStretches, class Source>
 __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int first, int split, List<kRows>& list) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int groups = cut.slice / 32;
@@ -58,7 +58,7 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
   float x[kCount][kRows], threshold[kCount];
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
-    const int i = j * kThreads + static_cast<int>(threadIdx.x), k = InputAt(i, first, split, cut);
+    const int i = j * kThreads + static_cast<int>(threadIdx.x), k = InputAt<kStretches>(i, first, split, cut);
     const bool inside = i < cut.slice && k < cut.inputs;
     threshold[j] = inside ? source.Threshold(k) : 0.0f;
 #pragma unroll
@@ -78,7 +78,7 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
   for (int j = 0; j < kCount; j++) {
     const int i = j * kThreads + static_cast<int>(threadIdx.x);
     kept[j] = 0;
-    const bool inside = i < cut.slice && InputAt(i, first, split, cut) < cut.inputs;
+    const bool inside = i < cut.slice && InputAt<kStretches>(i, first, split, cut) < cut.inputs;
 #pragma unroll
     for (int r = 0; r < kRows; r++) {
       if (inside && r < source.Rows() && !(fabsf(x[j][r]) <= threshold[j])) kept[j] |= 1u << r;
@@ -110,7 +110,7 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
     if (kept[j] == 0) continue;
     const int at = start + __popc(ballot & ((1u << lane) - 1));
     const int i = j * kThreads + static_cast<int>(threadIdx.x);
-    list.entry[at] = static_cast<unsigned>(InputAt(i, first, split, cut)) | kept[j] << 24;
+    list.entry[at] = static_cast<unsigned>(InputAt<kStretches>(i, first, split, cut)) | kept[j] << 24;
 #pragma unroll
     for (int r = 0; r < kRows; r++) list.x[at][r] = x[j][r];
   }

@@ -276,7 +276,7 @@ __device__ __forceinline__ int SumRows(Source& source, const Columns& columns, c
   LaneKernel<S> kernel(columns, tile, lane);
   int kept = 0;
   for (int first = 0; first < cut.inputs; first += cut.slice * cut.splits) {
-    const int count = ListKeptRows<S::kRows>(source, cut, first, split, list);
+    const int count = ListKeptRows<S::kRows, S::Weights::kGrouped>(source, cut, first, split, list);
     kept += count;
     const int share = (count + kWarps - 1) / kWarps, end = min(count, (warp + 1) * share);
     int at = warp * share + turn;
@@ -407,12 +407,12 @@ Cut CutFor(int inputs, int splits, size_t group_size) {
   if (group_size != 0) {
     // Rounds of the same size, of whole groups of up to 64 inputs where these divide it.
     const int own = (inputs + splits - 1) / splits, rounds = (own + kListed<kRows> - 1) / kListed<kRows>;
-    return {inputs, splits, ((own + rounds - 1) / rounds + 63) / 64 * 64, true};
+    return {inputs, splits, ((own + rounds - 1) / rounds + 63) / 64 * 64};
   }
   const int turn = kTurn * splits;
   const int needed = (inputs + turn - 1) / turn * kTurn;
   const int rounded = (needed + 31) / 32 * 32;
-  return {inputs, splits, rounded < kListed<kRows> ? rounded : kListed<kRows>, false};
+  return {inputs, splits, rounded < kListed<kRows> ? rounded : kListed<kRows>};
 }
 
 // Launches `kernel` with blocks of kThreads.

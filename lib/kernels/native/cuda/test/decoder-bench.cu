@@ -3,7 +3,7 @@
 // thresholds are found by what they mask. Times are of whole appends, from the token in the host's memory to its logits
 // there; dense and masked take turns.
 //
-// Usage: decoder-bench [--json]
+// Usage: decoder-bench [--json] [WEIGHTS…], of float32, bfloat16, int8, int4; all by default
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -181,7 +181,9 @@ double Median(std::vector<double> values) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  std::vector<std::string> wanted(argv + 1, argv + argc);
+  const bool json = !wanted.empty() && wanted[0] == "--json";
+  if (json) wanted.erase(wanted.begin());
   std::string rows;
   if (!json) std::printf("%10s %10s %10s %10s %10s %10s\n", "weights", "sparsity", "ms", "tokens/s", "vs dense", "GB/s");
   bool good = true;
@@ -190,6 +192,7 @@ int main(int argc, char** argv) {
   for (const auto& [name, storage, bytes, head_bytes, group_bytes] :
        {std::tuple{"float32", Storage::kFloat32, 4.0, 4.0, 0.0}, std::tuple{"bfloat16", Storage::kBfloat16, 2.0, 2.0, 0.0},
         std::tuple{"int8", Storage::kInt8, 1.0, 1.0, 0.0}, std::tuple{"int4", Storage::kInt4, 0.5, 1.0, kGroupBytes}}) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
     std::shared_ptr<DecoderModel> model;
     {
       const Tensors tensors(storage);

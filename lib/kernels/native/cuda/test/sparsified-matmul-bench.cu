@@ -2,7 +2,7 @@
 // turns. Weights rotate beyond the L2 cache; each has an x, and so a mask, of its own. INT4 has groups of 64 with zero points, or
 // as GGUF has it of 32 with minimums.
 //
-// Usage: sparsified-matmul-bench [--json]
+// Usage: sparsified-matmul-bench [--json | two-launches] [WEIGHTS…], of float32, bf16, int8, int4, int4-min; all by default
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -261,10 +261,16 @@ class Shape {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  std::vector<std::string> wanted(argv + 1, argv + argc);
+  const auto take = [&](const char* option) {
+    const bool is_first = !wanted.empty() && wanted[0] == option;
+    if (is_first) wanted.erase(wanted.begin());
+    return is_first;
+  };
+  const bool json = take("--json");
   Device device;
   CHECK(CurrentDevice(&device));
-  if (argc > 1 && std::strcmp(argv[1], "two-launches") == 0) device.clusters = false;
+  if (take("two-launches")) device.clusters = false;
   cudaDeviceProp properties;
   CHECK(cudaGetDeviceProperties(&properties, 0));
   Cublas cublas;
@@ -276,6 +282,7 @@ int main(int argc, char** argv) {
   for (const auto& [inputs, units] : std::vector<std::pair<int, int>>{
            {4096, 11008}, {11008, 4096}, {4096, 14336}, {4096, 4096}, {2048, 5632}, {576, 1536}, {1536, 576}}) {
     for (const Form& form : kForms) {
+      if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), form.name) == wanted.end()) continue;
       Shape shape(inputs, units, form, device, cublas, stream);
       for (const int rows : {1, 2, 4, 8}) {
         if (rows > 1 && (form.storage == Storage::kBfloat16 || form.has_minimum || inputs + units < 15000)) continue;
