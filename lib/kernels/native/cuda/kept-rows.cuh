@@ -54,10 +54,13 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int groups = cut.slice / 32;
   constexpr int kCount = kListedByThread<kRows>;
+  // Of a thread's inputs those that lie in the slice: the others take no time.
+  const auto has = [&](int j) { return j * kThreads < cut.slice; };
   typename Source::Loaded loaded[kCount][kRows] = {};
   float x[kCount][kRows], threshold[kCount];
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
+    if (!has(j)) break;
     const int i = j * kThreads + static_cast<int>(threadIdx.x), k = InputAt<kStretches>(i, first, split, cut);
     const bool inside = i < cut.slice && k < cut.inputs;
     threshold[j] = inside ? source.Threshold(k) : 0.0f;
@@ -70,14 +73,15 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
   if (first == 0) source.Ready(reinterpret_cast<float*>(&list));
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
+    if (!has(j)) break;
 #pragma unroll
     for (int r = 0; r < kRows; r++) x[j][r] = source.Value(loaded[j][r]);
   }
-  unsigned kept[kCount];
+  unsigned kept[kCount] = {};
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
+    if (!has(j)) break;
     const int i = j * kThreads + static_cast<int>(threadIdx.x);
-    kept[j] = 0;
     const bool inside = i < cut.slice && InputAt<kStretches>(i, first, split, cut) < cut.inputs;
 #pragma unroll
     for (int r = 0; r < kRows; r++) {
@@ -104,6 +108,7 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
   }
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
+    if (!has(j)) break;
     const int group = j * kWarps + warp;
     const int start = __shfl_sync(0xffffffffu, before[j * kWarps / 32], group % 32);
     const unsigned ballot = __ballot_sync(0xffffffffu, kept[j] != 0);
