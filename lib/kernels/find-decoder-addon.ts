@@ -8,8 +8,6 @@ export interface Decoding {
   readonly native: NativeDecoding;
   /** Whether it decodes mixtures of experts. */
   readonly experts: boolean;
-  /** Whether it multiplies by INT4 matrices. */
-  readonly int4: boolean;
   /**
    * Hands weights to the addon, which uses their memory in place and keeps it; see native/tensorflow/prepare-op.h.
    *
@@ -23,18 +21,17 @@ export interface Decoding {
 export function currentDecoding(): Decoding | undefined {
   const cpu = registeredKernels();
   if (cpu !== undefined) {
-    return {native: cpu, experts: true, int4: true, prepare: (...tensors) => prepareDecoder(cpu, ...tensors)};
+    return {native: cpu, experts: true, prepare: (...tensors) => prepareDecoder(cpu, ...tensors)};
   }
   const wasm = registeredWasmDecoding();
   if (wasm !== undefined) {
-    return {native: wasm, experts: true, int4: true, prepare: (...tensors) => wasm.prepare(...tensors)};
+    return {native: wasm, experts: true, prepare: (...tensors) => wasm.prepare(...tensors)};
   }
   const gpu = registeredGpuKernels();
   if (gpu === undefined) return undefined;
   return {
     native: gpu,
     experts: false,
-    int4: false,
     prepare: (...tensors) => prepareGpuDecoder(gpu, ...tensors),
   };
 }

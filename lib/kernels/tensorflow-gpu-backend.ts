@@ -4,6 +4,7 @@
  * masked and multiplied by TensorFlow's MatMul, which is cuBLAS. Nothing waits for the device.
  */
 import * as tf from '@tensorflow/tfjs';
+import {BLOCK_COLUMNS} from '../quantization/int4.js';
 import type {FusedActivation} from './activations.js';
 import {
   SPARSIFIED_MATMUL,
@@ -12,6 +13,13 @@ import {
   type SparsifiedMatMulInputs,
 } from './sparsified-matmul-kernel.js';
 import {SPARSIFIED_MATMUL_INT8, type Int8Matrix, type SparsifiedMatMulInt8Inputs} from './int8-kernels.js';
+import {
+  SPARSIFIED_MATMUL_INT4,
+  type Int4Infos,
+  type Int4Matrix,
+  type SparsifiedMatMulInt4Attrs,
+  type SparsifiedMatMulInt4Inputs,
+} from './int4-kernels.js';
 import {compressedMatMulFallback} from './compressed-any-backend.js';
 import type {DecoderModelHandle, DecoderTensors, NativeDecoding} from './decoder-addon.js';
 import {
@@ -47,17 +55,19 @@ export interface GpuKernels extends NativeDecoding {
  * cuBLAS over ours: 1 row 1.7, 2 rows 1.3, 4 rows 1.1, 8 rows 0.9 (independent masks; shared ones gain more).
  */
 const MAX_SKIPPING_ROWS = 8;
-/** INT8 kernels are multiplied in batches of 8 rows up to this many; beyond, they are dequantized by blocks. */
-const MAX_INT8_ROWS = 64;
+/** Packed kernels are multiplied in batches of 8 rows up to this many; beyond, they are dequantized by blocks. */
+const MAX_PACKED_ROWS = 64;
+/** Weights in a block of an INT4 kernel: 64 MB of float32. */
+const BLOCK_WEIGHTS = 2 ** 24;
 /** The CUDA kernel's list holds an input's index in 24 bits. */
 const MAX_INPUTS = 2 ** 24;
-/** Rows of a packed kernel are padded to a multiple of this many bytes. */
+/** Rows of a packed kernel, and of what the groups of an INT4 one have, are padded to a multiple of this many bytes. */
 const PACKED_ROW_BYTES = 16;
 
 let registered: GpuKernels | undefined;
 
 /**
- * Registers the ops with TensorFlow, and `SparsifiedMatMul` and its INT8 form for backend `tensorflow`. A second call
+ * Registers the ops with TensorFlow, and `SparsifiedMatMul` and its INT8 and INT4 forms for backend `tensorflow`. A second call
  * changes nothing. `loadGpuKernels` (lib/backend/native.ts) calls it.
  *
  * @param native The loaded addon.
@@ -86,6 +96,16 @@ export function registerTensorflowGpuKernels(native: GpuKernels): void {
         backend as TensorflowBackend,
       ),
   });
+  tf.registerKernel({
+    kernelName: SPARSIFIED_MATMUL_INT4,
+    backendName: 'tensorflow',
+    kernelFunc: ({inputs, attrs, backend}) =>
+      multiplyInt4(
+        inputs as unknown as SparsifiedMatMulInt4Inputs,
+        attrs as unknown as SparsifiedMatMulInt4Attrs,
+        backend as TensorflowBackend,
+      ),
+  });
   registered = native;
 }
 
@@ -103,8 +123,11 @@ export function registeredGpuKernels(): GpuKernels | undefined {
  */
 export function prepareGpuDecoder(native: NativeDecoding, ...tensors: DecoderTensors): DecoderModelHandle {
   const [numbers, weights, words] = tensors;
-  const packedWords = words.map((tensor) => packedOnDevice(tensor as tf.Tensor2D));
-  return prepareDecoder(native, numbers, weights, packedWords);
+  const none = tf.zeros([0]);
+  const packedWords = words.map((tensor) => (tensor.size === 0 ? none : packedOnDevice(tensor)));
+  const handle = prepareDecoder(native, numbers, weights, packedWords);
+  none.dispose();
+  return handle;
 }
 
 function multiply(
@@ -125,10 +148,26 @@ function multiply(
   const masked = maskedMatrix(backend, x, rows, inputSize, threshold); // [rows, K]
   const product = denseMatMul(backend, masked, kernel); // [rows, K] x [K, N]
   masked.dispose();
-  if (bias === undefined && activation === 'linear') return withRows(product, x.shape);
+  return finished(backend, product, x.shape, bias, activation);
+}
+
+/** `activation(product + bias)` with the leading dimensions of `shape`; takes the product [rows, N]. */
+function finished(
+  backend: TensorflowBackend,
+  product: tf.Tensor,
+  shape: readonly number[],
+  bias: tf.TensorInfo | undefined,
+  activation: FusedActivation,
+): tf.TensorInfo {
+  if (bias === undefined && activation === 'linear') return withRows(product, shape);
+  const biases = bias === undefined ? [] : [bias];
+  const attrs = [
+    {name: 'B', type: backend.binding.TF_ATTR_INT, value: biases.length},
+    {name: 'activation', type: backend.binding.TF_ATTR_STRING, value: activation},
+  ];
   const y = backend.executeSingleOutput('SparsifyBiasActivation', attrs, [product, ...biases]); // [rows, N]
   product.dispose();
-  return withRows(y, x.shape);
+  return withRows(y, shape);
 }
 
 function multiplyInt8(
@@ -137,7 +176,7 @@ function multiplyInt8(
   backend: TensorflowBackend,
 ): tf.TensorInfo {
   const [inputSize] = values.shape;
-  if (leadingSize(x.shape) > MAX_INT8_ROWS || inputSize > MAX_INPUTS) {
+  if (leadingSize(x.shape) > MAX_PACKED_ROWS || inputSize > MAX_INPUTS) {
     const kernel = {values, scale, zeroPoint} as unknown as Int8Matrix;
     return compressedMatMulFallback({
       x: x as tf.Tensor,
@@ -159,8 +198,68 @@ function multiplyInt8(
       {name: 'storage', type: TF_ATTR_STRING, value: 'int8'},
       {name: 'activation', type: TF_ATTR_STRING, value: activation},
     ],
-    [x, packedOnDevice(values as tf.Tensor2D), threshold, scale, zeroPoint, ...biases],
+    [x, packedOnDevice(values), threshold, scale, zeroPoint, ...biases],
   ); // [..., N]
+}
+
+/** The storage of an INT4 kernel in the ops' attributes. */
+const INT4_STORAGE = {sym: 'int4', asym: 'int4_asymmetric', minimum: 'int4_minimum'} as const;
+
+function multiplyInt4(
+  {x, threshold, bias, ...matrix}: SparsifiedMatMulInt4Inputs,
+  {activation, ...shape}: SparsifiedMatMulInt4Attrs,
+  backend: TensorflowBackend,
+): tf.TensorInfo {
+  const [inputSize] = matrix.values.shape;
+  const rows = leadingSize(x.shape);
+  if (inputSize > MAX_INPUTS) {
+    return compressedMatMulFallback({
+      x: x as tf.Tensor,
+      kernel: {...matrix, ...shape} as unknown as Int4Matrix,
+      threshold: threshold as tf.Tensor,
+      bias: bias as tf.Tensor1D | undefined,
+      activation,
+    });
+  }
+  const {TF_ATTR_INT, TF_ATTR_STRING} = backend.binding;
+  const values = packedOnDevice(matrix.values);
+  const parameters = int4Parameters(matrix);
+  const attrs: {name: string; type: number; value: number | string}[] = [
+    {name: 'P', type: TF_ATTR_INT, value: parameters.length},
+    {name: 'units', type: TF_ATTR_INT, value: shape.columns},
+    {name: 'storage', type: TF_ATTR_STRING, value: INT4_STORAGE[shape.kind]},
+  ];
+  if (rows <= MAX_PACKED_ROWS) {
+    const biases = bias === undefined ? [] : [bias];
+    attrs.push(
+      {name: 'B', type: TF_ATTR_INT, value: biases.length},
+      {name: 'activation', type: TF_ATTR_STRING, value: activation},
+    );
+    const inputs = [x, values, threshold, ...parameters, ...biases];
+    return backend.executeSingleOutput('SparsifiedMatMulPacked', attrs, inputs); // [..., N]
+  }
+  const masked = maskedMatrix(backend, x, rows, inputSize, threshold); // [rows, K]
+  const most = Math.ceil(BLOCK_WEIGHTS / inputSize / BLOCK_COLUMNS) * BLOCK_COLUMNS;
+  const products: tf.Tensor[] = [];
+  for (let first = 0; first < shape.columns; first += most) {
+    const block = [
+      {name: 'first', type: TF_ATTR_INT, value: first},
+      {name: 'columns', type: TF_ATTR_INT, value: Math.min(most, shape.columns - first)},
+    ];
+    const inputs = [values, ...parameters];
+    const weights = backend.executeSingleOutput('SparsifyDequantizePacked', [...attrs, ...block], inputs);
+    products.push(denseMatMul(backend, masked, weights)); // [rows, K] x [K, n]
+    weights.dispose();
+  }
+  masked.dispose();
+  const product = products.length === 1 ? products[0] : tf.concat(products, 1); // [rows, N]
+  if (products.length > 1) tf.dispose(products);
+  return finished(backend, product, x.shape, bias, activation);
+}
+
+/** What the ops take behind the values. */
+function int4Parameters({scale, zeroPoint, minimum}: Int4Infos): tf.Tensor2D[] {
+  return [scale, zeroPoint, minimum].flatMap((part) => (part === undefined ? [] : [packedOnDevice(part)]));
 }
 
 /** By the data of an int32 tensor, its bytes in the device's memory. */
@@ -174,7 +273,7 @@ const disposer = new FinalizationRegistry<tf.Tensor>((copy) => copy.dispose());
  * @param values int32 [K, words].
  * @returns float32 [K, words padded to 16 bytes], owned by this file.
  */
-function packedOnDevice(values: tf.Tensor2D): tf.Tensor2D {
+function packedOnDevice(values: tf.TensorInfo): tf.Tensor2D {
   const found = packed.get(values.dataId);
   if (found !== undefined) return found;
   const [rows, words] = values.shape;

@@ -68,7 +68,7 @@ describe('the decoder on a GPU', function () {
       continue;
     }
 
-    it(`computes ${title} as the layers do: dense, masked, in bfloat16, in INT8`, async () => {
+    it(`computes ${title} as the layers do: dense, masked, in bfloat16, in INT8 and INT4`, async () => {
       const model = await randomModel(config);
       const ids = randomIds(16, config.vocabularySize, 5);
       const dense = await decoded(createGraphDecoder(model, config), ids);
@@ -83,6 +83,15 @@ describe('the decoder on a GPU', function () {
         FLOAT16_TOLERANCE,
       );
       int8.dispose();
+      for (const mode of ['int4_asym', 'int4_sym'] as const) {
+        const int4 = await compressWeights(model, {mode, groupSize: 8, allLayers: true});
+        const expected = await decoded(createGraphDecoder(int4, config), ids);
+        // Both make the same weights.
+        expect(relativeError(await decoded(native(int4, config), ids), expected), mode).to.be.below(
+          TOLERANCE,
+        );
+        int4.dispose();
+      }
       makeSparsifying(model, new Set(walkModel(asContainer(model)).layers.map(({path}) => path)));
       [...sparsifyingDenseLayers(model).values()].forEach((layer, i) =>
         layer.setThreshold(i % 7 === 6 ? -Infinity : 0.05 + (i % 3) * 0.07),

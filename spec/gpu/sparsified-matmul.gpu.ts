@@ -9,12 +9,15 @@ import {loadBackend} from '../../lib/backend/load.js';
 import {gpuKernels} from '../../lib/backend/native.js';
 import {FUSED_ACTIVATIONS, type FusedActivation} from '../../lib/kernels/activations.js';
 import {SPARSIFIED_MATMUL} from '../../lib/kernels/sparsified-matmul-kernel.js';
+import {SPARSIFIED_MATMUL_INT4} from '../../lib/kernels/int4-kernels.js';
 import {SPARSIFIED_MATMUL_INT8} from '../../lib/kernels/int8-kernels.js';
 import {sparsifiedMatMulReference} from '../../lib/kernels/sparsified-matmul-definition.js';
 import {sparsifiedMatMul} from '../../lib/kernels/sparsified-matmul.js';
 import type {GpuKernels} from '../../lib/kernels/tensorflow-gpu-backend.js';
 import {SparsifyingDense} from '../../lib/layers/sparsifying-dense.js';
+import {INT4_KINDS, dequantizeInt4} from '../../lib/quantization/int4.js';
 import {runKernel} from '../../lib/tfjs.js';
+import {int4Tensors, int4Values} from '../support/kernels/int4-matrix.js';
 import {normals} from '../support/normals.js';
 
 interface Case {
@@ -30,6 +33,9 @@ interface Case {
 
 /** Up to this many rows the CUDA kernel multiplies, in float32; more are multiplied by cuBLAS in TF32. */
 const MAX_SKIPPING_ROWS = 8;
+
+/** Up to this many rows it multiplies by packed kernels. */
+const MAX_PACKED_ROWS = 64;
 
 /** cuBLAS cuts both factors to the 10 bits of TF32: each product errs by 2^-9 of itself at most, however it rounds. */
 const TF32_ERROR = 2 ** -9;
@@ -345,4 +351,55 @@ describe('the CUDA kernels', () => {
       tensors = tf.memory().numTensors;
     });
   }
+
+  for (const kind of INT4_KINDS) {
+    for (const [inputSize, units, groupSize] of [
+      [7, 5, 7],
+      [64, 48, 32],
+      [96, 131, 32],
+      [576, 130, 64],
+      [4224, 4096, 64],
+    ]) {
+      it(`multiply INT4 kernels of ${inputSize} x ${units}, ${kind} in groups of ${groupSize}`, function () {
+        this.timeout(60_000);
+        const matrix = int4Values({rows: inputSize, columns: units, groupSize}, kind, 3);
+        const kernel = dequantizeInt4(matrix);
+        const words = int4Tensors(matrix);
+        const {values, scale, zeroPoint, minimum} = words;
+        for (const rows of [1, 3, 8, 20, 100]) {
+          const bias = normals(units, 9);
+          const testCase = {...normalCase(rows, inputSize, units, 0.5), kernel, bias};
+          const before = native.launches();
+          const y = tf.tidy(() => {
+            const inputs = {
+              x: tf.tensor(testCase.x, [rows, inputSize]),
+              ...{values, scale, ...(zeroPoint && {zeroPoint}), ...(minimum && {minimum})},
+              threshold: tf.scalar(testCase.threshold[0]),
+              bias: tf.tensor(bias),
+            };
+            const attrs = {activation: 'linear', columns: units, groupSize, kind};
+            return runKernel(SPARSIFIED_MATMUL_INT4, inputs, attrs).dataSync();
+          });
+          const isDense = rows > MAX_PACKED_ROWS;
+          if (!isDense) expect(native.launches()).to.equal(before + 1);
+          // Weights are made as the definition says, to the last bit.
+          expectReference(testCase, y, {tf32: isDense});
+        }
+        tf.dispose([values, scale, zeroPoint ?? [], minimum ?? []]);
+        // The copies of the words in the device's memory live until JavaScript collects the data of these tensors.
+        tensors = tf.memory().numTensors;
+      });
+    }
+  }
+
+  it('refuse parts of an INT4 kernel that do not fit', () => {
+    const matrix = int4Values({rows: 64, columns: 48, groupSize: 32}, 'sym', 3);
+    tf.tidy(() => {
+      const {values, scale} = int4Tensors(matrix);
+      const inputs = {x: tf.ones([1, 32]), values, scale, threshold: tf.scalar(0)};
+      const attrs = {activation: 'linear', columns: 48, groupSize: 32, kind: 'sym'};
+      expect(() => runKernel(SPARSIFIED_MATMUL_INT4, inputs, attrs)).to.throw('it must be [32, 8]');
+    });
+    tensors = tf.memory().numTensors;
+  });
 });

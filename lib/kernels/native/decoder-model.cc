@@ -24,9 +24,8 @@ DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<D
                            const std::vector<DecoderWords>& words)
     : DecoderDescription(description) {
   DecoderMemory memory;
-  memory.int8_step = sizeof(int32_t);
+  memory.int8_step = memory.int4_step = sizeof(int32_t);
   memory.narrow_step = 1;
-  memory.has_int4 = true;
   memory.narrow = [this](const float* kernel, size_t inputs, size_t units, size_t) {
     auto* const narrow = static_cast<BFloat16*>(narrowed_.Allocate(inputs * units * sizeof(BFloat16)));
     NarrowAll(kernel, inputs * units, narrow);

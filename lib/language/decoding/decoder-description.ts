@@ -36,8 +36,6 @@ export interface NativeLayout {
    * it has none.
    */
   readonly words: readonly (LayerVariable | null)[];
-  /** Whether a matrix is INT4. */
-  readonly hasInt4: boolean;
 }
 
 const ACTIVATIONS: readonly GateActivation[] = ['silu', 'gelu', 'gelu_tanh'];
@@ -68,7 +66,6 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
   const byPath = new Map(layers.map(({path, layer}) => [path, layer]));
   const weights: (LayerVariable | null)[] = [];
   const words: (LayerVariable | null)[] = [];
-  let hasInt4 = false;
   const denses: PlacedDense[] = [];
   /** A matrix and what follows it; of one in INT8, its scale and zero point come last, of one in INT4 a null. */
   const matrix = (weight: LayerVariable, ...others: (LayerVariable | null)[]): void => {
@@ -76,7 +73,6 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
     if (int4 !== undefined) {
       weights.push(null, ...others, null);
       words.push(int4.values, int4.scale, int4.zeroPoint, int4.minimum);
-      hasInt4 = true;
       return;
     }
     const int8 = asInt8(weight)?.variables;
@@ -119,7 +115,6 @@ function layoutOf(model: tf.LayersModel, config: LlamaConfig): NativeLayout {
     denses,
     weights,
     words,
-    hasInt4,
   };
 }
 

@@ -54,7 +54,7 @@ const CHUNK = 512;
  *   decoder.
  * @returns The caller disposes it. It throws the errors of `createGraphDecoder`'s. Decoders may be used at the same time: they
  *   compute one after another. Null if backend `tensorflow` with the native kernels is not the current one, a layer of the model is
- *   another than `buildModel` makes, or it is a mixture of experts or has INT4 weights on a GPU.
+ *   another than `buildModel` makes, or it is a mixture of experts on a GPU.
  */
 export function createNativeDecoder(
   model: tf.LayersModel,
@@ -64,7 +64,7 @@ export function createNativeDecoder(
   const decoding = currentDecoding();
   if (decoding === undefined || (config.experts !== null && !decoding.experts)) return null;
   const layout = nativeLayout(model, config);
-  if (layout === null || (layout.hasInt4 && !decoding.int4)) return null;
+  if (layout === null) return null;
   return new NativeDecoder(decoding, model, layout, config.vocabularySize, cache, weights);
 }
 

@@ -5,7 +5,7 @@
 namespace sparsify::cuda {
 namespace {
 
-// Rows of packed kernels have a multiple of so many numbers.
+// Rows of packed kernels have a multiple of so many numbers, those of INT4 and of its scales of so many bytes.
 constexpr size_t kPackedStep = 16;
 
 static_assert(DecoderNumbers::kMostInputs <= static_cast<size_t>(kMaxInputs));
@@ -28,15 +28,13 @@ DecoderModel::DecoderModel(const std::vector<float>& description, const std::vec
   Check(cudaMemcpyAsync(device_frequencies.get(), frequencies.data(), frequencies.size() * sizeof(float),
                         cudaMemcpyHostToDevice, stream));
   DecoderMemory memory;
-  memory.int8_step = memory.narrow_step = kPackedStep;
+  memory.int8_step = memory.int4_step = memory.narrow_step = kPackedStep;
   memory.narrow = [this](const float* kernel, size_t inputs, size_t units, size_t stride) {
     return Narrowed(kernel, inputs, units, stride);
   };
   ReadWeights(tensors, words, memory);
   const StoredKernel& table = n.tied ? head.kernel : embedding;
-  const auto stride = static_cast<int64_t>(table.stride);
-  token_embedding = {table.data,  table.storage,    n.tied ? 1 : stride, n.tied ? stride : 1,
-                     table.scale, table.zero_point, n.embedding_scale};
+  token_embedding = {table, n.tied || table.is_int4(), n.embedding_scale};
   Check(cudaStreamSynchronize(stream));
 }
 

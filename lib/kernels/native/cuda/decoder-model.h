@@ -19,7 +19,7 @@ class RowsPass;
 
 class DecoderModel : public DecoderDescription {
  public:
-  // `numbers` are in the host's memory, all else on the device. The rows of the INT8 matrices in `words` are padded to 16
+  // `numbers` are in the host's memory, all else on the device. The rows of the matrices in `words` are padded to 16
   // bytes. Throws DecoderProblem if the weights do not fit the numbers, and for a mixture of experts, for which there are no
   // CUDA kernels. Returns when the device can use the weights.
   DecoderModel(const std::vector<float>& numbers, const std::vector<DecoderTensor>& tensors,

@@ -14,7 +14,6 @@ constexpr int kTileColumns = 128;  // of aligned kernels, the most
 
 struct Part {
   Columns columns;
-  const float* scale;
   const float* bias;
   const float* threshold;
   unsigned long long* kept;
@@ -64,7 +63,8 @@ struct RowSource {
 };
 
 __device__ __forceinline__ void Finish(const Args& args, const Part& part, int64_t column, float sum) {
-  if (part.scale != nullptr) sum *= part.scale[column];
+  const float* const scale = part.columns.kernel.scale;
+  if (scale != nullptr) sum *= scale[column];
   if (part.bias != nullptr) sum += part.bias[column];
   part.y[column] = args.add ? part.y[column] + sum : sum;
 }
@@ -81,8 +81,10 @@ __device__ __forceinline__ void Multiply(const Args& args) {
   // Weights, which the kernel before does not write.
   const int first = tile_of_part * S::kTile, count = min(S::kTile, part.columns.units - first);
   if (args.row.kind == RowKind::kNormed) Prefetch(args.row.other, cut.inputs);
-  if (part.scale != nullptr) Prefetch(part.scale + first, count);
+  const float* const scale = part.columns.kernel.scale;
+  if (scale != nullptr) Prefetch(scale + first, count);
   if (part.bias != nullptr) Prefetch(part.bias + first, count);
+  PrefetchGroups<S>(part.columns, cut, tile_of_part, split);
   WaitForKernelBefore();
   RowSource source{args.row, cut.inputs, part.threshold, 1.0f};
   const int kept = MultiplyTile<S, kCluster>(
@@ -100,13 +102,13 @@ __device__ __forceinline__ void Multiply(const Args& args) {
 
 // Two kernels, since code for older chips must not name clusters: there the first is empty and never launched.
 template <class S>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) RowClusterKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, S::kBlocks) RowClusterKernel(const __grid_constant__ Args args) {
 #if __CUDA_ARCH__ >= 900
   Multiply<S, true>(args);
 #endif
 }
 template <class S>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) RowPartialKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, S::kBlocks) RowPartialKernel(const __grid_constant__ Args args) {
   Multiply<S, false>(args);
 }
 
@@ -132,10 +134,8 @@ cudaError_t LaunchAlike(const RowProducts& products, int first, int last, const 
     int tiles = 0;
     for (int i = first; i < last; i++) {
       const DecoderDense& dense = *products.dense[i];
-      const StoredKernel& kernel = dense.kernel;
       const int units = static_cast<int>(dense.units);
-      args.parts[args.part_count++] = {{kernel.data, static_cast<int64_t>(kernel.stride), kernel.zero_point, units},
-                                       kernel.scale,
+      args.parts[args.part_count++] = {{dense.kernel, units},
                                        dense.bias,
                                        masking.thresholds + dense.id,
                                        masking.kept + dense.id,
@@ -147,7 +147,7 @@ cudaError_t LaunchAlike(const RowProducts& products, int first, int last, const 
     }
     const int inputs = static_cast<int>(products.dense[first]->inputs);
     const int splits = SplitsFor(tiles, inputs, device);
-    args.cut = CutFor<1>(inputs, splits);
+    args.cut = CutFor<1>(inputs, splits, layout.group_size);
     args.partial = workspace;
     const cudaError_t error =
         LaunchTiles(device.clusters ? &RowClusterKernel<S> : &RowPartialKernel<S>, args, tiles * splits,
@@ -156,10 +156,6 @@ cudaError_t LaunchAlike(const RowProducts& products, int first, int last, const 
     RowFinishKernel<<<static_cast<unsigned>((args.units + 255) / 256), 256, 0, stream>>>(args);
     return cudaGetLastError();
   });
-}
-
-Layout LayoutOf(const DecoderDense& dense) {
-  return cuda::LayoutOf(dense.kernel.storage, dense.kernel.data, static_cast<int64_t>(dense.kernel.stride));
 }
 
 }  // namespace
@@ -171,10 +167,9 @@ size_t RowWorkspaceBytes(int units, const Device& device) {
 cudaError_t LaunchRowProducts(const RowProducts& products, const DeviceMasking& masking, const Device& device,
                               float* workspace, cudaStream_t stream) {
   for (int first = 0, last; first < products.count; first = last) {
-    const Layout layout = LayoutOf(*products.dense[first]);
+    const Layout layout = LayoutOf(products.dense[first]->kernel);
     for (last = first + 1; last < products.count; last++) {
-      const Layout other = LayoutOf(*products.dense[last]);
-      if (other.storage != layout.storage || other.aligned != layout.aligned) break;
+      if (!(LayoutOf(products.dense[last]->kernel) == layout)) break;
     }
     const cudaError_t error = LaunchAlike(products, first, last, layout, masking, device, workspace, stream);
     if (error != cudaSuccess) return error;

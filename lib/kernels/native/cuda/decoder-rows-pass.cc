@@ -79,8 +79,7 @@ void RowsPass::Project(const DecoderDense& dense, const float* x, size_t rows, b
   MatrixView kernel = {stored.floats(), static_cast<int64_t>(stored.stride)};
   if (!stored.is_float()) {
     widened_.Grow(dense.inputs * dense.units);
-    Check(LaunchWiden(stored.data, stored.storage, static_cast<int64_t>(stored.stride), stored.scale, stored.zero_point,
-                      inputs, units, widened_.get(), stream));
+    Check(LaunchWiden(stored, inputs, 0, units, widened_.get(), stream));
     kernel = {widened_.get(), units};
   }
   cublas_.Multiply({x, inputs}, kernel, false, count, inputs, units, add, y, units);
@@ -98,8 +97,8 @@ void RowsPass::Attend(const LayerCache& cache, size_t position, size_t rows, con
     keys_.Grow(positions * width);
     values_.Grow(positions * width);
     for (const auto& [from, to] : {std::pair{cache.keys, keys_.get()}, std::pair{cache.values, values_.get()}}) {
-      Check(LaunchWiden(from, Storage::kBfloat16, static_cast<int64_t>(width), nullptr, nullptr,
-                        static_cast<int64_t>(positions), static_cast<int>(width), to, stream));
+      Check(LaunchWiden(StoredKernel::Narrow(static_cast<const BFloat16*>(from), width), static_cast<int64_t>(positions), 0,
+                        static_cast<int>(width), to, stream));
     }
     keys = keys_.get();
     values = values_.get();

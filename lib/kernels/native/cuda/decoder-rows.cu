@@ -8,6 +8,7 @@
 #include "cached.cuh"
 #include "decoder-heads.cuh"
 #include "gate.cuh"
+#include "weights.cuh"
 
 namespace sparsify::cuda {
 namespace {
@@ -24,23 +25,9 @@ unsigned Blocks(int64_t size) {
 __device__ __forceinline__ int64_t FirstIndex() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 __device__ __forceinline__ int64_t IndexStep() { return static_cast<int64_t>(gridDim.x) * kThreads; }
 
-// One stored number, without its scale.
-__device__ __forceinline__ float Stored(const void* data, Storage storage, int64_t at) {
-  switch (storage) {
-    case Storage::kBfloat16:
-      return Widened(static_cast<const uint16_t*>(data)[at]);
-    case Storage::kInt8:
-      return static_cast<float>(static_cast<const int8_t*>(data)[at]);
-    case Storage::kFloat32:
-      return static_cast<const float*>(data)[at];
-    default:
-      __trap();  // the host refuses every other storage
-  }
-}
-
 // Grid: blocks of hidden numbers and one more, for the angles; rows.
 __global__ void __launch_bounds__(kThreads)
-    EmbedKernel(Embedding embedding, TokenInput input, int hidden, Angles angles, float* x) {
+    EmbedKernel(const __grid_constant__ Embedding embedding, TokenInput input, int hidden, Angles angles, float* x) {
   const int row = blockIdx.y;
   if (blockIdx.x + 1 == gridDim.x) {
     // An angle is rounded to float before its cosine is taken, as on the CPU.
@@ -55,11 +42,8 @@ __global__ void __launch_bounds__(kThreads)
   const int k = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (k >= hidden) return;
   const int64_t token = input.tokens[row];
-  float value = Stored(embedding.data, embedding.storage, token * embedding.token_step + k * embedding.number_step);
-  if (embedding.storage == Storage::kInt8) {
-    if (embedding.zero_point != nullptr) value -= embedding.zero_point[token];
-    value *= embedding.scale[token];
-  }
+  const float value = embedding.is_column ? WeightAt(embedding.table, k, token, token)
+                                          : WeightAt(embedding.table, token, k, token);
   x[static_cast<int64_t>(row) * hidden + k] = value * embedding.factor;
 }
 
@@ -178,18 +162,6 @@ __global__ void __launch_bounds__(kThreads)
       static_cast<float>(static_cast<double>(logit[targets[blockIdx.x]]) - static_cast<double>(largest) - log(sum));
 }
 
-__global__ void __launch_bounds__(kThreads) WidenKernel(const void* kernel, Storage storage, int64_t stride,
-                                                        const float* scale, const float* zero_point, int64_t size,
-                                                        int units, float* y) {
-  for (int64_t i = FirstIndex(); i < size; i += IndexStep()) {
-    const int64_t unit = i % units;
-    float value = Stored(kernel, storage, i / units * stride + unit);
-    if (zero_point != nullptr) value -= zero_point[unit];
-    if (scale != nullptr) value *= scale[unit];
-    y[i] = value;
-  }
-}
-
 __global__ void __launch_bounds__(kThreads)
     NarrowKernel(const float* kernel, int64_t size, int units, int64_t stride, uint16_t* y) {
   for (int64_t i = FirstIndex(); i < size; i += IndexStep()) {
@@ -251,13 +223,6 @@ cudaError_t LaunchSoftmax(float* scores, int heads, int rows, int positions, int
 cudaError_t LaunchLikelihoods(const float* logits, const int32_t* targets, int rows, int vocabulary, float* y,
                               cudaStream_t stream) {
   LikelihoodKernel<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(logits, targets, vocabulary, y);
-  return cudaGetLastError();
-}
-
-cudaError_t LaunchWiden(const void* kernel, Storage storage, int64_t stride, const float* scale, const float* zero_point,
-                        int64_t inputs, int units, float* y, cudaStream_t stream) {
-  const int64_t size = inputs * units;
-  WidenKernel<<<Blocks(size), kThreads, 0, stream>>>(kernel, storage, stride, scale, zero_point, size, units, y);
   return cudaGetLastError();
 }
 

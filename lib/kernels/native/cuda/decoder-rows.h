@@ -13,15 +13,12 @@
 
 namespace sparsify::cuda {
 
-// Where the embedding of a token stands: number k of token t is data[t * token_step + k * number_step], INT8 with the scale
-// and zero point of t.
+// The embedding of a token is a row of the table, or a column of it: of a head's kernel, and of INT4. INT8 has the scale and zero
+// point of the token.
 struct Embedding {
-  const void* data;
-  Storage storage;
-  int64_t token_step, number_step;
-  const float* scale;
-  const float* zero_point;  // or null for 0
-  float factor;             // of all numbers
+  StoredKernel table;
+  bool is_column;
+  float factor;  // of all numbers
 };
 
 // What an append begins with, on the device.
@@ -67,10 +64,6 @@ cudaError_t LaunchSoftmax(float* scores, int heads, int rows, int positions, int
 // y[r] = log(exp(logits[r, target[r]]) / sum over i of exp(logits[r, i])).
 cudaError_t LaunchLikelihoods(const float* logits, const int32_t* targets, int rows, int vocabulary, float* y,
                               cudaStream_t stream);
-
-// A kernel [inputs, stride] as float [inputs, units]: scale * (q - zero_point) for INT8.
-cudaError_t LaunchWiden(const void* kernel, Storage storage, int64_t stride, const float* scale, const float* zero_point,
-                        int64_t inputs, int units, float* y, cudaStream_t stream);
 
 // float [inputs, units] as bfloat16 [inputs, stride], to nearest; 0 beyond the units.
 cudaError_t LaunchNarrow(const float* kernel, int64_t inputs, int units, int64_t stride, uint16_t* y,

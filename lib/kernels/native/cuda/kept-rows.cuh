@@ -39,24 +39,29 @@ struct List {
   unsigned ballots[kListed<kRows> / 32];
 };
 
-// The input that is i-th in a slice.
-__device__ __forceinline__ int InputAt(int i, int first, int split, int splits) {
-  return first + ((i / kTurn) * splits + split) * kTurn + i % kTurn;
+// The input that is i-th in a slice. Where inputs have scales in common, blocks take stretches of inputs instead of turns, so that
+// each reads scales of its own.
+template <bool kStretches>
+__device__ __forceinline__ int InputAt(int i, int first, int split, const Cut& cut) {
+  return kStretches ? first + split * cut.slice + i : first + ((i / kTurn) * cut.splits + split) * kTurn + i % kTurn;
 }
 
 // Fills the list and returns its length. Ends with a barrier. A Source has what is multiplied, for inputs within range:
 // Load(row, input) and Threshold(input), which are asked for before Ready(memory) is called by all threads, in the first
 // round only; and Value(loaded) after it. It has Rows(), at most kRows.
-template <int kRows, class Source>
+template <int kRows, bool kStretches, class Source>
 __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int first, int split, List<kRows>& list) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int groups = cut.slice / 32;
   constexpr int kCount = kListedByThread<kRows>;
+  // Of a thread's inputs those that lie in the slice: the others take no time.
+  const auto has = [&](int j) { return j * kThreads < cut.slice; };
   typename Source::Loaded loaded[kCount][kRows] = {};
   float x[kCount][kRows], threshold[kCount];
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
-    const int i = j * kThreads + static_cast<int>(threadIdx.x), k = InputAt(i, first, split, cut.splits);
+    if (!has(j)) break;
+    const int i = j * kThreads + static_cast<int>(threadIdx.x), k = InputAt<kStretches>(i, first, split, cut);
     const bool inside = i < cut.slice && k < cut.inputs;
     threshold[j] = inside ? source.Threshold(k) : 0.0f;
 #pragma unroll
@@ -68,15 +73,16 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
   if (first == 0) source.Ready(reinterpret_cast<float*>(&list));
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
+    if (!has(j)) break;
 #pragma unroll
     for (int r = 0; r < kRows; r++) x[j][r] = source.Value(loaded[j][r]);
   }
-  unsigned kept[kCount];
+  unsigned kept[kCount] = {};
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
+    if (!has(j)) break;
     const int i = j * kThreads + static_cast<int>(threadIdx.x);
-    kept[j] = 0;
-    const bool inside = i < cut.slice && InputAt(i, first, split, cut.splits) < cut.inputs;
+    const bool inside = i < cut.slice && InputAt<kStretches>(i, first, split, cut) < cut.inputs;
 #pragma unroll
     for (int r = 0; r < kRows; r++) {
       if (inside && r < source.Rows() && !(fabsf(x[j][r]) <= threshold[j])) kept[j] |= 1u << r;
@@ -102,13 +108,14 @@ __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int 
   }
 #pragma unroll
   for (int j = 0; j < kCount; j++) {
+    if (!has(j)) break;
     const int group = j * kWarps + warp;
     const int start = __shfl_sync(0xffffffffu, before[j * kWarps / 32], group % 32);
     const unsigned ballot = __ballot_sync(0xffffffffu, kept[j] != 0);
     if (kept[j] == 0) continue;
     const int at = start + __popc(ballot & ((1u << lane) - 1));
     const int i = j * kThreads + static_cast<int>(threadIdx.x);
-    list.entry[at] = static_cast<unsigned>(InputAt(i, first, split, cut.splits)) | kept[j] << 24;
+    list.entry[at] = static_cast<unsigned>(InputAt<kStretches>(i, first, split, cut)) | kept[j] << 24;
 #pragma unroll
     for (int r = 0; r < kRows; r++) list.x[at][r] = x[j][r];
   }

@@ -31,7 +31,7 @@ struct CallSource {
 };
 
 __device__ __forceinline__ void Finish(const MatMul& call, int row, int64_t column, float sum) {
-  if (call.scale != nullptr) sum *= call.scale[column];
+  if (call.kernel.scale != nullptr) sum *= call.kernel.scale[column];
   if (call.bias != nullptr) sum += call.bias[column];
   call.y[row * static_cast<int64_t>(call.units) + column] = Activate(call.activation, sum);
 }
@@ -43,7 +43,8 @@ __device__ __forceinline__ void Multiply(const Args& args) {
   const Cut& cut = args.cut;
   const int tile = static_cast<int>(blockIdx.x) / cut.splits, split = static_cast<int>(blockIdx.x) % cut.splits;
   CallSource source{call};
-  const Columns columns = {call.kernel, call.stride, call.zero_point, call.units};
+  const Columns columns = {call.kernel, call.units};
+  PrefetchGroups<S>(columns, cut, tile, split);
   MultiplyTile<S, kCluster>(source, columns, cut, tile, split, memory, [&](int row, int64_t column, float sum) {
     if (row >= call.rows || column >= call.units) return;
     if constexpr (kCluster) {
@@ -56,13 +57,13 @@ __device__ __forceinline__ void Multiply(const Args& args) {
 
 // Two kernels, since code for older chips must not name clusters: there the first is empty and never launched.
 template <class S>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) ClusterKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, S::kBlocks) ClusterKernel(const __grid_constant__ Args args) {
 #if __CUDA_ARCH__ >= 900
   Multiply<S, true>(args);
 #endif
 }
 template <class S>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) PartialKernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(kThreads, S::kBlocks) PartialKernel(const __grid_constant__ Args args) {
   Multiply<S, false>(args);
 }
 
@@ -92,10 +93,20 @@ __global__ void BiasActivationKernel(const float* x, int64_t size, int64_t units
   }
 }
 
+// Grid: blocks of columns; rows, in turns.
+__global__ void __launch_bounds__(kThreads)
+    WidenKernel(const __grid_constant__ StoredKernel kernel, int64_t inputs, int64_t first, int units, float* y) {
+  const int unit = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (unit >= units) return;
+  for (int64_t row = blockIdx.y; row < inputs; row += gridDim.y) {
+    y[row * units + unit] = WeightAt(kernel, row, first + unit, first + unit);
+  }
+}
+
 // Calls visit(Shape): kernels are compiled for 1, 2, 4 and 8 rows.
 template <class F>
 auto WithShape(const MatMul& call, F&& visit) {
-  const Layout layout = LayoutOf(call.storage, call.kernel, call.stride);
+  const Layout layout = LayoutOf(call.kernel);
   if (call.rows <= 1) return WithShape<1>(layout, visit);
   if (call.rows <= 2) return WithShape<2>(layout, visit);
   if (call.rows <= 4) return WithShape<4>(layout, visit);
@@ -118,7 +129,7 @@ cudaError_t CurrentDevice(Device* device) {
   }
   // Code that the driver has compiled from PTX for an older chip has no clusters in it.
   cudaFuncAttributes code = {};
-  if (error == cudaSuccess) error = cudaFuncGetAttributes(&code, ClusterKernel<Shape<Float32, 1, 4, 1, 32, 4>>);
+  if (error == cudaSuccess) error = cudaFuncGetAttributes(&code, ClusterKernel<Shape<Float32, 1, 4, 32, 4>>);
   device->clusters = clusters != 0 && code.ptxVersion >= 90;
   return error;
 }
@@ -141,13 +152,23 @@ cudaError_t Launch(const MatMul& call, const Plan& plan, void* workspace, cudaSt
   Args args = {call, {}, static_cast<float*>(workspace)};
   const cudaError_t error = WithShape(call, [&](auto shape) {
     using S = decltype(shape);
-    args.cut = CutFor<S::kRows>(call.inputs, plan.splits);
+    args.cut = CutFor<S::kRows>(call.inputs, plan.splits, call.kernel.groups.size);
     return LaunchTiles(plan.cluster ? &ClusterKernel<S> : &PartialKernel<S>, args, plan.tiles * plan.splits,
                        {plan.cluster ? plan.splits : 0}, S::kBytes, stream);
   });
   if (error != cudaSuccess || plan.cluster) return error;
   const int64_t size = static_cast<int64_t>(call.rows) * call.units;
   FinishKernel<<<static_cast<unsigned>((size + 255) / 256), 256, 0, stream>>>(args);
+  return cudaGetLastError();
+}
+
+cudaError_t LaunchWiden(const StoredKernel& kernel, int64_t inputs, int64_t first, int units, float* y,
+                        cudaStream_t stream) {
+  if (inputs * units == 0) return cudaSuccess;
+  constexpr int64_t kMostRows = 65535;  // of a grid
+  const dim3 grid(static_cast<unsigned>((units + kThreads - 1) / kThreads),
+                  static_cast<unsigned>(std::min(inputs, kMostRows)));
+  WidenKernel<<<grid, kThreads, 0, stream>>>(kernel, inputs, first, units, y);
   return cudaGetLastError();
 }
 

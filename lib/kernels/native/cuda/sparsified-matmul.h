@@ -27,13 +27,9 @@ struct MatMul {
   // One value, or one per input. |x| <= threshold counts as 0, NaN is kept.
   const float* threshold;
   bool threshold_per_input;
-  const void* kernel;  // [inputs, stride]
-  Storage storage;
-  // Numbers from one row to the next: units, or for bf16 and INT8 padded to a multiple of 16.
-  int64_t stride;
-  const float* scale;       // INT8: [units]
-  const float* zero_point;  // INT8: [units], or null for 0
-  const float* bias;        // [units], or null
+  // [inputs, units]. Rows of bf16 and INT8 are padded to a multiple of 16 numbers, all parts of INT4 to one of 16 bytes.
+  StoredKernel kernel;
+  const float* bias;  // [units], or null
   Activation activation;
   float* y;  // [rows, units]
   int units;
@@ -58,6 +54,10 @@ Plan PlanFor(const MatMul& call, const Device& device);
 // Enqueues the call. `workspace` holds plan.workspace_bytes; it may be used again by what is enqueued later on the
 // same stream.
 cudaError_t Launch(const MatMul& call, const Plan& plan, void* workspace, cudaStream_t stream);
+
+// Columns [first, first + units) of a kernel as float [inputs, units].
+cudaError_t LaunchWiden(const StoredKernel& kernel, int64_t inputs, int64_t first, int units, float* y,
+                        cudaStream_t stream);
 
 // y = x with +0 where masked, [rows, inputs].
 cudaError_t LaunchMask(const float* x, int64_t rows, int64_t inputs, const float* threshold, bool per_input, float* y,

@@ -126,10 +126,9 @@ class DecoderDescription::Reader {
   }
 
   StoredKernel Int4(const std::string& name, size_t rows, size_t columns) {
-    if (!memory_.has_int4) Fail(name + " is INT4, by which this device does not multiply; decompress the model");
-    const size_t stride = StoredKernel::Int4Stride(columns), words = stride / sizeof(int32_t);
+    const size_t stride = RoundUp(StoredKernel::Int4Stride(columns), memory_.int4_step), words = stride / sizeof(int32_t);
     Int4Groups groups;
-    groups.stride = Int4Groups::Stride(columns);
+    groups.stride = RoundUp(Int4Groups::Stride(columns), memory_.int4_step / sizeof(Float16Bits));
     const size_t half_words = groups.stride / 2;
     const DecoderWords& values = Next(name, words_, next_words_);
     CheckShape(name, values, {rows, words});

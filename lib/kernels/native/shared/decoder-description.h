@@ -50,13 +50,12 @@ struct DecoderLayer {
 
 // What a target says of its memory.
 struct DecoderMemory {
-  // To a multiple of how many numbers a row is padded: of an INT8 matrix, and of a kernel in bfloat16.
-  size_t int8_step, narrow_step;
+  // To a multiple of how many numbers a row is padded: of an INT8 matrix, and of a kernel in bfloat16; of the parts of an INT4
+  // matrix, to how many bytes.
+  size_t int8_step, narrow_step, int4_step;
   // Rounds a kernel [inputs, units] to bfloat16 [inputs, stride], in memory that lives as long as the model. The caller may
   // free the kernel as soon as this returns.
   std::function<const BFloat16*(const float* kernel, size_t inputs, size_t units, size_t stride)> narrow;
-  // Whether it multiplies by INT4 matrices; other targets refuse them.
-  bool has_int4 = false;
 };
 
 class DecoderDescription {

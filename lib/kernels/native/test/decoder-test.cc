@@ -835,7 +835,7 @@ class PaddedDescription : public DecoderDescription {
                     const std::vector<DecoderWords>& words)
       : DecoderDescription(description) {
     DecoderMemory memory;
-    memory.int8_step = memory.narrow_step = 16;
+    memory.int8_step = memory.int4_step = memory.narrow_step = 16;
     memory.narrow = [this](const float* kernel, size_t inputs, size_t units, size_t stride) {
       Require(stride == (units + 15) / 16 * 16, "stride of bfloat16", units, stride);
       narrowed.push_back(kernel);

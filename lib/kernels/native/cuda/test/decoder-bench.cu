@@ -1,9 +1,9 @@
 // Times decoding of one token of a model of Llama-2-7B's shape on the GPU, without TensorFlow: random weights made on the
-// device, in float32, bfloat16 and INT8, dense and with half of the inputs of all projections but the head masked. The
+// device, in float32, bfloat16, INT8 and INT4 (groups of 64 with zero points, the head in INT8), dense and with half of the inputs of all projections but the head masked. The
 // thresholds are found by what they mask. Times are of whole appends, from the token in the host's memory to its logits
 // there; dense and masked take turns.
 //
-// Usage: decoder-bench [--json]
+// Usage: decoder-bench [--json] [WEIGHTS…], of float32, bfloat16, int8, int4; all by default
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -13,6 +13,7 @@
 
 #include "../decoder-session.h"
 #include "device.h"
+#include "int4-matrix.h"
 
 using namespace sparsify;
 using namespace sparsify::cuda;
@@ -20,6 +21,7 @@ using namespace sparsify::cuda;
 namespace {
 
 constexpr size_t kHidden = 4096, kLayers = 32, kHeads = 32, kHeadSize = 128, kVocabulary = 32000, kIntermediate = 11008;
+constexpr int64_t kGroupSize = 64;
 constexpr double kSparsity = 0.5;
 constexpr int kSearches = 40, kContext = 64, kTokens = 24, kRounds = 5;
 
@@ -41,15 +43,15 @@ struct Tensors {
     Fill({kHidden}, 1);
     for (size_t l = 0; l < kLayers; l++) {
       Fill({kHidden}, 1);
-      for (int i = 0; i < 3; i++) Dense(kHidden, kHeads * kHeadSize);
+      for (int i = 0; i < 3; i++) Dense(kHidden, kHeads * kHeadSize, storage);
       Empty();
       Empty();
-      Dense(kHeads * kHeadSize, kHidden);
+      Dense(kHeads * kHeadSize, kHidden, storage);
       Fill({kHidden}, 1);
-      for (int i = 0; i < 2; i++) Dense(kHidden, kIntermediate);
-      Dense(kIntermediate, kHidden);
+      for (int i = 0; i < 2; i++) Dense(kHidden, kIntermediate, storage);
+      Dense(kIntermediate, kHidden, storage);
     }
-    Dense(kHidden, kVocabulary);
+    Dense(kHidden, kVocabulary, storage == Storage::kInt4 ? Storage::kInt8 : storage);
     CHECK(cudaDeviceSynchronize());
   }
 
@@ -70,15 +72,30 @@ struct Tensors {
     tensors.push_back({buffer->get(), std::move(shape), buffer});
   }
   void Empty() { tensors.push_back({nullptr, {0}, nullptr}); }
-  void Dense(int64_t inputs, int64_t units) {
+  // Words of the same 4 bytes.
+  void Repeat(std::vector<int64_t> shape, uint32_t word) {
+    const std::vector<uint32_t> values(static_cast<size_t>(shape[0] * shape[1]), word);
+    auto buffer = std::make_shared<Buffer<uint32_t>>(values);
+    words.push_back({reinterpret_cast<const int8_t*>(buffer->get()), std::move(shape), buffer});
+  }
+  void Dense(int64_t inputs, int64_t units, Storage as) {
     // As large as keeps the size of what goes through.
     const float size = std::sqrt(3.0f / static_cast<float>(inputs));
-    if (storage == Storage::kInt8) {
+    if (as == Storage::kInt8) {
       Empty();
       Empty();
       Fill({units}, size / 128);
       Fill({units}, 0);
       Put({inputs, units / 4}, 0, true);
+    } else if (as == Storage::kInt4) {
+      const auto stride = static_cast<int64_t>(StoredKernel::Int4Stride(static_cast<size_t>(units))) / 4;
+      const int64_t groups = inputs / kGroupSize;
+      const uint32_t scale = HalfBits(RoundedToHalf(size / 8));
+      for (int i = 0; i < 3; i++) Empty();
+      Put({inputs, stride}, 0, true);
+      Repeat({groups, units / 2}, scale | scale << 16);
+      Repeat({groups, stride}, 0x78787878u);
+      words.push_back({nullptr, {0}, nullptr});
     } else {
       Put({inputs, units}, size);
       Empty();
@@ -164,13 +181,18 @@ double Median(std::vector<double> values) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  std::vector<std::string> wanted(argv + 1, argv + argc);
+  const bool json = !wanted.empty() && wanted[0] == "--json";
+  if (json) wanted.erase(wanted.begin());
   std::string rows;
   if (!json) std::printf("%10s %10s %10s %10s %10s %10s\n", "weights", "sparsity", "ms", "tokens/s", "vs dense", "GB/s");
   bool good = true;
-  for (const auto& [name, storage, bytes] : {std::tuple{"float32", Storage::kFloat32, 4.0},
-                                             std::tuple{"bfloat16", Storage::kBfloat16, 2.0},
-                                             std::tuple{"int8", Storage::kInt8, 1.0}}) {
+  // Bytes of a weight that is read, of one of the head, and of any for its group.
+  constexpr double kGroupBytes = 2.5 / kGroupSize;
+  for (const auto& [name, storage, bytes, head_bytes, group_bytes] :
+       {std::tuple{"float32", Storage::kFloat32, 4.0, 4.0, 0.0}, std::tuple{"bfloat16", Storage::kBfloat16, 2.0, 2.0, 0.0},
+        std::tuple{"int8", Storage::kInt8, 1.0, 1.0, 0.0}, std::tuple{"int4", Storage::kInt4, 0.5, 1.0, kGroupBytes}}) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
     std::shared_ptr<DecoderModel> model;
     {
       const Tensors tensors(storage);
@@ -186,7 +208,8 @@ int main(int argc, char** argv) {
     const double projections = kLayers * (4.0 * kHidden * kHidden + 3.0 * kHidden * kIntermediate);
     for (const bool masked : {false, true}) {
       const double ms = Median(times[masked]), share = masked ? sparsity : 0;
-      const double read = bytes * (projections * (1 - share) + static_cast<double>(kHidden * kVocabulary));
+      const double read = projections * (bytes * (1 - share) + group_bytes) +
+                          head_bytes * static_cast<double>(kHidden * kVocabulary);
       if (json) {
         char row[256];
         std::snprintf(row, sizeof row,

@@ -11,6 +11,7 @@
 
 #include "../decoder-session.h"
 #include "device.h"
+#include "int4-matrix.h"
 
 using namespace sparsify;
 using namespace sparsify::cuda;
@@ -19,7 +20,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-enum class Weights { kFloat32, kBfloat16, kInt8, kMixed };  // mixed: every third Dense is INT8
+// Mixed: every third Dense is INT8, the one before INT4. The kinds of INT4 take turns.
+enum class Weights { kFloat32, kBfloat16, kInt8, kInt4, kMixed };
 
 struct Kind {
   const char* name;
@@ -69,6 +71,13 @@ class TestModel {
     } else if (weights == Weights::kInt8) {
       Empty();
       table = Int8(k.vocabulary, k.hidden, true, 1.0f);
+    } else if (weights == Weights::kInt4) {
+      Empty();
+      Empty();
+      const std::vector<double> columns = Int4(k.hidden, k.vocabulary, 1.0f);  // [hidden, vocabulary]
+      for (size_t t = 0; t < k.vocabulary; t++) {
+        for (size_t i = 0; i < k.hidden; i++) table.push_back(columns[i * k.vocabulary + t]);
+      }
     } else {
       table = Put(random_.Uniform(k.vocabulary * k.hidden), {k.vocabulary, k.hidden});
     }
@@ -148,6 +157,24 @@ class TestModel {
     Put(zero_point, {channels});
     return kernel;
   }
+  // All its parts follow in `words`.
+  std::vector<double> Int4(size_t rows, size_t columns, float size) {
+    const size_t group = rows % 32 == 0 ? 32 : rows % 4 == 0 ? rows / 4 : rows;
+    const Int4Matrix matrix(random_, rows, columns, group, static_cast<Int4Kind>(int4_++ % 3), size / 2);
+    PutWords(matrix.values, rows);
+    PutWords(matrix.scale, rows / group);
+    PutWords(matrix.zero_point, rows / group);
+    PutWords(matrix.minimum, rows / group);
+    return {matrix.weights.begin(), matrix.weights.end()};
+  }
+  // Numbers of `rows` rows as words, [0] if there are none.
+  template <class T>
+  void PutWords(const std::vector<T>& numbers, size_t rows) {
+    const auto* const bytes = reinterpret_cast<const int8_t*>(numbers.data());
+    const size_t size = numbers.size() * sizeof(T);
+    const std::vector<int64_t> shape = {static_cast<int64_t>(rows), static_cast<int64_t>(size / rows / 4)};
+    PutOn(words, std::vector<int8_t>(bytes, bytes + size), size == 0 ? std::vector<int64_t>{0} : shape);
+  }
   void AddGroup(size_t inputs, const std::vector<size_t>& units, bool bias) {
     if (!kind.fused) {
       for (const size_t count : units) AddDense(inputs, count, bias);
@@ -158,8 +185,10 @@ class TestModel {
   void AddDense(size_t inputs, size_t units, bool bias) {
     PlainDense dense{inputs, units, {}, {}};
     const float size = 1.7f / std::sqrt(static_cast<float>(inputs));
-    const bool int8 = weights_ == Weights::kInt8 || (weights_ == Weights::kMixed && denses.size() % 3 == 1);
-    if (int8) {
+    const bool is_mixed = weights_ == Weights::kMixed;
+    const bool int8 = weights_ == Weights::kInt8 || (is_mixed && denses.size() % 3 == 1);
+    const bool int4 = weights_ == Weights::kInt4 || (is_mixed && denses.size() % 3 == 0);
+    if (int8 || int4) {
       Empty();
     } else {
       dense.kernel = Put(random_.Uniform(inputs * units, size), {inputs, units});
@@ -170,6 +199,10 @@ class TestModel {
       Empty();
     }
     if (int8) dense.kernel = Int8(inputs, units, false, size);
+    if (int4) {
+      Empty();
+      dense.kernel = Int4(inputs, units, size);
+    }
     if (weights_ == Weights::kBfloat16) {
       for (double& value : dense.kernel) value = Rounded(static_cast<float>(value));
     }
@@ -178,6 +211,7 @@ class TestModel {
 
   Weights weights_;
   Random random_;
+  int int4_ = 0;  // matrices
 };
 
 using Matrix = std::vector<std::vector<double>>;  // [tokens, …]
@@ -424,10 +458,10 @@ void Run(const TestModel& test, const std::string& name, size_t length, double s
 int main(int argc, char** argv) {
   const bool quick = argc > 1 && std::strcmp(argv[1], "quick") == 0;
   setenv("NVIDIA_TF32_OVERRIDE", "0", 1);  // read when cuBLAS is loaded
-  const char* const names[] = {"float32", "bfloat16", "int8", "mixed"};
+  const char* const names[] = {"float32", "bfloat16", "int8", "int4", "mixed"};
   for (const Kind& kind : kKinds) {
-    for (const Weights weights : {Weights::kFloat32, Weights::kBfloat16, Weights::kInt8, Weights::kMixed}) {
-      if (quick && (&kind - kKinds.data()) % 4 != static_cast<int>(weights)) continue;
+    for (const Weights weights : {Weights::kFloat32, Weights::kBfloat16, Weights::kInt8, Weights::kInt4, Weights::kMixed}) {
+      if (quick && (&kind - kKinds.data()) % 5 != static_cast<int>(weights)) continue;
       const TestModel test(kind, weights, 7 + static_cast<uint64_t>(weights));
       for (const bool clusters : {true, false}) {
         for (const double sparsity : {0.0, 0.5}) {

@@ -1,7 +1,8 @@
 // Times the CUDA kernels by replayed graphs, beside the device's read roof and cuBLAS (where its library is found), all in
-// turns. Weights rotate beyond the L2 cache; each has an x, and so a mask, of its own.
+// turns. Weights rotate beyond the L2 cache; each has an x, and so a mask, of its own. INT4 has groups of 64 with zero points, or
+// as GGUF has it of 32 with minimums.
 //
-// Usage: sparsified-matmul-bench [--json]
+// Usage: sparsified-matmul-bench [--json | two-launches] [WEIGHTS…], of float32, bf16, int8, int4, int4-min; all by default
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -103,18 +104,35 @@ struct Row {
   double share;
 };
 
+// How weights are stored.
+struct Form {
+  const char* name;
+  Storage storage;
+  int group_size = 0;  // of INT4
+  bool has_minimum = false;
+};
+constexpr Form kForms[] = {{"float32", Storage::kFloat32},
+                           {"bf16", Storage::kBfloat16},
+                           {"int8", Storage::kInt8},
+                           {"int4", Storage::kInt4, 64},
+                           {"int4-min", Storage::kInt4, 32, true}};
+
 class Shape {
  public:
-  Shape(int inputs, int units, Storage storage, const Device& device, Cublas& cublas, cudaStream_t stream)
-      : inputs_(inputs), units_(units), storage_(storage), device_(device), cublas_(cublas), stream_(stream),
-        bytes_(storage == Storage::kFloat32 ? 4 : storage == Storage::kBfloat16 ? 2 : 1),
-        copies_(static_cast<int>(std::max<size_t>(4, kRotatedBytes / (Size() * bytes_)))),
-        weights_(static_cast<size_t>(copies_) * Size() * bytes_ / 4), y_(static_cast<size_t>(units) * kMaxRows),
+  Shape(int inputs, int units, const Form& form, const Device& device, Cublas& cublas, cudaStream_t stream)
+      : inputs_(inputs), units_(units), form_(form), device_(device), cublas_(cublas), stream_(stream), bytes_(Bytes()),
+        copies_(static_cast<int>(std::max<size_t>(4, kRotatedBytes / bytes_))),
+        weights_(static_cast<size_t>(copies_) * bytes_), y_(static_cast<size_t>(units) * kMaxRows),
         x_(Random(3).Uniform(static_cast<size_t>(copies_) * inputs * kMaxRows)),
         scale_(std::vector<float>(static_cast<size_t>(units), 0.01f)) {
-    const std::vector<float> values = Random(5).Uniform(Size() * bytes_ / 4);
+    std::vector<float> values = Random(5).Uniform(bytes_ / 4);
+    constexpr uint8_t kHalf = 0x2c;  // twice: 0.065 in float16
+    if (form.storage == Storage::kInt4) {
+      auto* const bytes = reinterpret_cast<uint8_t*>(values.data());
+      std::fill(bytes + ValueBytes(), bytes + bytes_, kHalf);
+    }
     for (int i = 0; i < copies_; i++) {
-      CHECK(cudaMemcpy(weights_.get() + i * values.size(), values.data(), values.size() * 4, cudaMemcpyHostToDevice));
+      CHECK(cudaMemcpy(weights_.get() + static_cast<size_t>(i) * bytes_, values.data(), bytes_, cudaMemcpyHostToDevice));
     }
   }
 
@@ -122,7 +140,7 @@ class Shape {
     cudaEvent_t from, to;
     CHECK(cudaEventCreate(&from));
     CHECK(cudaEventCreate(&to));
-    const size_t total = Size() * bytes_ * static_cast<size_t>(copies_);
+    const size_t total = bytes_ * static_cast<size_t>(copies_);
     const Buffer<uint32_t> sink(1);
     auto roof = Time("roof", static_cast<double>(total), 1, stream_, [&](int) {
       ReadKernel<<<device_.multiprocessors * 8, 256, 0, stream_>>>(reinterpret_cast<const uint4*>(weights_.get()),
@@ -133,13 +151,13 @@ class Shape {
       cublas_.set_stream(cublas_.handle, stream_);
       cublas_.set_math(cublas_.handle, 3);  // TF32, as TensorFlow multiplies
     }
-    // INT8 and bf16 are held against float32 weights of the same shape where these fit beside them.
-    const Buffer<float> dense(storage_ == Storage::kFloat32 ? 0 : Size() * 4);
+    // INT8, INT4 and bf16 are held against float32 weights of the same shape where these fit beside them.
+    const Buffer<float> dense(form_.storage == Storage::kFloat32 ? 0 : Size() * 4);
     CHECK(cudaMemset(dense.get(), 0x3c, dense.size() * 4));  // 0.0115
     auto reference = Time("cublas", 0, copies_, stream_, [&](int i) {
       if (cublas_.handle == nullptr) return;
-      const float* w = storage_ == Storage::kFloat32 ? weights_.get() + static_cast<size_t>(i) * Size()
-                                                     : dense.get() + static_cast<size_t>(i % 4) * Size();
+      const auto* const own = reinterpret_cast<const float*>(weights_.get() + static_cast<size_t>(i) * bytes_);
+      const float* w = form_.storage == Storage::kFloat32 ? own : dense.get() + static_cast<size_t>(i % 4) * Size();
       // Row-major [rows, K] x [K, N] is column-major [N, K] x [K, rows].
       cublas_.sgemm(cublas_.handle, 0, 0, units_, rows, inputs_, &one, w, units_,
                     x_.get() + static_cast<size_t>(i) * inputs_ * kMaxRows, inputs_, &zero, y_.get(), units_);
@@ -170,11 +188,10 @@ class Shape {
     const float cublas_us = cublas_.handle == nullptr ? NAN : 1000 * reference.Median();
     for (size_t j = 0; j < sparsities.size(); j++) {
       const double kept = 1 - std::pow(sparsities[j], rows);
-      const double read = static_cast<double>(Size()) * bytes_ * kept;
+      // Of groups, all scales are read.
+      const double read = static_cast<double>(ValueBytes()) * kept + static_cast<double>(bytes_ - ValueBytes());
       table->push_back({std::to_string(inputs_) + "x" + std::to_string(units_),
-                        storage_ == Storage::kFloat32   ? "float32"
-                        : storage_ == Storage::kBfloat16 ? "bf16"
-                                                         : "int8",
+                        form_.name,
                         rows, sparsities[j], 1000 * own[j].Median(), cublas_us, 1000 * own[0].Median(),
                         read / own[j].Median() / rate});
     }
@@ -185,35 +202,75 @@ class Shape {
 
  private:
   size_t Size() const { return static_cast<size_t>(inputs_) * static_cast<size_t>(units_); }
+  // Bytes from one row to the next of INT4, and of the scales of its groups.
+  size_t Int4Stride() const { return (StoredKernel::Int4Stride(static_cast<size_t>(units_)) + 15) / 16 * 16; }
+  size_t HalfBytes() const { return (static_cast<size_t>(units_) + 7) / 8 * 16; }
+  size_t Groups() const { return static_cast<size_t>(inputs_ / form_.group_size); }
+  size_t ValueBytes() const {
+    switch (form_.storage) {
+      case Storage::kFloat32:
+        return Size() * 4;
+      case Storage::kBfloat16:
+        return Size() * 2;
+      case Storage::kInt8:
+        return Size();
+      default:
+        return static_cast<size_t>(inputs_) * Int4Stride();
+    }
+  }
+  size_t Bytes() const {
+    if (form_.storage != Storage::kInt4) return ValueBytes();
+    return ValueBytes() + Groups() * (HalfBytes() + (form_.has_minimum ? HalfBytes() : Int4Stride()));
+  }
+  StoredKernel Kernel(int i) const {
+    const uint8_t* const data = weights_.get() + static_cast<size_t>(i) * bytes_;
+    if (form_.storage != Storage::kInt4) {
+      return {data, form_.storage, static_cast<size_t>(units_), form_.storage == Storage::kInt8 ? scale_.get() : nullptr};
+    }
+    const uint8_t* const scale = data + ValueBytes();
+    const uint8_t* const offset = scale + Groups() * HalfBytes();
+    Int4Groups groups;
+    groups.size = static_cast<size_t>(form_.group_size);
+    groups.stride = HalfBytes() / sizeof(Float16Bits);
+    groups.scale = reinterpret_cast<const Float16Bits*>(scale);
+    if (form_.has_minimum) groups.minimum = reinterpret_cast<const Float16Bits*>(offset);
+    if (!form_.has_minimum) groups.zero_point = offset;
+    return StoredKernel::Int4(data, Int4Stride(), groups);
+  }
   MatMul Call(int i, int rows, const float* threshold) const {
     MatMul call = {};
     call.x = x_.get() + static_cast<size_t>(i) * inputs_ * kMaxRows;
     call.rows = rows, call.inputs = inputs_, call.threshold = threshold;
-    call.kernel = reinterpret_cast<const uint8_t*>(weights_.get()) + static_cast<size_t>(i) * Size() * bytes_;
-    call.storage = storage_, call.stride = units_, call.units = units_;
-    call.scale = storage_ == Storage::kInt8 ? scale_.get() : nullptr;
+    call.kernel = Kernel(i), call.units = units_;
     call.y = y_.get();
     return call;
   }
 
   int inputs_, units_;
-  Storage storage_;
+  Form form_;
   Device device_;
   Cublas& cublas_;
   cudaStream_t stream_;
-  size_t bytes_;
+  size_t bytes_;  // of a kernel
   int copies_;
-  Buffer<float> weights_, y_, x_, scale_;
+  Buffer<uint8_t> weights_;
+  Buffer<float> y_, x_, scale_;
   double roof_ = 0;
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  std::vector<std::string> wanted(argv + 1, argv + argc);
+  const auto take = [&](const char* option) {
+    const bool is_first = !wanted.empty() && wanted[0] == option;
+    if (is_first) wanted.erase(wanted.begin());
+    return is_first;
+  };
+  const bool json = take("--json");
   Device device;
   CHECK(CurrentDevice(&device));
-  if (argc > 1 && std::strcmp(argv[1], "two-launches") == 0) device.clusters = false;
+  if (take("two-launches")) device.clusters = false;
   cudaDeviceProp properties;
   CHECK(cudaGetDeviceProperties(&properties, 0));
   Cublas cublas;
@@ -224,10 +281,11 @@ int main(int argc, char** argv) {
   double roof = 0;
   for (const auto& [inputs, units] : std::vector<std::pair<int, int>>{
            {4096, 11008}, {11008, 4096}, {4096, 14336}, {4096, 4096}, {2048, 5632}, {576, 1536}, {1536, 576}}) {
-    for (const Storage storage : {Storage::kFloat32, Storage::kBfloat16, Storage::kInt8}) {
-      Shape shape(inputs, units, storage, device, cublas, stream);
+    for (const Form& form : kForms) {
+      if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), form.name) == wanted.end()) continue;
+      Shape shape(inputs, units, form, device, cublas, stream);
       for (const int rows : {1, 2, 4, 8}) {
-        if (rows > 1 && (storage != Storage::kFloat32 || inputs + units < 15000)) continue;
+        if (rows > 1 && (form.storage == Storage::kBfloat16 || form.has_minimum || inputs + units < 15000)) continue;
         shape.Measure(rows, sparsities, &table);
         roof = std::max(roof, shape.roof());
       }

@@ -1,14 +1,16 @@
 // Holds the CUDA kernels against plain loops in double on the host: sizes with and without tails, all numbers of rows,
-// thresholds and storages, with clusters and in two launches. Under compute-sanitizer it also shows accesses out of
+// thresholds, storages and groups of INT4, with clusters and in two launches. Under compute-sanitizer it also shows accesses out of
 // bounds (memcheck) and races (racecheck).
 //
 // Usage: sparsified-matmul-test [quick]; ends with 0 if all hold. `quick` runs a tenth, for the sanitizers.
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 
 #include "../sparsified-matmul.h"
 #include "device.h"
+#include "int4-matrix.h"
 
 using namespace sparsify;
 using namespace sparsify::cuda;
@@ -26,6 +28,7 @@ struct Case {
   Storage storage = Storage::kFloat32;
   std::vector<float> scale, zero_point;  // INT8
   std::vector<int8_t> quantized;         // INT8, [inputs, units]
+  Int4Matrix int4;
 };
 
 double Activated(Activation activation, double z) {
@@ -77,8 +80,18 @@ Case Normal(int rows, int inputs, int units, float threshold, Storage storage = 
   return c;
 }
 
+Case NormalInt4(int rows, int inputs, int units, int group, Int4Kind kind, float threshold) {
+  Case c = Normal(rows, inputs, units, threshold);
+  c.storage = Storage::kInt4;
+  Random random(static_cast<uint64_t>(rows) + 77 * static_cast<uint64_t>(inputs + 3 * units + group));
+  c.int4 = Int4Matrix(random, static_cast<size_t>(inputs), static_cast<size_t>(units), static_cast<size_t>(group), kind, 0.1f);
+  c.weights = c.int4.weights;
+  return c;
+}
+
 // The kernel's bytes as the device gets them, rows padded for bf16 and INT8.
 std::vector<uint8_t> Stored(const Case& c, int64_t* stride) {
+  if (c.storage == Storage::kInt4) return c.int4.values;
   const int bytes = c.storage == Storage::kFloat32 ? 4 : c.storage == Storage::kBfloat16 ? 2 : 1;
   *stride = c.storage == Storage::kFloat32 ? c.units : (c.units + 15) / 16 * 16;
   std::vector<uint8_t> stored(static_cast<size_t>(c.inputs) * static_cast<size_t>(*stride) * bytes);
@@ -100,8 +113,9 @@ int failures = 0;
 
 void Fail(const Case& c, const Plan& plan, const std::string& what) {
   if (++failures > 20) return;
-  std::printf("FAILED rows %d, %d x %d, storage %d, threshold %g, %s, %d splits: %s\n", c.rows, c.inputs, c.units,
-              static_cast<int>(c.storage), c.threshold[0], plan.cluster ? "clusters" : "two launches", plan.splits,
+  std::printf("FAILED rows %d, %d x %d, storage %d, groups of %d and kind %d, threshold %g, %s, %d splits: %s\n", c.rows, c.inputs,
+              c.units, static_cast<int>(c.storage), static_cast<int>(c.int4.group_size), static_cast<int>(c.int4.kind),
+              c.threshold[0], plan.cluster ? "clusters" : "two launches", plan.splits,
               what.c_str());
 }
 
@@ -113,10 +127,11 @@ void Run(const Case& c, const Device& device) {
   MatMul call = {};
   call.x = x.get(), call.rows = c.rows, call.inputs = c.inputs;
   call.threshold = threshold.get(), call.threshold_per_input = c.threshold.size() > 1;
-  call.kernel = kernel.get(), call.storage = c.storage, call.stride = stride;
+  const DeviceInt4 int4(c.int4);
+  call.kernel = {kernel.get(), c.storage, static_cast<size_t>(stride), c.scale.empty() ? nullptr : scale.get(),
+                 c.zero_point.empty() ? nullptr : zero_point.get()};
+  if (c.storage == Storage::kInt4) call.kernel = int4.Kernel();
   call.bias = c.bias.empty() ? nullptr : bias.get();
-  call.scale = c.scale.empty() ? nullptr : scale.get();
-  call.zero_point = c.zero_point.empty() ? nullptr : zero_point.get();
   call.activation = c.activation, call.units = c.units;
   for (const bool clusters : {true, false}) {
     if (clusters && !device.clusters) continue;
@@ -163,6 +178,28 @@ void Run(const Case& c, const Device& device) {
   }
 }
 
+// The weights as they are defined, to the last bit, whole and from a column on.
+void CheckWidened(const Case& c) {
+  const DeviceInt4 int4(c.int4);
+  for (const int first : {0, c.units / 3}) {
+    const int columns = c.units - first;
+    const Buffer<float> y(static_cast<size_t>(c.inputs) * static_cast<size_t>(columns));
+    CHECK(LaunchWiden(int4.Kernel(), c.inputs, first, columns, y.get(), nullptr));
+    const std::vector<float> actual = y.Values();
+    for (int k = 0; k < c.inputs; k++) {
+      for (int n = 0; n < columns; n++) {
+        const float expected = c.weights[static_cast<size_t>(k) * c.units + first + n];
+        const float got = actual[static_cast<size_t>(k) * columns + n];
+        if (got == expected) continue;
+        if (++failures <= 20) {
+          std::printf("FAILED weight %d, %d of %d x %d, groups of %d, kind %d: is %g, expected %g\n", k, first + n, c.inputs,
+                      c.units, static_cast<int>(c.int4.group_size), static_cast<int>(c.int4.kind), got, expected);
+        }
+      }
+    }
+  }
+}
+
 int cases = 0;
 
 void Try(const Case& c, const Device& device) {
@@ -190,6 +227,35 @@ int main(int argc, char** argv) {
         }
       }
     }
+  }
+  // Groups that divide stretches of 64 inputs and such that do not, one a row and one for all; odd numbers of columns, a half of a
+  // block too many, rows of 2,048 bytes.
+  const std::vector<std::array<int, 3>> groups =
+      quick ? std::vector<std::array<int, 3>>{{64, 130, 32}, {600, 515, 40}}
+            : std::vector<std::array<int, 3>>{{1, 1, 1},      {64, 7, 64},   {64, 8, 32},    {96, 9, 32},     {128, 15, 64},
+                                              {128, 16, 128}, {33, 17, 11},  {256, 24, 64},  {520, 40, 8},    {1000, 131, 1000},
+                                              {4096, 40, 64}, {96, 4096, 32}, {640, 515, 128}, {4224, 260, 64}, {700, 129, 28},
+                                              {77, 33, 7},    {4160, 136, 32}};
+  for (const auto& [inputs, units, group] : groups) {
+    for (const Int4Kind kind : {Int4Kind::kSymmetric, Int4Kind::kAsymmetric, Int4Kind::kMinimum}) {
+      for (const int rows : {1, 2, 3, 4, 7, 8}) {
+        for (const float threshold : {-kInfinity, 0.5f, 0.9f, kInfinity}) {
+          if (quick && (threshold != 0.5f || rows == 3 || rows == 7)) continue;
+          Try(NormalInt4(rows, inputs, units, group, kind, threshold), device);
+        }
+      }
+      CheckWidened(NormalInt4(1, inputs, units, group, kind, 0));
+    }
+  }
+  for (const int rows : {1, 4}) {
+    Try(NormalInt4(rows, quick ? 17024 : 40064, 36, 32, Int4Kind::kAsymmetric, 0.3f), device);
+    Case c = NormalInt4(rows, 64, 50, 32, Int4Kind::kMinimum, 0.5f);
+    c.bias = Random(9).Uniform(50, 8);
+    c.activation = Activation::kGelu;
+    Try(c, device);
+    c.x[5] = kInfinity;  // times weights of which none is 0
+    c.activation = Activation::kLinear;
+    Try(c, device);
   }
   // More inputs than a block lists at a time.
   for (const int rows : {1, 4}) Try(Normal(rows, quick ? 17000 : 40001, 36, 0.3f), device);
