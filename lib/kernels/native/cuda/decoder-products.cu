@@ -38,10 +38,10 @@ struct RowSource {
   };
   const Row& row;
   const int inputs;
-  const float* const threshold;
+  const float threshold;
   float scale;  // kNormed
   __device__ __forceinline__ int Rows() const { return 1; }
-  __device__ __forceinline__ float Threshold(int) const { return *threshold; }
+  __device__ __forceinline__ float Threshold(int) const { return threshold; }
   __device__ __forceinline__ Loaded Load(int, int k) const {
     return {row.x[k], row.kind == RowKind::kPlain ? 0.0f : row.other[k]};
   }
@@ -86,7 +86,7 @@ __device__ __forceinline__ void Multiply(const Args& args) {
   if (part.bias != nullptr) Prefetch(part.bias + first, count);
   PrefetchGroups<S>(part.columns, cut, tile_of_part, split);
   WaitForKernelBefore();
-  RowSource source{args.row, cut.inputs, part.threshold, 1.0f};
+  RowSource source{args.row, cut.inputs, *part.threshold, 1.0f};
   const int kept = MultiplyTile<S, kCluster>(
       source, part.columns, cut, tile_of_part, split, memory, [&](int, int64_t column, float sum) {
         if (column >= part.columns.units) return;

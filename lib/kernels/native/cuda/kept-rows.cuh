@@ -21,6 +21,13 @@ constexpr int kListedByThread = kRows == 1 ? 8 : kRows <= 4 ? 4 : 2;
 template <int kRows>
 constexpr int kListed = kThreads * kListedByThread<kRows>;
 
+// The same where blocks take stretches of inputs, whose kernels need registers for more sums: 8 inputs a thread do not fit beside,
+// and each would be moved to memory as it comes, before the next one is asked for.
+template <int kRows>
+constexpr int kListedOfStretchByThread = kRows <= 4 ? 4 : 2;
+template <int kRows>
+constexpr int kListedOfStretch = kThreads * kListedOfStretchByThread<kRows>;
+
 // Blocks take turns every so many inputs, so that a stretch of inputs that are all kept is divided among them.
 constexpr int kTurn = 8;
 
@@ -53,7 +60,7 @@ template <int kRows, bool kStretches, class Source>
 __device__ __forceinline__ int ListKeptRows(Source& source, const Cut& cut, int first, int split, List<kRows>& list) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int groups = cut.slice / 32;
-  constexpr int kCount = kListedByThread<kRows>;
+  constexpr int kCount = kStretches ? kListedOfStretchByThread<kRows> : kListedByThread<kRows>;
   // Of a thread's inputs those that lie in the slice: the others take no time.
   const auto has = [&](int j) { return j * kThreads < cut.slice; };
   typename Source::Loaded loaded[kCount][kRows] = {};

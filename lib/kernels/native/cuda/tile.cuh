@@ -406,7 +406,7 @@ template <int kRows>
 Cut CutFor(int inputs, int splits, size_t group_size) {
   if (group_size != 0) {
     // Rounds of the same size, of whole groups of up to 64 inputs where these divide it.
-    const int own = (inputs + splits - 1) / splits, rounds = (own + kListed<kRows> - 1) / kListed<kRows>;
+    const int own = (inputs + splits - 1) / splits, most = kListedOfStretch<kRows>, rounds = (own + most - 1) / most;
     return {inputs, splits, ((own + rounds - 1) / rounds + 63) / 64 * 64};
   }
   const int turn = kTurn * splits;
