@@ -366,7 +366,8 @@ describe('the CUDA kernels', () => {
         const kernel = dequantizeInt4(matrix);
         const words = int4Tensors(matrix);
         const {values, scale, zeroPoint, minimum} = words;
-        for (const rows of [1, 3, 8, 20, 100]) {
+        // The definition takes a second for each row of the largest kernel.
+        for (const rows of inputSize * units > 1e7 ? [1, 8, 20] : [1, 3, 8, 20, 100]) {
           const bias = normals(units, 9);
           const testCase = {...normalCase(rows, inputSize, units, 0.5), kernel, bias};
           const before = native.launches();
