@@ -1,7 +1,7 @@
 // Times decoding of one token of a model of Llama-2-7B's shape on the GPU, without TensorFlow: random weights made on the
-// device, in float32, bfloat16, INT8 and INT4 (groups of 64 with zero points, the head in INT8), dense and with half of the inputs of all projections but the head masked. The
-// thresholds are found by what they mask. Times are of whole appends, from the token in the host's memory to its logits
-// there; dense and masked take turns.
+// device, in float32, bfloat16, INT8 and INT4 (groups of 64 with zero points, the head in INT8), dense and with half of the
+// inputs of all projections but the head masked. The thresholds are found by what they mask. Times are of whole appends, from
+// the token in the host's memory to its logits there; dense and masked take turns.
 //
 // Usage: decoder-bench [--json] [WEIGHTS…], of float32, bfloat16, int8, int4; all by default
 #include <algorithm>

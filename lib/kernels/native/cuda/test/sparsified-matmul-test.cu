@@ -1,6 +1,6 @@
 // Holds the CUDA kernels against plain loops in double on the host: sizes with and without tails, all numbers of rows,
-// thresholds, storages and groups of INT4, with clusters and in two launches. Under compute-sanitizer it also shows accesses out of
-// bounds (memcheck) and races (racecheck).
+// thresholds, storages and groups of INT4, with clusters and in two launches. Under compute-sanitizer it also shows accesses
+// out of bounds (memcheck) and races (racecheck).
 //
 // Usage: sparsified-matmul-test [quick]; ends with 0 if all hold. `quick` runs a tenth, for the sanitizers.
 #include <algorithm>
