@@ -8,6 +8,9 @@ module.exports = {
   import: 'tsx',
   require: ['./spec/support/captured-output.ts', './spec/support/watchdog.ts'],
   spec: named ? [] : ['spec/**/*.spec.ts'],
+  // Most specs use one core, or wait: two processes, each of which takes the next file. Files that are named run in one.
+  parallel: !named,
+  jobs: 2,
   // The slowest specs take a tenth of it on two cores; a machine that does much else takes several times as long.
   timeout: 180_000,
   reporter: 'dot',

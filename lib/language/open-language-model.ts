@@ -57,6 +57,7 @@ import {
   PackedWeights,
   WEIGHTS_AS_READ_RULES,
   keptFormats,
+  checkOneFormat,
   planAsRead,
   type WeightsAsRead,
 } from './weights/packed-weights.js';
@@ -114,6 +115,7 @@ const RULES: OptionRules<OpenLanguageModelOptions> = {
  * @param source An http or https address: of a `.gguf` file, of a folder or `model.json` that was saved, or of a Hugging
  *   Face folder (`https://huggingface.co/OWNER/NAME/resolve/main/`); a `.gguf` `File`; or the `File`s of a folder.
  * @returns The model, owned by the caller.
+ * @throws {SparsifyError} `unsupported-option` for both `weights` and `compress`.
  * @throws {ModelError} `too-large-for-device` with what would fit, before weights are downloaded; `not-a-language-model`; as
  *   `loadWeights` and `compressWeights`.
  * @throws {FileError} `storage-full`, `checksum-mismatch`, `changed`, `unreachable`, `server-busy`, `http-status`,
@@ -130,6 +132,7 @@ export async function openLanguageModel(
   options: OpenLanguageModelOptions = {},
 ): Promise<LanguageModel> {
   checkOptions('openLanguageModel', options, RULES);
+  checkOneFormat(options);
   const {onProgress, onNotice, refresh, signal, silenceMs, sha256, decoder} = options;
   signal?.throwIfAborted();
   if (!tf.engine().backendName) await tf.ready();

@@ -26,7 +26,7 @@ import {languageModelOf} from './load-language-model.js';
 import {checkedPlan} from './weights/load-weights.js';
 import {ModelOutline} from './weights/model-outline.js';
 import {PartsCalibration} from './weights/parts-calibration.js';
-import {WEIGHTS_AS_READ_RULES, type WeightsAsRead} from './weights/packed-weights.js';
+import {WEIGHTS_AS_READ_RULES, checkOneFormat, type WeightsAsRead} from './weights/packed-weights.js';
 import {streamOrder, streamedWeights} from './weights/streamed-weights.js';
 import {TEXT_DATASET_RULES, type TextDatasetOptions} from './text-dataset.js';
 
@@ -72,7 +72,8 @@ const RULES: OptionRules<SparsifyStreamedOptions> = {
  * @param path A Hugging Face folder or a GGUF file.
  * @param out A folder; an older model in it is replaced once the new one is whole. `loadLanguageModel` loads it.
  * @returns The report of `inspect`.
- * @throws {SparsifyError} `missing-option` for targets without data; {ScopeError} if the scopes do not fit the model;
+ * @throws {SparsifyError} `missing-option` for targets without data, `unsupported-option` for both
+ *   `weights` and `compress`; {ScopeError} if the scopes do not fit the model;
  *   {FileError}, {ModelError} as `loadLanguageModel` and `compressWeights`; {DatasetError} as `sparsifyActivations`; the
  *   signal's reason. Nothing is written then.
  * @example
@@ -88,6 +89,7 @@ export async function sparsifyStreamed(
   options: SparsifyStreamedOptions = {},
 ): Promise<DenseReport[]> {
   checkOptions('sparsifyStreamed', options, RULES);
+  checkOneFormat(options);
   if (options.targetSparsityByScope !== undefined && options.data === undefined) {
     throw new SparsifyError('missing-option', 'sparsifyStreamed needs data to find thresholds: give a text');
   }

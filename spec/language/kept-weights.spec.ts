@@ -10,68 +10,21 @@ import {
 } from '../../lib/index.js';
 import {
   PROJECTIONS,
+  allocateLanguageModel,
+  compareWithDense,
   loadLanguageModel,
   memoryNeed,
+  openLanguageModel,
   sparsifyStreamed,
   type LanguageModel,
 } from '../../lib/language/index.js';
-import {BLOCK_FORMATS} from '../../lib/language/import/dequantize.js';
 import {openGguf} from '../../lib/language/import/local-checkpoints.js';
 import {keptFormats} from '../../lib/language/weights/packed-weights.js';
 import {isMasking, sparsifyingDenseLayers} from '../../lib/model/dense-layers.js';
-import {float16Bits} from '../../lib/quantization/float16.js';
-import {seededRandom} from '../../lib/stats/seeded-random.js';
 import {BACKENDS, disposeModels} from '../support/backends.js';
-import {GGML_TYPE, writeGguf, type GgufTensorSpec} from '../support/language/gguf-writer.js';
-import {metadataOf} from '../support/language/gguf-files.js';
+import {KEPT_FORMATS, fourBitGguf, fourBitText} from '../support/language/four-bit-gguf.js';
 import {rejection} from '../support/rejection.js';
 import {temporaryFolder} from '../support/temporary-folder.js';
-
-type Dtype = keyof typeof GGML_TYPE;
-
-/** Seeded blocks of weights below 1, or ones of a norm. */
-function tensor(name: string, shape: readonly number[], dtype: Dtype, seed: number): GgufTensorSpec {
-  const count = shape.reduce((product, size) => product * size, 1);
-  const {values, bytes} = BLOCK_FORMATS[dtype];
-  if (dtype === 'F32') {
-    return {name, shape, type: GGML_TYPE.F32, data: new Uint8Array(new Float32Array(count).fill(1).buffer)};
-  }
-  const random = seededRandom(seed);
-  const data = Uint8Array.from({length: (count / values) * bytes}, () => Math.floor(random() * 256));
-  const view = new DataView(data.buffer);
-  for (let block = 0; block < data.length; block += bytes) {
-    view.setUint16(block, float16Bits(dtype === 'Q8_0' ? 0.002 : 0.02), true);
-    if (dtype.endsWith('_1')) view.setUint16(block + 2, float16Bits(-0.15), true);
-  }
-  return {name, shape, type: GGML_TYPE[dtype], data};
-}
-
-/** A llama of hidden size 64 with an own head, its matrices in several formats. */
-function gguf(formatOf = (dtype: Dtype): Dtype => dtype): Uint8Array {
-  const metadata = metadataOf('llama', {
-    ...{'llama.embedding_length': 64, 'llama.feed_forward_length': 96, 'llama.attention.key_length': 32},
-  });
-  const matrices: readonly (readonly [string, readonly number[], Dtype])[] = [
-    ['token_embd.weight', [20, 64], 'Q8_0'],
-    ['blk.0.attn_norm.weight', [64], 'F32'],
-    ['blk.0.attn_q.weight', [64, 64], 'Q4_1'],
-    ['blk.0.attn_k.weight', [32, 64], 'Q4_0'],
-    ['blk.0.attn_v.weight', [32, 64], 'Q5_1'],
-    ['blk.0.attn_output.weight', [64, 64], 'Q4_1'],
-    ['blk.0.ffn_norm.weight', [64], 'F32'],
-    ['blk.0.ffn_gate.weight', [96, 64], 'Q4_1'],
-    ['blk.0.ffn_up.weight', [96, 64], 'Q4_0'],
-    ['blk.0.ffn_down.weight', [64, 96], 'Q4_1'],
-    ['output_norm.weight', [64], 'F32'],
-    ['output.weight', [20, 64], 'Q4_1'],
-  ];
-  return writeGguf(
-    metadata,
-    matrices.map(([name, shape, dtype], i) =>
-      tensor(name, shape, dtype === 'F32' ? dtype : formatOf(dtype), i + 1),
-    ),
-  );
-}
 
 const IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
 const TEXT = Array.from({length: 64}, (_, i) => (i * 7 + 3) % 20);
@@ -89,18 +42,6 @@ function formats(lm: LanguageModel): Record<string, string> {
   );
 }
 
-const KEPT = {
-  'model.embed_tokens': 'int8_asym',
-  'self_attn.q_proj': 'int4_minimum',
-  'self_attn.k_proj': 'int4_sym',
-  'self_attn.v_proj': 'int8_asym',
-  'self_attn.o_proj': 'int4_minimum',
-  'mlp.gate_proj': 'int4_minimum',
-  'mlp.up_proj': 'int4_sym',
-  'mlp.down_proj': 'int4_minimum',
-  lm_head: 'int4_minimum',
-};
-
 describe("a GGUF file's own 4 bits", () => {
   const folder = temporaryFolder();
   let path: string;
@@ -109,7 +50,7 @@ describe("a GGUF file's own 4 bits", () => {
 
   before(async () => {
     await tf.setBackend(BACKENDS[BACKENDS.length - 1]);
-    path = folder.write('four.gguf', gguf());
+    path = folder.write('four.gguf', fourBitGguf());
     float = await loadLanguageModel(path, {weights: 'float32'});
     kept = await loadLanguageModel(path);
   });
@@ -119,7 +60,7 @@ describe("a GGUF file's own 4 bits", () => {
   });
 
   it('stay, with INT8 for what the file holds in more, and float32 or INT8 if that is asked for', async () => {
-    expect(formats(kept)).to.deep.equal(KEPT);
+    expect(formats(kept)).to.deep.equal(KEPT_FORMATS);
     expect(new Set(Object.values(formats(float)))).to.deep.equal(new Set(['float32']));
     const int8 = await loadLanguageModel(path, {weights: 'int8'});
     expect(new Set(Object.values(formats(int8)))).to.deep.equal(new Set(['int8_asym']));
@@ -131,7 +72,9 @@ describe("a GGUF file's own 4 bits", () => {
 
   it('compute what the float32 weights of the file do, but for the INT8 ones', async () => {
     // The two INT8 weights of the kept model are made so in the other as well.
-    const others = Object.keys(KEPT).filter((name) => !KEPT[name as keyof typeof KEPT].startsWith('int8'));
+    const others = Object.keys(KEPT_FORMATS).filter(
+      (name) => !KEPT_FORMATS[name as keyof typeof KEPT_FORMATS].startsWith('int8'),
+    );
     const wanted = await compressWeights(float.model, {
       ignoredScope: new IgnoredScope({
         names: others.map((name) => (name === 'lm_head' ? name : `model.layers.0.${name}`)),
@@ -148,7 +91,7 @@ describe("a GGUF file's own 4 bits", () => {
     const out = join(folder.path, 'saved');
     await kept.save(out);
     const loaded = await loadLanguageModel(out);
-    expect(formats(loaded)).to.deep.equal(KEPT);
+    expect(formats(loaded)).to.deep.equal(KEPT_FORMATS);
     expect(logits(loaded)).to.deep.equal(logits(kept));
     loaded.dispose();
     const error = await rejection(() => loadLanguageModel(out, {weights: 'float32'}), 'saved-weights');
@@ -178,7 +121,7 @@ describe("a GGUF file's own 4 bits", () => {
       ...{targetSparsityByScope, data: TEXT, sequenceLength: 16, sequences: 4},
     });
     const [first, second] = [await loadLanguageModel(whole), await loadLanguageModel(streamed)];
-    expect(formats(second)).to.deep.equal(KEPT);
+    expect(formats(second)).to.deep.equal(KEPT_FORMATS);
     expect(logits(second)).to.deep.equal(logits(first));
     expect(logits(first)).to.not.deep.equal(logits(kept));
     retarget(first.model, {[PROJECTIONS.all]: 0.3});
@@ -192,10 +135,53 @@ describe("a GGUF file's own 4 bits", () => {
     second.dispose();
   });
 
+  it('are measured and allocated for, as the model of the saved folder is', async () => {
+    const text = fourBitText(900, 1);
+    const options = {protocol: 'token', windows: 2, contextLength: 32} as const;
+    const [ofKept, ofFloat] = [await kept.perplexity(text, options), await float.perplexity(text, options)];
+    expect(ofKept.tokens).to.equal(2 * 31);
+    // The other two matrices are rounded to 8 bits, a step of 1/255 of their range each.
+    expect(ofKept.tokenPerplexity / ofFloat.tokenPerplexity).to.be.closeTo(1, 0.02);
+    const out = join(folder.path, 'allocated');
+    await kept.save(out);
+    const loaded = await loadLanguageModel(out);
+    const wanted = {target: 0.4, sequences: 2, sequenceLength: 64} as const;
+    const allocation = await allocateLanguageModel(kept, text, wanted);
+    expect((await allocateLanguageModel(loaded, text, wanted)).layers).to.deep.equal(allocation.layers);
+    expect(allocation.sparsity).to.be.closeTo(0.4, 1e-9);
+    const sparse = await sparsifyActivations(
+      kept.model,
+      kept.dataset(text, {sequenceLength: 64, sequences: 2}),
+      {
+        targetSparsityByScope: allocation,
+      },
+    );
+    const {modes} = await compareWithDense(kept.withModel(sparse), text, options);
+    expect(modes[0].tokenPerplexity).to.be.closeTo(ofKept.tokenPerplexity, 1e-4 * ofKept.tokenPerplexity);
+    expect(modes[1].sparsity).to.be.closeTo(0.4, 0.05);
+    expect(formats(kept)).to.deep.equal(KEPT_FORMATS);
+    disposeModels(sparse);
+    loaded.dispose();
+  });
+
+  it('and compress are not asked for together, which is said before anything is read', async () => {
+    const both = {weights: 'keep', compress: 'int8_asym'} as const;
+    const nowhere = join(folder.path, 'nowhere.gguf');
+    for (const work of [
+      () => sparsifyStreamed(nowhere, join(folder.path, 'out'), both),
+      () => openLanguageModel('http://127.0.0.1:1/nowhere.gguf', both),
+    ]) {
+      const error = await rejection(work, 'unsupported-option');
+      expect(error.message).to.equal(
+        'the options say weights "keep" and compress "int8_asym", and only one can be: leave one of them out',
+      );
+    }
+  });
+
   it('of a file that has none, nothing is kept', async () => {
     const eights = folder.write(
       'eights.gguf',
-      gguf(() => 'Q8_0'),
+      fourBitGguf(() => 'Q8_0'),
     );
     const lm = await loadLanguageModel(eights);
     expect(new Set(Object.values(formats(lm)))).to.deep.equal(new Set(['float32']));

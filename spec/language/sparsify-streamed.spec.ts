@@ -328,6 +328,19 @@ describe('sparsifying with one block in memory', () => {
       expect(error.message).to.equal('sparsifyStreamed needs data to find thresholds: give a text');
     });
 
+    it('refuses a ratio below 1, which chooses layers by all weights, before it reads any', async () => {
+      const checkpoint = {...small('llama'), read: () => Promise.reject(new Error('read'))};
+      const options = {compress: 'int4_asym', compressOptions: {groupSize: 8, ratio: 0.5}} as const;
+      const error = await rejection(
+        () => sparsifyCheckpoint(checkpoint, join(folder.path, 'none'), options),
+        'unsupported-option',
+      );
+      expect(error.message)
+        .to.include('the ratio is 0.5')
+        .and.include('compress the model once it is loaded');
+      expect(existsSync(join(folder.path, 'none'))).to.equal(false);
+    });
+
     it('names a scope that matches nothing before it reads weights', async () => {
       const checkpoint = {...small('llama'), read: () => Promise.reject(new Error('read'))};
       const options = {...TEXT, targetSparsityByScope: {'.*up_porj': 0.5}};

@@ -36,7 +36,8 @@ function watch(title: string, limitMs: number): void {
 
 export const mochaHooks: RootHookObject = {
   beforeAll() {
-    worker = new Worker(CODE, {eval: true, execArgv: []});
+    // Where files run in several processes, this comes once a file.
+    worker ??= new Worker(CODE, {eval: true, execArgv: []});
     worker.unref();
     watch('before the first test', BETWEEN_MS);
   },
@@ -56,8 +57,7 @@ export const mochaHooks: RootHookObject = {
   afterEach(this: Context) {
     watch(`after ${this.currentTest!.fullTitle()}`, BETWEEN_MS);
   },
-  async afterAll() {
-    await worker?.terminate();
-    worker = undefined;
+  afterAll() {
+    worker?.postMessage(null);
   },
 };

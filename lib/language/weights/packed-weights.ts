@@ -53,8 +53,7 @@ type KeptInt4 = Extract<Compression, {int4: unknown}> & {readonly isKept: true};
  * What is to become of a model's weights, which have no values yet.
  *
  * @param checkpoint Where they come from; null if that is a saved model, whose weights stay as they are by default.
- * @throws {ScopeError} if the scope does not fit the model; what `compressWeights` throws of its options; {SparsifyError}
- *   `unsupported-option` for both `weights` and `compress`.
+ * @throws {ScopeError} if the scope does not fit the model; what `compressWeights` throws of its options.
  */
 export function planAsRead(
   model: tf.LayersModel,
@@ -62,7 +61,6 @@ export function planAsRead(
   checkpoint: Checkpoint | null,
 ): PlanAsRead {
   const {weights, compressIgnoredScope = null, compressOptions = {}} = options;
-  checkOneFormat(options);
   const compress = options.compress ?? (weights === 'int8' ? 'int8_asym' : undefined);
   if (compress !== undefined) {
     return compressionPlan(model, compressIgnoredScope, {...compressOptions, mode: compress});
@@ -70,7 +68,12 @@ export function planAsRead(
   return weights === 'float32' || checkpoint === null ? new Map() : keptPlan(checkpoint);
 }
 
-function checkOneFormat({weights, compress}: WeightsAsRead): void {
+/**
+ * To be called before anything is read.
+ *
+ * @throws {SparsifyError} `unsupported-option` for both `weights` and `compress`.
+ */
+export function checkOneFormat({weights, compress}: WeightsAsRead): void {
   if (weights === undefined || compress === undefined) return;
   throw new SparsifyError(
     'unsupported-option',

@@ -1,6 +1,6 @@
 /**
- * @file The browsers that specs drive: each is started once in a run of mocha, for the first spec that needs it, with a
- * profile of its own in a temporary folder, and ended after the last spec.
+ * @file The browsers that specs drive: each is started once in a run of mocha, which is a run of one file where files run in
+ * several processes, for the first spec that needs it, with a profile of its own in a temporary folder, and ended after the last.
  */
 import {launch, type Browser} from 'puppeteer-core';
 import {findBrowser, type BrowserName} from '../../../scripts/set-up/browser.js';
@@ -12,19 +12,27 @@ const START_MS = 120_000;
 
 const started = new Map<BrowserName, Promise<Browser>>();
 
-// This module is read while mocha reads the specs, so this is a hook of the whole run.
-after(async () => {
-  for (const browser of started.values()) await (await browser).close();
-  started.clear();
-});
+/** The suites around all others in whose runs the browsers will be ended. */
+const ending = new WeakSet<Mocha.Suite>();
+
+function endWith(suite: Mocha.Suite): void {
+  while (suite.parent !== undefined) suite = suite.parent;
+  if (ending.has(suite)) return;
+  ending.add(suite);
+  suite.afterAll(async () => {
+    for (const browser of started.values()) await (await browser).close();
+    started.clear();
+  });
+}
 
 /**
- * Skips the suite where the browser is missing; in CI that fails instead, so that no change passes without these specs.
+ * Skips the suite where the browser is missing; in CI that fails instead, so that no change passes without these specs. Call
+ * it in a `before` hook, before {@link browserOf}.
  *
  * @throws {Error} In CI, if there is none.
  */
 export function requireBrowser(name: BrowserName, context: Mocha.Context): void {
-  if (findBrowser(name) !== undefined) return;
+  if (findBrowser(name) !== undefined) return endWith(context.test!.parent!);
   if (process.env.CI) throw new Error(`there is no ${name}, which the specs in CI need: install one`);
   context.skip();
 }

@@ -7,7 +7,7 @@ import {urlOf} from '../child.js';
 const bundles = new Map<string, Promise<string>>();
 
 /**
- * Bundles a file of this repository; in one run of mocha every file is bundled once.
+ * Bundles a file of this repository; in one process every file is bundled once.
  *
  * @param file From the root of the repository, as `spec/browser/pages/x.ts`.
  * @returns The module's text.

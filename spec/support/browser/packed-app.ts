@@ -28,22 +28,17 @@ const BUNDLERS = {vite: 'vite/bin/vite.js', esbuild: 'esbuild/bin/esbuild'};
 
 let tarball: string | undefined;
 
-/** The tarball of the package, made once in a run of mocha. */
+/** The tarball of the package, made once in a process. */
 function packed(): string {
   if (tarball !== undefined) return tarball;
   const folder = mkdtempSync(join(tmpdir(), 'tfjs-sparsify-pack-'));
+  process.once('exit', () => rmSync(folder, {recursive: true}));
   const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder];
   const onWindows = process.platform === 'win32'; // where npm is a batch file, which only a shell starts
   const name = execFileSync('npm', pack, {cwd: ROOT, encoding: 'utf8', shell: onWindows}).trim();
   tarball = join(folder, name);
   return tarball;
 }
-
-// This module is read while mocha reads the specs, so this is a hook of the whole run.
-after(() => {
-  if (tarball !== undefined) rmSync(dirname(tarball), {recursive: true});
-  tarball = undefined;
-});
 
 /** Call it in a `describe`: it makes the application's folder before the specs and removes it after them. */
 export function packedApp(): {

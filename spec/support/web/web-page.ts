@@ -1,4 +1,4 @@
-/** @file The page of models/web for specs: built once in a run of mocha, with a tiny language model in the place of SmolLM2. */
+/** @file The page of models/web for specs: built once in a process, with a tiny language model in the place of SmolLM2. */
 import {mkdtempSync, readdirSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -12,13 +12,7 @@ import {loadTiny, printableText} from '../language/tiny-language-models.js';
 const folder = mkdtempSync(join(tmpdir(), 'tfjs-sparsify-page-'));
 let building: Promise<LanguageModel> | undefined;
 
-after(async () => {
-  await building?.then(
-    (lm) => lm.dispose(),
-    () => undefined, // the suites that needed it have failed
-  );
-  rmSync(folder, {recursive: true});
-});
+process.once('exit', () => rmSync(folder, {recursive: true}));
 
 /** The name of the tiny model's weight file; there once the page is built. */
 export function tinyWeights(): string {
