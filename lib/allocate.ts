@@ -93,6 +93,8 @@ export interface AllocateOptions extends AllocationMeasures {
   readonly probeData?: Batches | DataSource<unknown>;
   /** Rows that probes compare, at least: tokens of a language model, items of another. 128 by default. */
   readonly probeRows?: number;
+  /** Probes of the same layers, as an earlier allocation has them: method `local` then probes no more. */
+  readonly probes?: ProbeErrors;
   readonly onProgress?: (progress: AllocationProgress) => void;
   /** Told of a mean sparsity that layers cannot have; by default it goes to `console.warn`. */
   readonly onWarning?: WarningOptions['onWarning'];
@@ -126,6 +128,9 @@ export const ALLOCATE_RULES: OptionRules<AllocateOptions> = {
   calibration: CALIBRATION,
   probeData: CHECKED_LATER,
   probeRows: count(),
+  probes: optional('the probes of an allocation', (value) =>
+    Array.isArray((value as Partial<ProbeErrors> | null)?.layers),
+  ),
   onProgress: CALLBACK,
   onWarning: CALLBACK,
   signal: SIGNAL,
@@ -257,10 +262,12 @@ async function methodOf(
     }
     case 'local': {
       const paths = new Set(layers.map(({path}) => path));
+      if (options.probes !== undefined) checkProbed(options.probes, paths);
       const probes =
-        probed === null
+        options.probes ??
+        (probed === null
           ? savedProbes(model, paths)
-          : await probeLayers(model, paths, probed, {...running, rows});
+          : await probeLayers(model, paths, probed, {...running, rows}));
       return {probes, sharesAt: lawShares(layers, probes)};
     }
   }
@@ -328,7 +335,7 @@ class Candidates {
 }
 
 /** A data set, parted so that a loss is measured on nothing that the candidates were made with. */
-interface MeasuredData {
+export interface MeasuredData {
   /** What is probed and calibrated on. */
   readonly calibration: Batches;
   /** Null if the target has no loss. */
@@ -336,11 +343,11 @@ interface MeasuredData {
 }
 
 /** How the loss is measured, if the target has one, and what is left for calibration. */
-async function measuredData(
+export async function measuredData(
   model: tf.LayersModel,
   batches: Batches,
   {maxLoss}: AllocationTarget,
-  {loss, heldOut, labels}: AllocateOptions,
+  {loss, heldOut, labels}: AllocationMeasures,
 ): Promise<MeasuredData> {
   if (maxLoss === undefined) return {calibration: batches, loss: null};
   if (loss !== undefined) return {calibration: batches, loss};
@@ -379,9 +386,15 @@ function savedScopes(model: tf.LayersModel): AllocationScopes | undefined {
 /** @throws {ModelError} `not-probed`. */
 function savedProbes(model: tf.LayersModel, paths: ReadonlySet<string>): ProbeErrors {
   const probes = allocationOf(model)?.probes ?? null;
+  checkProbed(probes, paths);
+  return probes;
+}
+
+/** @throws {ModelError} `not-probed`. */
+function checkProbed(probes: ProbeErrors | null, paths: ReadonlySet<string>): asserts probes is ProbeErrors {
   const known = new Set(probes?.layers.map(({path}) => path));
   const missing = [...paths].filter((path) => !known.has(path));
-  if (probes !== null && missing.length === 0) return probes;
+  if (probes !== null && missing.length === 0) return;
   const some = missing.slice(0, 3).map((path) => `"${path}"`);
   throw new ModelError(
     'not-probed',

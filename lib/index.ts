@@ -8,6 +8,19 @@ export {
   type AllocationMeasures,
   type AllocationProgress,
 } from './allocate.js';
+export {
+  allocateFormats,
+  compareFormats,
+  modelInFormat,
+  type AllocateFormatsOptions,
+  type CompareFormatsOptions,
+  type FormatAllocation,
+  type FormatComparison,
+  type FormatProgress,
+  type LeftOutFormat,
+  type OtherFormats,
+} from './allocate-formats.js';
+export type {FormatPoint, ModelFormat} from './allocation/format-points.js';
 export type {AllocationScopes, SparsityBounds} from './allocation/bounds.js';
 export type {
   Allocation,

@@ -22,7 +22,8 @@ import {
   sparsifyingDenseLayers,
 } from './model/dense-layers.js';
 import {reportWalked, type DenseReport} from './model/inspect.js';
-import {walkModel, type ModelLayers} from './model/walk.js';
+import {putThresholds, takeThresholds} from './model/thresholds.js';
+import {walkModel} from './model/walk.js';
 import {CALLBACK, FLAG, SIGNAL, checkOptions, required, type OptionRules} from './option-rules.js';
 import {selectTargets} from './scope/select-targets.js';
 import {IGNORED_SCOPE, type IgnoredScope, type TargetScope} from './scope/target-scope.js';
@@ -114,7 +115,7 @@ export async function sparsifyActivations(
 
   const sparse = inPlace ? model : cloneModel(model);
   const walked = inPlace ? given : walkModel(asContainer(sparse));
-  const before = snapshot(walked);
+  const before = takeThresholds(walked);
   const undo = makeSparsifying(walked, new Set(targets.keys()));
   try {
     const layers = sparsifyingDenseLayers(walked);
@@ -132,7 +133,7 @@ export async function sparsifyActivations(
     return sparse;
   } catch (error) {
     undo();
-    if (inPlace) restore(walked, before);
+    if (inPlace) putThresholds(walked, before);
     else sparse.dispose();
     throw error;
   }
@@ -193,31 +194,4 @@ function isScopes(scopes: SparsifyScopes | TargetSparsityByScope | Allocation): 
   if (typeof scopes !== 'object' || scopes === null || Symbol.iterator in scopes || isAllocation(scopes))
     return false;
   return Object.values(scopes).some((value) => typeof value === 'object');
-}
-
-/** Targets and thresholds of the layers that are sparsified already. */
-type Snapshot = ReadonlyMap<
-  string,
-  {readonly target: number | null; readonly reached: number | null; readonly threshold: number}
->;
-
-function snapshot(model: ModelLayers): Snapshot {
-  return new Map(
-    [...sparsifyingDenseLayers(model)].map(([path, layer]) => [
-      path,
-      {
-        target: layer.targetSparsity,
-        reached: layer.reachedSparsity,
-        threshold: layer.threshold!.read().dataSync()[0],
-      },
-    ]),
-  );
-}
-
-function restore(model: ModelLayers, before: Snapshot): void {
-  for (const [path, layer] of sparsifyingDenseLayers(model)) {
-    const {target, reached, threshold} = before.get(path)!;
-    layer.targetSparsity = target;
-    layer.setThreshold(threshold, reached);
-  }
 }

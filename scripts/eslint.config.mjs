@@ -43,6 +43,7 @@ const ROOMS = [
   'compress',
   'eval',
   'allocate',
+  'allocate-formats',
   'index',
   'language/tokenizer',
   'language/config',

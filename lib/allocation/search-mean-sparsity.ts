@@ -109,7 +109,7 @@ class Search {
   }
 
   async keeps(sparsity: number): Promise<boolean> {
-    return upperBound(await this.lossAt(sparsity)) <= this.target.maxLoss!;
+    return lossBound(await this.lossAt(sparsity)) <= this.target.maxLoss!;
   }
 
   async lossAt(sparsity: number): Promise<MeasuredLoss> {
@@ -138,7 +138,7 @@ class Search {
     let [kept, broken]: [number | null, number | null] = [null, null];
     let next = this.nextForLoss(kept, broken, most);
     for (let i = 0; i < MOST_MEASUREMENTS && next !== null; i++) {
-      const bound = upperBound(await this.lossAt(next));
+      const bound = lossBound(await this.lossAt(next));
       if (bound <= allowed) kept = Math.max(kept ?? least, next);
       else broken = Math.min(broken ?? most, next);
       if (bound <= allowed && bound >= LOSS_ENOUGH * allowed) break;
@@ -156,7 +156,7 @@ class Search {
     const aim = Math.log(this.target.maxLoss! * ((1 + LOSS_ENOUGH) / 2));
     const points = [...this.losses].map(([sparsity, loss]) => ({
       x: logOdds(sparsity),
-      y: clamp(Math.log(Math.max(upperBound(loss), 1e-30)), aim - FARTHEST, aim + FARTHEST),
+      y: clamp(Math.log(Math.max(lossBound(loss), 1e-30)), aim - FARTHEST, aim + FARTHEST),
     }));
     const guess = sparsityOf(oddsForLoss(points, aim));
     // Not so near an end of the bracket that it would hardly shrink.
@@ -219,7 +219,8 @@ function notMeasured(what: string, got: Readonly<Record<string, unknown>>): Spar
   );
 }
 
-function upperBound({loss, error}: MeasuredLoss): number {
+/** What a loss is at most, with the margin for its error: what is compared with the loss that is allowed. */
+export function lossBound({loss, error}: MeasuredLoss): number {
   return loss + LOSS_MARGIN * (error ?? 0);
 }
 

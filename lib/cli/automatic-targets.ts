@@ -112,6 +112,33 @@ export function requestedTarget(
   return isEmpty ? {maxLoss: DEFAULT_MAX_LOSS} : searched;
 }
 
+/** What `allocateOptionsOf` reads. */
+export type AllocatedData = AllocationOptions &
+  DataOptions &
+  WarningOptions & {readonly ignore?: readonly string[]; readonly labels?: string};
+
+/**
+ * How the command line has a model allocated, the target apart.
+ *
+ * @throws {SparsifyError} `bad-option`; {FileError} of the labels.
+ */
+export async function allocateOptionsOf(
+  calibration: CalibrationMethod | CalibrationOptions,
+  {allocate, bounds, ignore, labels, data, onWarning}: AllocatedData,
+): Promise<Omit<AllocateOptions, 'target' | 'onProgress'>> {
+  if (isTextFile(data) && labels !== undefined) {
+    throw new SparsifyError('bad-option', '--labels do not concern text: its loss is perplexity');
+  }
+  return {
+    method: allocate,
+    ignoredScope: ignoredScopeOf(ignore),
+    calibration,
+    onWarning,
+    ...(bounds === undefined ? {} : {scopes: bounds}),
+    ...(labels === undefined ? {} : {labels: await readLabels(labels)}),
+  };
+}
+
 /**
  * Allocates on the data of the command line, with its progress.
  *
@@ -121,26 +148,13 @@ export async function allocateForCommand(
   model: tf.LayersModel,
   target: AllocationTarget,
   calibration: CalibrationMethod | CalibrationOptions,
-  options: AllocationOptions &
-    DataOptions &
-    WarningOptions & {readonly ignore?: readonly string[]; readonly labels?: string},
+  options: AllocatedData,
   signal: AbortSignal,
 ): Promise<Allocation> {
-  const {allocate, bounds, ignore, labels, data, sequences, sequenceLength} = options;
+  const {data, sequences, sequenceLength} = options;
   const isText = isTextFile(data);
-  if (isText && labels !== undefined) {
-    throw new SparsifyError('bad-option', '--labels do not concern text: its loss is perplexity');
-  }
-  const shared: AllocateOptions = {
-    target,
-    method: allocate,
-    ignoredScope: ignoredScopeOf(ignore),
-    calibration,
-    signal,
-    onWarning: options.onWarning,
-    ...(bounds === undefined ? {} : {scopes: bounds}),
-  };
-  const read = labels === undefined ? undefined : await readLabels(labels);
+  const {labels, ...rest} = await allocateOptionsOf(calibration, options);
+  const shared: AllocateOptions = {...rest, target, signal};
   const dataset = isText ? null : await openData(model, options);
   const text = isText ? await readText(data) : '';
   const allocation = await withStages((onProgress) => {
@@ -154,7 +168,7 @@ export async function allocateForCommand(
           ...ALLOCATION_SEQUENCES,
           ...defined({sequences, sequenceLength}),
         })
-      : allocateSparsity(model, dataset, {...staged, labels: read});
+      : allocateSparsity(model, dataset, {...staged, labels});
   });
   checkUsable(allocation);
   return allocation;

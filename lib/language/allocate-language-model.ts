@@ -43,12 +43,16 @@ const TIMED_TOKENS = 96;
 
 const {heldOut: _heldOut, labels: _labels, ...SHARED_RULES} = ALLOCATE_RULES;
 
-const RULES: OptionRules<AllocateTextOptions> = {
-  ...SHARED_RULES,
+/** Of what of a text is used for what. */
+export const TEXT_SHARE_RULES: OptionRules<
+  Pick<AllocateTextOptions, 'sequences' | 'sequenceLength' | 'heldOutTokens'>
+> = {
   sequences: count(),
   sequenceLength: count(),
   heldOutTokens: count(LEAST_HELD_OUT),
 };
+
+const RULES: OptionRules<AllocateTextOptions> = {...SHARED_RULES, ...TEXT_SHARE_RULES};
 
 /**
  * `allocateSparsity` for a language model: the loss is relative perplexity on the end of the text, the speed that of
@@ -70,6 +74,26 @@ export async function allocateLanguageModel(
   options: AllocateTextOptions,
 ): Promise<Allocation> {
   checkOptions('allocateLanguageModel', options, RULES);
+  const asksLoss = typeof options.target === 'object' && options.target?.maxLoss !== undefined;
+  const {dataset, ...rest} = textMeasures(lm, text, options, asksLoss);
+  return allocateSparsity(lm.model, dataset, rest);
+}
+
+/** What of an allocation follows from the text that it is made on. */
+export type TextOptions = Omit<AllocateTextOptions, 'target' | 'onProgress'>;
+
+/**
+ * The data set and the options of an allocation on a text, with the defaults of a language model.
+ *
+ * @param asksLoss Whether a loss is to be measured: the end of the text is held out then.
+ * @throws {DatasetError} `too-short`.
+ */
+export function textMeasures<Options extends TextOptions>(
+  lm: LanguageModel,
+  text: string | readonly string[] | readonly number[],
+  options: Options,
+  asksLoss: boolean,
+) {
   const {
     sequences = ALLOCATION_SEQUENCES.sequences,
     sequenceLength = ALLOCATION_SEQUENCES.sequenceLength,
@@ -79,14 +103,14 @@ export async function allocateLanguageModel(
   const texts = lm.idsOf(text);
   const dataset = textDataset(texts, {sequences, sequenceLength});
   const calibrated = firstSequences(texts, sequenceLength, sequences);
-  const asksLoss = typeof options.target === 'object' && options.target?.maxLoss !== undefined;
   const unseenLoss = () => {
     const window = Math.min(HELD_OUT_WINDOW, lm.config.contextLength);
     const unseen = unseenOf(texts, calibrated, sequenceLength);
     return perplexityLoss(lm, heldOutWindows(unseen, heldOutTokens, window, lm.prefixToken()));
   };
-  return allocateSparsity(lm.model, dataset, {
+  return {
     ...rest,
+    dataset,
     scopes: rest.scopes ?? new TargetScope({patterns: [PROJECTIONS.all]}),
     calibration: rest.calibration ?? LANGUAGE_CALIBRATION,
     probeData:
@@ -97,7 +121,7 @@ export async function allocateLanguageModel(
       }),
     speed: rest.speed ?? decodingSpeed(lm),
     loss: rest.loss ?? (asksLoss ? unseenLoss() : undefined),
-  });
+  };
 }
 
 /**

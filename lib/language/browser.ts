@@ -32,7 +32,7 @@ export {measureDecodeLatency, type DecodeContestant, type DecodeLatencyOptions} 
 export {registerLlamaLayers} from './graph/layers/register-llama-layers.js';
 export {loadWeights, type LoadWeightsOptions} from './weights/load-weights.js';
 export type {ReadFormat} from './weights/packed-weights.js';
-export type {NativeDecoderOptions, Storage} from './decoding/native-decoder.js';
+export type {NativeDecoderOptions} from './decoding/native-decoder.js';
 export {parseConfig} from './config/parse-config.js';
 export {loadLanguageModel, type LoadInPageOptions} from './page/load-in-page.js';
 export type {
@@ -55,6 +55,7 @@ export {
   isLanguageModel,
   metadataOf,
   type LanguageModelMetadata,
+  type Storage,
 } from './config/saved-metadata.js';
 export {groupOf, type GroupSparsity, type SparsityReport} from './evaluation/sparsity-report.js';
 export {sparsifyLanguageModel, type SparsifyTextOptions} from './sparsify-language-model.js';

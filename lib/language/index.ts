@@ -1,6 +1,13 @@
 /** @file The `tfjs-sparsify/language` door: Llama-family language models. */
 export * from './browser.js';
 export {
+  allocateLanguageModelFormats,
+  compareLanguageModelFormats,
+  languageModelInFormat,
+  type AllocateTextFormatsOptions,
+  type CompareTextFormatsOptions,
+} from './allocate-formats.js';
+export {
   isCheckpoint,
   languageModelOf,
   loadLanguageModel,

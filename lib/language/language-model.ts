@@ -27,7 +27,7 @@ import {
   type TextWindow,
 } from './evaluation/perplexity.js';
 import {NATIVE_DECODER_RULES, type NativeDecoderOptions} from './decoding/native-decoder.js';
-import {metadataOf} from './config/saved-metadata.js';
+import {decoderWeightsOf, metadataOf} from './config/saved-metadata.js';
 import {sparsityReport, type SparsityReport} from './evaluation/sparsity-report.js';
 import type {TokenDecoder} from './decoding/text-stream.js';
 import {textDataset, type TextDatasetOptions} from './text-dataset.js';
@@ -46,7 +46,7 @@ export type SaveModel = (
 export interface LanguageModelOptions {
   /** What `save` does; by default `model.save`. */
   readonly saveModel?: SaveModel;
-  /** How weights and cache are stored while decoding; float32 by default. */
+  /** How weights and cache are stored while decoding: weights by default as a model says that was saved so, else float32. */
   readonly decoder?: NativeDecoderOptions;
 }
 
@@ -274,7 +274,8 @@ export class LanguageModel {
 
   /** A decoder of the model as it is now: native where there is one. The caller disposes it. */
   decoder(): Decoder {
-    return createDecoder(this.model, this.config, this.options.decoder);
+    const weights = this.options.decoder?.weights ?? decoderWeightsOf(this.model);
+    return createDecoder(this.model, this.config, {...this.options.decoder, weights});
   }
 
   /**

@@ -9,6 +9,7 @@ import {openPlotDrawer} from './plot-drawer.js';
 import {allocationSection} from './sections/allocation-section.js';
 import {figuresSection} from './sections/all-numbers-section.js';
 import {head} from './sections/head-section.js';
+import {formatsSection} from './sections/formats-section.js';
 import {histogramSection} from './sections/histograms-section.js';
 import {originSection} from './sections/origin-section.js';
 import {qualitySection} from './sections/quality-section.js';
@@ -33,6 +34,7 @@ export async function renderReport(contents: ReportContents): Promise<string> {
     qualitySection(contents.quality),
     speedSection(drawer, contents, arrangement),
     sparsitySection(drawer, contents, arrangement),
+    formatsSection(drawer, contents),
     allocationSection(drawer, contents.allocation, arrangement),
     histogramSection(drawer, layers, arrangement),
     figuresSection(contents),

@@ -2,6 +2,8 @@
  * @file What a report and a model card tell: measured figures and where they come from, as plain data. What is not known
  * is null, and is left out of both.
  */
+import type {FormatComparison} from '../allocate-formats.js';
+import type {FormatPoint} from '../allocation/format-points.js';
 import type {Allocation} from '../metadata/allocation.js';
 import type {ModelBench} from '../eval/bench-model.js';
 import type {HashedFile} from '../io/files/file-hash.js';
@@ -78,6 +80,13 @@ export interface LatencyTable {
   readonly on: string;
 }
 
+/** Formats of the model's weights side by side. */
+export interface ReportFormats extends FormatComparison {
+  /** What was chosen; null if nothing was asked for. */
+  readonly chosen: FormatPoint | null;
+  readonly on: string;
+}
+
 /** Times of layers at several sparsities. */
 export interface ReportBench extends ModelBench {
   /** Items in one prediction. */
@@ -110,6 +119,8 @@ export interface ReportContents {
   readonly quality: QualityTable | null;
   readonly latency: LatencyTable | null;
   readonly bench: ReportBench | null;
+  /** Left out where formats were not compared. */
+  readonly formats?: ReportFormats;
   /** How the model was made, first step first; empty if it is not known. */
   readonly steps: readonly Step[];
   /** How the report was made, if not by the last of `steps`. */

@@ -3,25 +3,30 @@
  * same weights. Every side is a process of its own; they take turns, and each has the number of threads that suits it
  * best.
  *
- * Usage: npm run bench -- llm [--model FILE.gguf] [--rounds R] [--tokens T] [--without-llama-cpp] [--json]
+ * Usage: npm run bench -- llm [--model FILE.gguf] [--rounds R] [--tokens T] [--only TEXT,...]
+ *     [--without-llama-cpp] [--json]
  */
 import {parseArgs} from 'node:util';
 import {loadBackend} from '../../lib/backend/load.js';
 import {openCheckpoint} from '../../lib/language/import/open-checkpoint.js';
 import {fetchModel} from '../../lib/language/import/fetch.js';
 import type {LlamaConfig} from '../../lib/language/config/llama-config.js';
-import {llamaCpp, nameOf, ours, type Contestant} from './llm/contestants.js';
+import {llamaCpp, nameOf, ours, type Contestant, type Wanted} from './llm/contestants.js';
 import {LONG_PROMPT, figures, printTable, type Times} from './llm/report.js';
 import {Side, type Answer} from './llm/side.js';
 import {BandwidthMeter} from './measure/bandwidth.js';
 import {describeMachine} from './measure/machine.js';
 
-const HELP = `Usage: npm run bench -- llm [--model FILE.gguf] [--rounds R] [--tokens T] [--without-llama-cpp] [--json]
+const HELP = `Usage: npm run bench -- llm [--model FILE.gguf] [--rounds R] [--tokens T] [--only TEXT,...]
+    [--without-llama-cpp] [--json]
 
 Decodes T (128) greedy tokens after a prompt of 64 and reads a prompt of 512, R (5) times on each side; medians. By default
 the model is SmolLM2-135M-Instruct. The other sides are the layers of tfjs-node one by one, and llama.cpp
 (node-llama-cpp, which is installed into the cache when it is missing) on the same weights as float32, float16 and Q8_0,
-and on the file as it is. Ours are compared with the same bytes a weight, and with the fastest of llama.cpp.
+and on the file as it is. Ours are compared with the same bytes a weight, and with the fastest of llama.cpp; "as shipped" are
+the weights of the GGUF file itself on both sides.
+
+only (all) sides whose names contain one of these: 'as shipped', 'int8', 'llama.cpp, float32', 'layers'.
 
 "bound" is the time that reading the weights of one token takes at the bandwidth of this machine, measured meanwhile,
 over the time that a token took.
@@ -38,6 +43,7 @@ const {values: options} = parseArgs({
     model: {type: 'string'},
     rounds: {type: 'string', default: '5'},
     tokens: {type: 'string', default: '128'},
+    only: {type: 'string'},
     'without-llama-cpp': {type: 'boolean', default: false},
     json: {type: 'boolean', default: false},
     help: {type: 'boolean', short: 'h', default: false},
@@ -59,7 +65,12 @@ async function main(): Promise<void> {
       `without the native kernels there is nothing to compare: ${native?.reason ?? 'no tfjs-node'}`,
     );
   }
-  const contestants = [...ours(model), ...(options['without-llama-cpp'] ? [] : await llamaCpp(model))];
+  const texts = options.only?.split(',').map((text) => text.trim()) ?? [''];
+  const isWanted: Wanted = (contestant) =>
+    texts.some((text) => nameOf(contestant).includes(text)) &&
+    !(options['without-llama-cpp'] && contestant.isLlamaCpp);
+  const contestants = [...ours(model, isWanted), ...(await llamaCpp(model, isWanted))];
+  if (contestants.length === 0) throw new Error(`--only is "${options.only}", which no side's name contains`);
   const meter = new BandwidthMeter();
   const threads = [1, Math.max(1, describeMachine(meter).cores)];
 

@@ -8,7 +8,18 @@ import {BENCH_SEQUENCE_LENGTH, openBenchInputs, type BenchInputOptions} from '..
 import {addTextOptions} from '../data.js';
 import {interruptible} from '../interrupt.js';
 import {MODEL_ARGUMENT, backendOption, openModel, type BackendOptions} from '../model.js';
-import {countOption, jsonOption, numberOption} from '../shared-options.js';
+import {
+  FORMATS_HELP,
+  compareForCommand,
+  describeFastest,
+  describeFormats,
+  formatsOption,
+  reportFormats,
+  unitOfModel,
+  type FormatsOptions,
+} from '../formats.js';
+import {SparsifyError} from '../../errors.js';
+import {countOption, jsonOption, numberOption, shareOption} from '../shared-options.js';
 import {stepsBeside} from '../write-model-card.js';
 import {describeMachine, thisStep} from '../origin.js';
 import {withoutCredentials} from '../../io/files/url-credentials.js';
@@ -26,6 +37,7 @@ import {formatTable, percent, type Column} from '../text-table.js';
 const HELP = `
 Example:
   $ tfjs-sparsify bench models/digits/model.json --data models/digits/test-images.npy --scale 0.00392156862745098
+  $ tfjs-sparsify bench SmolLM2-135M-Instruct.Q4_1.gguf --data text.txt --formats all
 
 Each Dense layer is timed in turns, stock and sparsified at 0, 30, 50, 70 and 90 %, on random inputs of the shape that
 a prediction gives it: break-even is the sparsity below which the layer is faster dense. "predicted" is the model's
@@ -33,6 +45,9 @@ latency if all its layers had that sparsity, "measured" that of the model sparsi
 on the data, or on random inputs without any. A model of token ids needs --data. A language model on text is timed on
 single tokens, the shape of decoding, unless --sequence-length says otherwise; generate tells the speed of decoding with
 its cache.
+
+With --formats the formats of the model's weights are compared too, which takes minutes for a language model: the end of a text, or every fourth
+batch, is what a loss is measured on. ${FORMATS_HELP}
 
 Output of --json, one object:
   model, backend, rows
@@ -43,13 +58,16 @@ Output of --json, one object:
   denseMs    median milliseconds of one prediction of the dense model
   predicted  [{sparsity, ms, speedup}]
   measured   [{sparsity, ms, speedup}]
+  formats    with --formats: {points: [{format, sparsity, loss, lossError, ms}], frontier, metric, denseMs, leftOut: [{format, reason}]};
+             ms of one prediction, or one token
 
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
 /** Of so many layers the names are given. */
 const NAMED = 8;
 
-interface BenchOptions extends BackendOptions, BenchInputOptions, ReportOptions {
+interface BenchOptions extends BackendOptions, BenchInputOptions, FormatsOptions, ReportOptions {
+  readonly maxLoss?: number;
   readonly json?: boolean;
 }
 
@@ -65,6 +83,13 @@ export function benchCommand(): Command {
     )
     .addOption(numberOption('--scale <FACTOR>', 'multiply the values of the file by this, as 0.00392'))
     .addOption(countOption('-r, --rows <N>', 'items in one prediction').default(1))
+    .addOption(formatsOption('compare formats of the weights'))
+    .addOption(
+      shareOption(
+        '--max-loss <SHARE>',
+        'of --formats: the loss that the fastest is named for, as 2% or 0.02',
+      ),
+    )
     .addOption(backendOption())
     .addOption(reportOption())
     .addOption(jsonOption())
@@ -75,6 +100,9 @@ export function benchCommand(): Command {
 }
 
 async function run(path: string, options: BenchOptions, signal: AbortSignal): Promise<void> {
+  if (options.maxLoss !== undefined && options.formats === undefined) {
+    throw new SparsifyError('bad-option', '--max-loss is of --formats: add --formats all, or leave it out');
+  }
   await checkReportPath(options);
   const {name: backend} = await startBackend(options.backend); // before the model, which openModel puts on it
   const model = await openModel(path, {...options, signal});
@@ -85,12 +113,23 @@ async function run(path: string, options: BenchOptions, signal: AbortSignal): Pr
     const bench = await withProgress('timing', 'rounds', (onProgress) =>
       benchModel(model, inputs.tensors, inputs.calibration, {onProgress, signal}),
     );
+    const formats = options.formats === undefined ? null : await compareForCommand(path, options, signal);
+    const compared = formats === null ? {} : {formats};
     if (options.json === true)
-      console.log(JSON.stringify({model: withoutCredentials(path), backend, rows, ...bench}, null, 2));
-    else console.log(describe(bench, backend, rows));
+      console.log(
+        JSON.stringify({model: withoutCredentials(path), backend, rows, ...bench, ...compared}, null, 2),
+      );
+    else {
+      console.log(describe(bench, backend, rows));
+      if (formats !== null) {
+        const table = describeFormats(formats, null, unitOfModel(model));
+        console.log(`\n${table}\n\n${describeFastest(formats, options.maxLoss)}`);
+      }
+    }
     await writeReport(options, async () =>
       contentsOf(knownOf(model), path, {
         bench: {...bench, rows, on: describeMachine()},
+        ...(formats === null ? {} : {formats: reportFormats(formats, describeMachine())}),
         steps: await stepsBeside(path),
         measurement: await thisStep({models: [path], data: options.data}),
       }),

@@ -1,6 +1,7 @@
 /** @file `tfjs-sparsify sparsify`: calibrates a model on data and saves it sparsified. */
 import {readFile} from 'node:fs/promises';
 import {Command, Option} from 'commander';
+import type {FormatAllocation} from '../../allocate-formats.js';
 import type {Allocation, AllocationTarget} from '../../metadata/allocation.js';
 import {CALIBRATION_METHODS, type CalibrationMethod} from '../../calibration/calibrate.js';
 import {savedStatistics} from '../../metadata/attached-statistics.js';
@@ -23,6 +24,7 @@ import {
   ALLOCATION_HELP,
   addAllocationOptions,
   allocateForCommand,
+  allocateOptionsOf,
   describeAllocation,
   requestedTarget,
   type AllocationOptions,
@@ -35,6 +37,16 @@ import {
   openData,
   type DataOptions,
 } from '../data.js';
+import {
+  FORMATS_HELP,
+  chooseFormat,
+  comparesFormats,
+  describeFormats,
+  formatsOption,
+  reportFormats,
+  type FormatsOptions,
+} from '../formats.js';
+import {describeMachine} from '../origin.js';
 import {startBackend} from '../backend.js';
 import {interruptible} from '../interrupt.js';
 import {describeSaved, stepsFrom} from '../write-model-card.js';
@@ -74,6 +86,9 @@ Example:
 
 ${ALLOCATION_HELP}
 
+--auto, --max-loss, --speedup and --latency choose the format of a language model's weights too, if the data are text, and of another model's
+with --formats; without --compress, which says it. ${FORMATS_HELP}
+
 With --stream a checkpoint larger than the memory is read, compressed, calibrated and written block by block: it takes
 one decoder block in float32 and what the layers between two blocks hold for all sequences. The result is the same.
 
@@ -84,12 +99,14 @@ Output of --json, one object:
   allocation  null with --target; else {method, target, met, sparsity, layers: [{path, weights, target, minimum, maximum,
           predictedError}], probes, curve: [{sparsity, predictedError, loss, lossError, latencyMs, speedup}], chosen: index
           in curve, metric, denseMs}
+  formats  null where they were not compared; else {points: [{format, sparsity, loss, lossError, ms}], frontier, chosen, metric,
+          denseMs, leftOut: [{format, reason}]}; ms of one prediction, or one token
 
 Progress goes to stderr. Ctrl-C stops between two batches; the folder is written whole or not at all.
 Exit code: 0, or 1 if the run failed, 2 on wrong use, 130 after Ctrl-C.`;
 
 interface SparsifyCommandOptions
-  extends DataOptions, BackendOptions, AllocationOptions, ReportOptions, Int4Options {
+  extends DataOptions, BackendOptions, AllocationOptions, FormatsOptions, ReportOptions, Int4Options {
   readonly target?: readonly TargetOption[];
   readonly ignore?: readonly string[];
   readonly labels?: string;
@@ -122,6 +139,7 @@ export function sparsifyCommand(): Command {
     .addOption(
       compressionModeOption('--compress <MODE>', 'make the weights INT8 or INT4 first, as compress does'),
     )
+    .addOption(formatsOption('formats of the weights to choose from'))
     .option(
       '--stream',
       'hold one decoder block in memory at a time; for a GGUF file or a Hugging Face folder',
@@ -142,6 +160,7 @@ export function sparsifyCommand(): Command {
 async function run(path: string, options: SparsifyCommandOptions, signal: AbortSignal): Promise<void> {
   checkInt4Use(options);
   const asked = requestedTarget(options);
+  comparesFormats(asked, options); // refuses what does not go together
   const {out, data, labels, backend, json} = options;
   checkDataFormat(data);
   await checkSavePath(out);
@@ -149,16 +168,27 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
   await startBackend(backend); // the step names it
   const steps = await stepsFrom(path, {models: [path], data, labels});
   const {warnings, onWarning} = gatherWarnings();
-  const {known, allocation} =
+  const {known, allocation, formats} =
     options.stream === true
       ? await streamed(path, asked, {...options, onWarning}, signal)
       : await inMemory(path, asked, {...options, onWarning}, signal);
-  await describeSaved(known, out, {steps}, options);
+  await describeSaved(
+    known,
+    out,
+    {steps, ...(formats === null ? {} : {formats: reportFormats(formats, describeMachine())})},
+    options,
+  );
   const {layers} = known;
   if (json === true)
     console.log(
       JSON.stringify(
-        {out, layers: layersJson(layers), allocation, warnings: warningsJson(warnings)},
+        {
+          out,
+          layers: layersJson(layers),
+          allocation,
+          formats: formatsJson(formats),
+          warnings: warningsJson(warnings),
+        },
         null,
         2,
       ),
@@ -167,6 +197,9 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
     const texts = [
       summarizeLayers(layers, out),
       ...(allocation === null ? [] : [describeAllocation(allocation)]),
+      ...(formats === null
+        ? []
+        : [describeFormats(formats, formats.chosen, known.isLanguageModel ? 'token' : 'item')]),
     ];
     console.log([...texts, `saved to ${out}`].join('\n\n'));
     printWarnings(warnings);
@@ -187,6 +220,15 @@ function checkInt4Use(options: SparsifyCommandOptions): void {
 interface Sparsified {
   readonly known: KnownModel;
   readonly allocation: Allocation | null;
+  /** Null where they were not compared. */
+  readonly formats: FormatAllocation | null;
+}
+
+/** The allocation stands beside it. */
+function formatsJson(formats: FormatAllocation | null) {
+  if (formats === null) return null;
+  const {allocation: _allocation, ...rest} = formats;
+  return rest;
 }
 
 async function streamed(
@@ -232,7 +274,7 @@ async function streamed(
     weights: [],
     parameters: parametersOf(layers),
   };
-  return {known, allocation: null};
+  return {known, allocation: null, formats: null};
 }
 
 async function inMemory(
@@ -242,12 +284,13 @@ async function inMemory(
   signal: AbortSignal,
 ): Promise<Sparsified> {
   const {target, ignore, calibration: method, compress, statistics, out, onWarning} = options;
-  const model = await openModel(path, {
-    ...options,
-    signal,
-    // What is compressed anew comes from the weights themselves.
-    weights: compress === undefined ? undefined : 'float32',
-  });
+  const isAllocatedText = asked !== null && isTextFile(options.data);
+  const calibration = isAllocatedText
+    ? {...LANGUAGE_CALIBRATION, ...(method === undefined ? {} : {method})}
+    : (method ?? 'pooled');
+  const {model, formats} = comparesFormats(asked, options)
+    ? await chooseFormat(path, asked!, await allocateOptionsOf(calibration, options), options, signal)
+    : {formats: null, model: await openAsAsked(path, options, signal)};
   if (compress !== undefined) {
     const asked = int4OptionsOf(options);
     const dataset = asked.ratio === undefined ? {} : {dataset: await openData(model, options)};
@@ -255,12 +298,9 @@ async function inMemory(
       compressWeights(model, {mode: compress, ...asked, ...dataset, inPlace: true, onProgress, signal}),
     );
   }
-  const isAllocatedText = asked !== null && isTextFile(options.data);
-  const calibration = isAllocatedText
-    ? {...LANGUAGE_CALIBRATION, ...(method === undefined ? {} : {method})}
-    : (method ?? 'pooled');
   const allocation =
-    asked === null ? null : await allocateForCommand(model, asked, calibration, options, signal);
+    formats?.allocation ??
+    (asked === null ? null : await allocateForCommand(model, asked, calibration, options, signal));
   const data = await openData(model, isAllocatedText ? {...ALLOCATION_SEQUENCES, ...options} : options);
   const {method: chosen} = typeof calibration === 'string' ? {method: calibration} : calibration;
   const unit = chosen === 'sequential' ? 'steps' : 'batches';
@@ -279,5 +319,14 @@ async function inMemory(
   const known = knownOf(model);
   await saveLayersModel(model, out, {signal});
   model.dispose();
-  return {known, allocation};
+  return {known, allocation, formats};
+}
+
+function openAsAsked(path: string, options: SparsifyCommandOptions, signal: AbortSignal) {
+  return openModel(path, {
+    ...options,
+    signal,
+    // What is compressed anew comes from the weights themselves.
+    weights: options.compress === undefined ? undefined : 'float32',
+  });
 }

@@ -15,6 +15,7 @@ import {isMasking} from '../../model/dense-layers.js';
 import {oneOf, type OptionRules} from '../../option-rules.js';
 import {rawValue, type LayerVariable} from '../../tfjs.js';
 import type {LlamaConfig} from '../config/llama-config.js';
+import {STORAGES, type Storage} from '../config/saved-metadata.js';
 import {
   checkAppendOptions,
   checkedIds,
@@ -27,9 +28,6 @@ import {
 import type {AppendOptions, Decoder, JointStep, MaskedCount, Step} from './decoder.js';
 import {nativeLayout, type NativeLayout} from './decoder-description.js';
 
-/** How numbers are kept. bfloat16 halves memory and time, and rounds to 8 bits. */
-export type Storage = 'float32' | 'bfloat16';
-
 export interface NativeDecoderOptions {
   /** Of keys and values. Default `float32`. */
   readonly cache?: Storage;
@@ -40,7 +38,7 @@ export interface NativeDecoderOptions {
   readonly weights?: Storage;
 }
 
-const STORAGE = oneOf(['float32', 'bfloat16'] satisfies Storage[]);
+const STORAGE = oneOf(STORAGES);
 export const NATIVE_DECODER_RULES: OptionRules<NativeDecoderOptions> = {cache: STORAGE, weights: STORAGE};
 
 /** Tokens a call of the addon: between two of them other decoders have their turn. */

@@ -6,6 +6,9 @@ import {cacheFolder} from '../../../lib/provision/cache.js';
 import {copyGguf} from './gguf-copy.js';
 import {llamaCppEntry} from './llama-cpp.js';
 
+/** What the others are compared with: no fused decoder. */
+export const LAYERS = 'layers of tfjs-node';
+
 export interface Contestant {
   readonly side: string;
   /** Of the weights; `as shipped`: those of the file itself. */
@@ -17,13 +20,16 @@ export interface Contestant {
   readonly isLlamaCpp: boolean;
 }
 
-/** Our sides; the first is what the others are compared with. */
-export function ours(model: string): Contestant[] {
+/** Whether a side takes part. */
+export type Wanted = (contestant: Contestant) => boolean;
+
+/** Our sides that take part: the layers of tfjs-node one by one, then the decoder; of a GGUF file also with its own weights. */
+export function ours(model: string, isWanted: Wanted): Contestant[] {
   const file = fileURLToPath(new URL('own-side.ts', import.meta.url));
   const make = (
     side: string,
     kind: string,
-    precision: 'float32' | 'bfloat16' | 'int8',
+    precision: 'float32' | 'bfloat16' | 'int8' | 'as shipped',
     sparsity: number,
   ) => ({
     side,
@@ -33,8 +39,8 @@ export function ours(model: string): Contestant[] {
     args: [model, kind, precision, String(sparsity)],
     isLlamaCpp: false,
   });
-  return [
-    make('layers of tfjs-node', 'layers', 'float32', 0),
+  const all: Contestant[] = [
+    make(LAYERS, 'layers', 'float32', 0),
     make('tfjs-sparsify', 'native', 'float32', 0),
     make('tfjs-sparsify', 'native', 'float32', 0.5),
     make('tfjs-sparsify', 'native', 'bfloat16', 0),
@@ -42,35 +48,45 @@ export function ours(model: string): Contestant[] {
     make('tfjs-sparsify', 'native', 'int8', 0),
     make('tfjs-sparsify', 'native', 'int8', 0.5),
   ];
+  if (model.endsWith('.gguf')) {
+    all.push(make('tfjs-sparsify', 'native', 'as shipped', 0));
+    all.push(make('tfjs-sparsify', 'native', 'as shipped', 0.5));
+  }
+  return all.filter(isWanted);
 }
 
-/** llama.cpp with float32, float16 and 8-bit weights, which are those of `model` in that form, and with `model` itself. */
-export async function llamaCpp(model: string): Promise<Contestant[]> {
+/** llama.cpp with `model` itself, and with float32, float16 and 8-bit weights, which are those of `model` in that form. */
+export async function llamaCpp(model: string, isWanted: Wanted): Promise<Contestant[]> {
+  const file = fileURLToPath(new URL('llama-cpp-side.ts', import.meta.url));
+  const make = (precision: Contestant['precision'], suffix?: 'F32' | 'F16' | 'Q8_0') => ({
+    contestant: {side: 'llama.cpp', precision, sparsity: 0, file, args: [], isLlamaCpp: true},
+    suffix,
+  });
+  const all = [
+    make('as shipped'),
+    make('float32', 'F32'),
+    make('float16', 'F16'),
+    make('Q8_0', 'Q8_0'),
+  ].filter(({contestant}) => isWanted(contestant));
+  if (all.length === 0) return [];
   if (!model.endsWith('.gguf')) throw new Error('llama.cpp reads GGUF files only: add --without-llama-cpp');
   const entry = await llamaCppEntry();
-  const file = fileURLToPath(new URL('llama-cpp-side.ts', import.meta.url));
-  const make = (precision: Contestant['precision'], path: string): Contestant => ({
-    side: 'llama.cpp',
-    precision,
-    sparsity: 0,
-    file,
-    args: [entry, path],
-    isLlamaCpp: true,
-  });
-  const contestants = [make('as shipped', model)];
-  for (const [suffix, precision] of [
-    ['F32', 'float32'],
-    ['F16', 'float16'],
-    ['Q8_0', 'Q8_0'],
-  ] as const) {
-    const copy = join(cacheFolder(), `bench-${model.replace(/^.*[\\/]|\.gguf$/g, '')}-${suffix}.gguf`);
-    if (!existsSync(copy)) {
-      console.error(`writing the weights in ${precision} for llama.cpp`);
-      await copyGguf(model, copy, suffix);
-    }
-    contestants.push(make(precision, copy));
+  const contestants: Contestant[] = [];
+  for (const {contestant, suffix} of all) {
+    const path = suffix === undefined ? model : await copyOf(model, suffix);
+    contestants.push({...contestant, args: [entry, path]});
   }
   return contestants;
+}
+
+/** The file's weights in another precision, in the cache. */
+async function copyOf(model: string, suffix: 'F32' | 'F16' | 'Q8_0'): Promise<string> {
+  const copy = join(cacheFolder(), `bench-${model.replace(/^.*[\\/]|\.gguf$/g, '')}-${suffix}.gguf`);
+  if (!existsSync(copy)) {
+    console.error(`writing the weights in ${suffix} for llama.cpp`);
+    await copyGguf(model, copy, suffix);
+  }
+  return copy;
 }
 
 export function nameOf({side, precision, sparsity}: Contestant): string {

@@ -1,6 +1,6 @@
 /**
- * @file The process of one of our sides. Arguments: model, decoder (`native` or `layers`), weights (`float32`, `bfloat16`
- * or `int8`: embedding and head too), target sparsity of all seven projections (0: stock Dense layers), threads.
+ * @file The process of one of our sides. Arguments: model, decoder (`native` or `layers`), weights (`float32`, `bfloat16`,
+ * `int8`: embedding and head too, or `as shipped`: those of the file), target sparsity of all seven projections (0: stock Dense layers), threads.
  */
 import {readFile} from 'node:fs/promises';
 import {IgnoredScope, TargetScope, compressWeights, sparsifyActivations} from '../../../lib/index.js';
@@ -23,7 +23,9 @@ await serveSide(load);
 async function load(): Promise<Work> {
   await loadBackend({name: 'node'});
   nativeKernels()?.setThreads(Number(threads));
-  const lm = await loadLanguageModel(path, path.endsWith('.gguf') ? {weights: 'float32'} : {});
+  const lm = await loadLanguageModel(path, {
+    ...(path.endsWith('.gguf') ? {weights: weights === 'as shipped' ? 'keep' : 'float32'} : {}),
+  });
   if (weights === 'int8') await compressWeights(lm.model, {inPlace: true});
   if (Number(sparsity) > 0) {
     const text = await readFile(CALIBRATION_TEXT, 'utf8');

@@ -2,7 +2,7 @@
 import {median} from '../../../lib/eval/latency.js';
 import type {LlamaConfig} from '../../../lib/language/config/llama-config.js';
 import type {Machine} from '../measure/machine.js';
-import type {Contestant} from './contestants.js';
+import {LAYERS, type Contestant} from './contestants.js';
 
 /** Tokens of the long prompt. */
 export const LONG_PROMPT = 512;
@@ -22,6 +22,7 @@ const PEERS: Readonly<Partial<Record<Precision, Precision>>> = {
   float32: 'float32',
   bfloat16: 'float16',
   int8: 'Q8_0',
+  'as shipped': 'as shipped',
 };
 
 /** Bytes a weight; a file as shipped has several types. */
@@ -34,13 +35,13 @@ const WEIGHT_BYTES: Readonly<Record<Precision, number | null>> = {
   'as shipped': null,
 };
 
-/** The figures of all sides; the first is what `vsLayers` compares with. */
+/** The figures of all sides. */
 export function figures(
   all: readonly {readonly contestant: Contestant; readonly times: Times}[],
   config: LlamaConfig,
   {readGBs}: Machine,
 ) {
-  const layers = all[0].times;
+  const layers = all.find(({contestant}) => contestant.side === LAYERS)?.times;
   const peers = all.filter(({contestant}) => contestant.isLlamaCpp);
   const fastest = peers.map(({times}) => times).sort((a, b) => median(a.decode) - median(b.decode))[0];
   return all.map(({contestant, times}) => {
@@ -60,10 +61,10 @@ export function figures(
       spread: [round(1000 / Math.max(...times.decode), 1), round(1000 / Math.min(...times.decode), 1)],
       firstTokenMs: round(median(times.first), 1),
       prefillTokensPerSecond: round((LONG_PROMPT * 1000) / median(times.prefill), 0),
-      vsLayers: over(layers.decode, times.decode),
+      vsLayers: over(layers?.decode, times.decode),
       vsLlamaCpp: isLlamaCpp ? null : over(peer?.decode, times.decode),
       vsFastestLlamaCpp: isLlamaCpp ? null : over(fastest?.decode, times.decode),
-      prefillVsLayers: over(layers.prefill, times.prefill),
+      prefillVsLayers: over(layers?.prefill, times.prefill),
       prefillVsLlamaCpp: isLlamaCpp ? null : over(peer?.prefill, times.prefill),
       bandwidthShare:
         readGBs === null || bytes === null ? null : round(bytes / 1e6 / readGBs / milliseconds, 3),
