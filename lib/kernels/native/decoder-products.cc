@@ -52,6 +52,12 @@ bool IsScaledLater(const DecoderDense& dense) {
   return dense.kernel.is_int8() && Int8SumsOf(dense) == Int8Sums::kSteps;
 }
 
+// Of its own columns; others may lie beside them.
+size_t RowBytes(const DecoderDense& dense) {
+  const StoredKernel& kernel = dense.kernel;
+  return kernel.is_int4() ? StoredKernel::Int4Stride(dense.units) : kernel.row_bytes() / kernel.stride * dense.units;
+}
+
 // As of INT8: small kernels are multiplied as they are defined.
 bool IsRounded(const DecoderDense& dense) { return dense.kernel.is_int4() && Int8SumsOf(dense) == Int8Sums::kSteps; }
 
@@ -167,7 +173,7 @@ void RowProducts::Run(Pool& pool) {
   size_t bytes = 0, units = 0, fewest = std::numeric_limits<size_t>::max();
   for (const Product& product : products_) {
     const Kept& kept = kept_[product.kept];
-    bytes += product.dense->kernel.row_bytes() * kept.count;
+    bytes += RowBytes(*product.dense) * kept.count;
     units += product.dense->units;
     fewest = std::min(fewest, kept.count);
   }
