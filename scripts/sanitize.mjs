@@ -30,6 +30,8 @@ const DECODER = [
   'shared/decoder-description.cc',
   'attention-loops.cc',
   'large-pages.cc',
+  'prefetch-trial.cc',
+  'side-by-side.cc',
   ...PRODUCTS,
 ];
 const POOL = ['test/pool-test.cc', 'pool-threads.cc', 'pool.cc'];

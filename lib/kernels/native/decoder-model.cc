@@ -4,6 +4,10 @@
 
 #include "narrow-loops.h"
 #include "pool.h"
+#if !defined(__wasm__)
+#include "prefetch-trial.h"
+#include "side-by-side.h"
+#endif
 
 namespace sparsify {
 namespace {
@@ -32,6 +36,11 @@ DecoderModel::DecoderModel(const DecoderTensor& description, const std::vector<D
     return narrow;
   };
   ReadWeights(tensors, words, memory);
+#if !defined(__wasm__)
+  // In WebAssembly memory is scarce, arithmetic takes the time, and nothing can be prefetched.
+  side_by_side_ = LaySideBySide(layers);
+  prefetches = PrefetchPays(layers);
+#endif
 }
 
 std::vector<MemoryRange> DecoderModel::InPlace() const {
@@ -41,11 +50,15 @@ std::vector<MemoryRange> DecoderModel::InPlace() const {
     const auto first = reinterpret_cast<uintptr_t>(dense.kernel.data);
     ranges.push_back({first, first + dense.inputs * dense.kernel.row_bytes()});
   };
+  const auto add_group = [&add](const std::vector<DecoderDense>& group, const DecoderDense& whole) {
+    if (whole.kernel.data != nullptr) return;
+    for (const DecoderDense& dense : group) add(dense);
+  };
   for (const DecoderLayer& layer : layers) {
-    for (const DecoderDense& dense : layer.qkv) add(dense);
+    add_group(layer.qkv, layer.qkv_whole);
     add(layer.output);
     for (const FeedForward& feed : layer.feeds) {
-      for (const DecoderDense& dense : feed.gate_up) add(dense);
+      add_group(feed.gate_up, feed.gate_up_whole);
       add(feed.down);
     }
   }

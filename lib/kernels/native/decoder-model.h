@@ -22,8 +22,11 @@ class DecoderModel : public DecoderDescription {
   DecoderModel(const DecoderTensor& description, const std::vector<DecoderTensor>& tensors,
                const std::vector<DecoderWords>& words = {});
 
-  // The kernels that are used where they were.
+  // The kernels that are used where they were given.
   std::vector<MemoryRange> InPlace() const;
+
+  // Whether dense rows of INT8 are to be prefetched.
+  bool prefetches = false;
 
   // One pass at a time, in memory that all sessions share; made by the first.
   Mutex mutex;
@@ -31,6 +34,7 @@ class DecoderModel : public DecoderDescription {
 
  private:
   PageArena narrowed_;
+  std::shared_ptr<void> side_by_side_;
 };
 
 }  // namespace sparsify

@@ -179,13 +179,10 @@ void DecoderPass::ComputeOne(Pool& pool) {
     const DecoderLayer& layer = model_.layers[l];
     Normalize(x, layer.input_norm, n.hidden, n.epsilon, normed_.data());
     products_.Clear();
-    for (const DecoderDense& dense : layer.qkv) products_.Add(dense, normed_.data(), masking_);
+    products_.AddGroup(layer.qkv, layer.qkv_whole, normed_.data(), masking_);
     products_.Run(pool);
-    float* next = qkv_.data();
-    for (size_t i = 0; i < layer.qkv.size(); i++) {
-      products_.Finish(i, next);
-      next += layer.qkv[i].units;
-    }
+    size_t next = 0;
+    products_.FinishGroup(layer.qkv, next, qkv_.data());
     FinishHeads(layer, l, qkv_.data(), 0, qkv_.data() + queries, qkv_.data() + queries + keys, 0, pool);
     Attend(l, qkv_.data(), 0, pool);
     products_.Clear();
@@ -214,15 +211,12 @@ void DecoderPass::FeedOne(const DecoderLayer& layer, Pool& pool) {
   Grow(gated_, chosen_.size() * width);
   products_.Clear();
   for (const size_t e : chosen_) {
-    for (const DecoderDense& dense : layer.feeds[e].gate_up) products_.Add(dense, normed_.data(), masking_);
+    const FeedForward& feed = layer.feeds[e];
+    products_.AddGroup(feed.gate_up, feed.gate_up_whole, normed_.data(), masking_);
   }
   products_.Run(pool);
-  for (size_t i = 0, product = 0; i < chosen_.size(); i++) {
-    float* next = gate_up_.data();
-    for (const DecoderDense& dense : layer.feeds[chosen_[i]].gate_up) {
-      products_.Finish(product++, next);
-      next += dense.units;
-    }
+  for (size_t i = 0, next = 0; i < chosen_.size(); i++) {
+    products_.FinishGroup(layer.feeds[chosen_[i]].gate_up, next, gate_up_.data());
     Gate(n.activation, gate_up_.data(), gate_up_.data() + width, width, gated_.data() + i * width);
   }
   products_.Clear();

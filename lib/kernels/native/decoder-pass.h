@@ -25,7 +25,7 @@ struct DecoderSegment {
 class DecoderPass {
  public:
   // The model must outlive it.
-  explicit DecoderPass(const DecoderModel& model) : model_(model) {}
+  explicit DecoderPass(const DecoderModel& model) : model_(model), products_(model.prefetches) {}
 
   // Computes the tokens of all segments, which `tokens` has one segment after another, and stores their keys and values.
   // `thresholds` has one number for each Dense layer, or is null: dense.

@@ -22,6 +22,10 @@ constexpr size_t kBytesAPart = 256 * 1024;
 // Rows of the kernel a part at least, so that they lie apart.
 constexpr size_t kRowsAPart = 8;
 
+// Floats that the sums of two parts lie apart at least: threads that write into one cache line, or into two that the hardware fetches
+// together, wait for each other.
+constexpr size_t kApart = 32;
+
 // With more kept than this, rows are read as one dense stream.
 constexpr float kDenseShare = 0.9f;
 
@@ -34,6 +38,12 @@ constexpr size_t kWidenedFloats = 4 << 20;
 
 size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 
+// The first place that a part may begin at.
+size_t Aligned(const float* sums) {
+  const size_t past = reinterpret_cast<uintptr_t>(sums) / sizeof(float) % kApart;
+  return past == 0 ? 0 : kApart - past;
+}
+
 Int8Sums Int8SumsOf(const DecoderDense& dense) {
   return dense.inputs * dense.units <= kRoundedWeights ? Int8Sums::kWeights : Int8Sums::kSteps;
 }
@@ -42,11 +52,23 @@ bool IsScaledLater(const DecoderDense& dense) {
   return dense.kernel.is_int8() && Int8SumsOf(dense) == Int8Sums::kSteps;
 }
 
+// Of its own columns; others may lie beside them.
+size_t RowBytes(const DecoderDense& dense) {
+  const StoredKernel& kernel = dense.kernel;
+  return kernel.is_int4() ? StoredKernel::Int4Stride(dense.units) : kernel.row_bytes() / kernel.stride * dense.units;
+}
+
 // As of INT8: small kernels are multiplied as they are defined.
 bool IsRounded(const DecoderDense& dense) { return dense.kernel.is_int4() && Int8SumsOf(dense) == Int8Sums::kSteps; }
 
+void Count(const DecoderDense& dense, size_t masked, const Masking& masking) {
+  MaskedInputs& counts = masking.counts[0][dense.id];
+  counts.masked += masked;
+  counts.total += dense.inputs;
+}
+
 void SumPanel(const DecoderDense& dense, size_t first_row, size_t first_column, size_t columns, const uint32_t* index,
-              const float* value, size_t count, bool skipping, float* sum) {
+              const float* value, size_t count, bool skipping, bool prefetches, float* sum) {
   // Without a list the products begin at row `first_row` of the kernel.
   const size_t skipped = index ? 0 : first_row;
   const StoredKernel& kernel = dense.kernel;
@@ -54,7 +76,8 @@ void SumPanel(const DecoderDense& dense, size_t first_row, size_t first_column, 
   if (kernel.is_int4()) {
     SumInt4RowsBatch({kernel, first_column, columns}, first_row, 1, index, value, count, sum);
   } else if (kernel.is_int8()) {
-    const Int8Panel panel{kernel.int8() + offset, kernel.stride, kernel.scale, kernel.zero_point, first_column, columns};
+    const Int8Panel panel{kernel.int8() + offset, kernel.stride, kernel.scale, kernel.zero_point, first_column, columns,
+                          prefetches};
     SumInt8RowsBatch(panel, Int8SumsOf(dense), 1, index, value, count, skipping, sum);
   } else if (kernel.is_narrow()) {
     SumNarrowRows({kernel.narrow() + offset, kernel.stride, first_column, columns}, index, value, count, skipping, sum);
@@ -123,19 +146,34 @@ const Int4Inputs* RowProducts::Kept::RoundedFor(const DecoderDense& dense) const
 }
 
 void RowProducts::Add(const DecoderDense& dense, const float* x, const Masking& masking) {
-  const size_t kept = FindKept(dense, x, masking.Of(dense));
+  const size_t masked = AddProduct(dense, x, masking.Of(dense));
+  Count(dense, masked, masking);
+}
+
+void RowProducts::AddGroup(const std::vector<DecoderDense>& layers, const DecoderDense& whole, const float* x,
+                           const Masking& masking) {
+  const float threshold = masking.Of(layers[0]);
+  const auto is_alike = [&](const DecoderDense& dense) { return masking.Of(dense) == threshold; };
+  if (whole.kernel.data == nullptr || !std::all_of(layers.begin(), layers.end(), is_alike)) {
+    for (const DecoderDense& dense : layers) Add(dense, x, masking);
+    return;
+  }
+  const size_t masked = AddProduct(whole, x, threshold);
+  for (const DecoderDense& dense : layers) Count(dense, masked, masking);
+}
+
+size_t RowProducts::AddProduct(const DecoderDense& dense, const float* x, float threshold) {
+  const size_t kept = FindKept(dense, x, threshold);
   products_.push_back({&dense, kept, 0});
   if (IsRounded(dense)) Round(dense, kept_[kept]);
-  MaskedInputs& counts = masking.counts[0][dense.id];
-  counts.masked += dense.inputs - kept_[kept].count;
-  counts.total += dense.inputs;
+  return dense.inputs - kept_[kept].count;
 }
 
 void RowProducts::Run(Pool& pool) {
   size_t bytes = 0, units = 0, fewest = std::numeric_limits<size_t>::max();
   for (const Product& product : products_) {
     const Kept& kept = kept_[product.kept];
-    bytes += product.dense->kernel.row_bytes() * kept.count;
+    bytes += RowBytes(*product.dense) * kept.count;
     units += product.dense->units;
     fewest = std::min(fewest, kept.count);
   }
@@ -145,11 +183,12 @@ void RowProducts::Run(Pool& pool) {
     parts_ = threads * (bytes >= threads * kPartsAThread * kBytesAPart ? kPartsAThread : 1);
     parts_ = std::min(parts_, std::max<size_t>(1, fewest / kRowsAPart));
   }
-  if (sums_.size() < parts_ * units) sums_.resize(parts_ * units);
-  size_t next = 0;
+  part_stride_ = CeilDiv(units, kApart) * kApart;
+  if (sums_.size() < parts_ * part_stride_ + kApart) sums_.resize(parts_ * part_stride_ + kApart);
+  size_t next = Aligned(sums_.data());
   for (Product& product : products_) {
     product.sums = next;
-    next += parts_ * product.dense->units;
+    next += product.dense->units;
   }
   pool.ForEach(static_cast<uint32_t>(parts_), true, [&](size_t part) {
     for (const Product& product : products_) {
@@ -157,13 +196,13 @@ void RowProducts::Run(Pool& pool) {
       if (const Int4Inputs* const rounded = kept.RoundedFor(*product.dense)) {
         const size_t segments = rounded->segments.size(), units = product.dense->units;
         SumInt4Segments({product.dense->kernel, 0, units}, *rounded, segments * part / parts_, segments * (part + 1) / parts_,
-                        sums_.data() + product.sums + part * units);
+                        sums_.data() + product.sums + part * part_stride_);
         continue;
       }
       const size_t first = kept.count * part / parts_;
       const size_t last = kept.count * (part + 1) / parts_;
       SumPanel(*product.dense, first, 0, product.dense->units, kept.index ? kept.index + first : nullptr,
-               kept.value + first, last - first, kept.skipping, sums_.data() + product.sums + part * product.dense->units);
+               kept.value + first, last - first, kept.skipping, prefetches_, sums_.data() + product.sums + part * part_stride_);
     }
   });
 }
@@ -172,12 +211,23 @@ void RowProducts::Finish(size_t i, float* y) const {
   const DecoderDense& dense = *products_[i].dense;
   const float* const sums = sums_.data() + products_[i].sums;
   if (!IsScaledLater(dense)) {
-    sparsify::Finish(sums, parts_, dense.units, dense.bias, Activation::kLinear, dense.units, y);
+    sparsify::Finish(sums, parts_, part_stride_, dense.bias, Activation::kLinear, dense.units, y);
     return;
   }
   const float total = kept_[products_[i].kept].total;
-  ScaleSums(sums, parts_, dense.units, total, dense.kernel.scale, dense.kernel.zero_point, dense.units, y);
+  ScaleSums(sums, parts_, part_stride_, total, dense.kernel.scale, dense.kernel.zero_point, dense.units, y);
   if (dense.bias) sparsify::Finish(y, 1, 0, dense.bias, Activation::kLinear, dense.units, y);
+}
+
+void RowProducts::FinishGroup(const std::vector<DecoderDense>& layers, size_t& next, float* y) const {
+  size_t left = 0;
+  for (const DecoderDense& dense : layers) left += dense.units;
+  for (; left > 0; next++) {
+    const size_t units = products_[next].dense->units;
+    Finish(next, y);
+    y += units;
+    left -= units;
+  }
 }
 
 void RowProducts::AddTo(size_t i, float factor, float* x) {
@@ -186,10 +236,10 @@ void RowProducts::AddTo(size_t i, float factor, float* x) {
   size_t parts = parts_;
   if (IsScaledLater(dense)) {
     const float total = kept_[products_[i].kept].total;
-    ScaleSums(sums, parts, dense.units, total, dense.kernel.scale, dense.kernel.zero_point, dense.units, sums);
+    ScaleSums(sums, parts, part_stride_, total, dense.kernel.scale, dense.kernel.zero_point, dense.units, sums);
     parts = 1;
   }
-  AddParts(sums, parts, dense.units, dense.bias, factor, dense.units, x);
+  AddParts(sums, parts, part_stride_, dense.bias, factor, dense.units, x);
 }
 
 void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& masking, RowProducts& scratch, float* y,
@@ -204,7 +254,7 @@ void MultiplyWide(const DecoderDense& dense, const float* x, const Masking& mask
     if (rounded) {
       SumInt4Segments({dense.kernel, first, columns}, *rounded, 0, rounded->segments.size(), y + first);
     } else {
-      SumPanel(dense, 0, first, columns, kept.index, kept.value, kept.count, kept.skipping, y + first);
+      SumPanel(dense, 0, first, columns, kept.index, kept.value, kept.count, kept.skipping, scratch.prefetches_, y + first);
     }
     if (IsScaledLater(dense)) {
       ScaleSums(y + first, 1, 0, kept.total, dense.kernel.scale + first, dense.kernel.zero_point + first, columns, y + first);

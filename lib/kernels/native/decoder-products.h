@@ -25,13 +25,21 @@ struct Masking {
 // the search for its kept inputs.
 class RowProducts {
  public:
+  // `prefetches`: dense rows of INT8.
+  explicit RowProducts(bool prefetches = false) : prefetches_(prefetches) {}
+
   void Clear();
   // The row x [inputs] must stay until Run has returned.
   void Add(const DecoderDense& dense, const float* x, const Masking& masking);
+  // Adds layers that read the same: as `whole`, which stands for them, if they have one threshold, else one by one.
+  void AddGroup(const std::vector<DecoderDense>& layers, const DecoderDense& whole, const float* x, const Masking& masking);
   void Run(Pool& pool);
 
   // After Run: y [units] = product i with its bias.
   void Finish(size_t i, float* y) const;
+  // After Run: y = the products of a group with their biases, one after the other, from product `next` on, which becomes that
+  // behind them.
+  void FinishGroup(const std::vector<DecoderDense>& layers, size_t& next, float* y) const;
   // After Run: x [units] += factor * (product i with its bias). Once a product.
   void AddTo(size_t i, float factor, float* x);
 
@@ -60,15 +68,18 @@ class RowProducts {
   struct Product {
     const DecoderDense* dense;
     size_t kept;
-    size_t sums;  // offset; parts_ arrays of `units` floats, which add up to the product, or to that of Int8Sums::kSteps
+    size_t sums;  // offset; parts_ arrays of `units` floats, part_stride_ apart, which add up to the product, or to that of Int8Sums::kSteps
   };
   size_t FindKept(const DecoderDense& dense, const float* x, float threshold);
+  // Returns how many inputs it masks.
+  size_t AddProduct(const DecoderDense& dense, const float* x, float threshold);
   static void Round(const DecoderDense& dense, Kept& kept);
 
+  bool prefetches_;
   std::vector<Product> products_;
   std::vector<Kept> kept_;  // the first kept_count_ of them are of this run
   size_t kept_count_ = 0;
-  size_t parts_ = 1;
+  size_t parts_ = 1, part_stride_ = 0;
   std::vector<float> sums_;
 
   friend void MultiplyWide(const DecoderDense&, const float*, const Masking&, RowProducts&, float*, Pool&);

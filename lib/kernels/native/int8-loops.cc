@@ -256,7 +256,11 @@ template <Kind kKind, bool kBatch>
 void SumAs(const Int8Panel& panel, const Inputs& inputs, bool skipping, float* sum) {
   size_t done = 0;
   if constexpr (kKind == Kind::kSteps) {
-    if (skipping) done += AddParts<kKind, 8, true, kBatch>(panel, inputs, done, sum);
+    if (skipping) {
+      done += AddParts<kKind, 8, true, kBatch>(panel, inputs, done, sum);
+    } else if (panel.prefetches) {
+      done += AddParts<kKind, 4, true, kBatch>(panel, inputs, done, sum);
+    }
   }
   done += AddParts<kKind, 4, false, kBatch>(panel, inputs, done, sum);
   done += AddParts<kKind, 2, false, kBatch>(panel, inputs, done, sum);

@@ -33,7 +33,8 @@ export interface NativeDecoderOptions {
   readonly cache?: Storage;
   /**
    * Of the Dense kernels that are float32. `float32`, the default, uses the model's own memory; `bfloat16` is a copy,
-   * shared by all decoders of the model. INT8 kernels are always used where they are.
+   * shared by all decoders of the model. Packed kernels are used where they are, but for short rows on tfjs-node: of
+   * layers that read the same these are copied to lie side by side (lib/kernels/native/README.md).
    */
   readonly weights?: Storage;
 }

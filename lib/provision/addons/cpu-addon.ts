@@ -44,6 +44,8 @@ const UNITS = [
   'int8-loops.cc',
   'int4-loops.cc',
   'large-pages.cc',
+  'prefetch-trial.cc',
+  'side-by-side.cc',
   'max-target.cc',
   'narrow-loops.cc',
   'ops.cc',

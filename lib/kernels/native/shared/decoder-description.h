@@ -34,12 +34,14 @@ struct DecoderDense {
 
 struct FeedForward {
   std::vector<DecoderDense> gate_up;  // gate and up, or both in one
+  DecoderDense gate_up_whole;         // as qkv_whole
   DecoderDense down;
 };
 
 struct DecoderLayer {
   const float* input_norm;
   std::vector<DecoderDense> qkv;  // q, k and v, or all in one
+  DecoderDense qkv_whole;         // all of them as one, with the first one's id, where a target laid their rows side by side
   const float* query_norm;        // [head_size] or null
   const float* key_norm;          // [head_size] or null
   DecoderDense output;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -16,7 +17,9 @@
 #include "../attention-loops.h"
 #include "../decoder-loops.h"
 #include "../narrow-loops.h"
+#include "../prefetch-trial.h"
 #include "../row-loops.h"
+#include "../side-by-side.h"
 
 namespace sparsify {
 namespace {
@@ -763,6 +766,14 @@ void CheckProducts() {
             products.Run(Pool::Get());
             std::vector<float> y(units), wide(units), added(units, 1);
             products.Finish(0, y.data());
+            RowProducts prefetching(true);
+            std::vector<float> prefetched(units);
+            MaskedInputs uncounted;
+            MaskedInputs* const elsewhere[] = {&uncounted};
+            prefetching.Add(dense, x.data(), {&threshold, elsewhere});
+            prefetching.Run(Pool::Get());
+            prefetching.Finish(0, prefetched.data());
+            Require(prefetched == y, "product of prefetched rows", inputs, units);
             products.AddTo(0, 2, added.data());
             MultiplyWide(dense, x.data(), masking, products, wide.data(), Pool::Get());
             std::vector<float> rows(3 * inputs), many(3 * units);
@@ -791,6 +802,190 @@ void CheckProducts() {
       }
     }
   }
+}
+
+// A kernel of random numbers with all that belongs to it.
+struct RandomKernel {
+  std::vector<uint8_t> values, zero_points;
+  std::vector<float> scale, zero_point;
+  std::vector<Float16Bits> scales, minimums;
+  StoredKernel kernel;
+
+  RandomKernel(Storage storage, size_t inputs, size_t units, size_t group, bool has_minimum) {
+    std::uniform_int_distribution<unsigned> any(0, 255);
+    std::uniform_int_distribution<unsigned> half(0x2000, 0x3000);  // 2^-7 to 2^-3
+    const auto fill = [](auto& array, size_t size, auto& numbers) {
+      array.resize(size);
+      for (auto& number : array) number = static_cast<typename std::decay_t<decltype(array)>::value_type>(numbers(generator));
+    };
+    if (storage == Storage::kInt8) {
+      fill(values, inputs * units, any);
+      scale = Normals(units, 0.01, 0.1);
+      std::uniform_int_distribution<int> point(-30, 30);
+      fill(zero_point, units, point);
+      kernel = StoredKernel::Int8(reinterpret_cast<const int8_t*>(values.data()), units, scale.data(), zero_point.data());
+      return;
+    }
+    const size_t stride = StoredKernel::Int4Stride(units), groups = inputs / group;
+    fill(values, inputs * stride, any);
+    Int4Groups own;
+    own.size = group;
+    own.stride = Int4Groups::Stride(units);
+    fill(scales, groups * own.stride, half);
+    own.scale = scales.data();
+    if (has_minimum) {
+      fill(minimums, groups * own.stride, half);
+      own.minimum = minimums.data();
+    } else {
+      fill(zero_points, groups * stride, any);
+      own.zero_point = zero_points.data();
+    }
+    kernel = StoredKernel::Int4(values.data(), stride, own);
+  }
+};
+
+// Dense layers that read the same, of which every second one has a bias.
+struct RandomGroup {
+  std::vector<std::unique_ptr<RandomKernel>> kernels;
+  std::vector<std::vector<float>> biases;
+  std::vector<DecoderDense> layers;
+
+  RandomGroup(Storage storage, size_t inputs, const std::vector<size_t>& units, size_t group, bool has_minimum,
+              size_t first_id) {
+    for (const size_t count : units) {
+      kernels.push_back(std::make_unique<RandomKernel>(storage, inputs, count, group, has_minimum));
+      biases.push_back(Normals(count));
+      DecoderDense dense;
+      dense.kernel = kernels.back()->kernel;
+      dense.bias = layers.size() % 2 == 1 ? biases.back().data() : nullptr;
+      dense.inputs = inputs;
+      dense.units = count;
+      dense.id = first_id + layers.size();
+      layers.push_back(dense);
+    }
+  }
+};
+
+struct GroupProducts {
+  std::vector<float> one, rows;
+  std::vector<MaskedInputs> counts;
+};
+
+// Of one row of x, and of three.
+GroupProducts ProductsOf(const std::vector<DecoderDense>& layers, const DecoderDense& whole, const std::vector<float>& x,
+                         const std::vector<float>& thresholds) {
+  constexpr size_t kRows = 3;
+  size_t units = 0;
+  for (const DecoderDense& dense : layers) units += dense.units;
+  GroupProducts got{std::vector<float>(units), std::vector<float>(kRows * units), std::vector<MaskedInputs>(thresholds.size())};
+  MaskedInputs* const counts[] = {got.counts.data(), got.counts.data(), got.counts.data()};
+  const Masking masking{thresholds.data(), counts};
+  RowProducts products;
+  size_t next = 0;
+  products.AddGroup(layers, whole, x.data(), masking);
+  products.Run(Pool::Get());
+  products.FinishGroup(layers, next, got.one.data());
+  std::vector<float> rows;
+  for (size_t r = 0; r < kRows; r++) rows.insert(rows.end(), x.begin(), x.end());
+  std::vector<float*> y;
+  size_t first = 0;
+  for (const DecoderDense& dense : layers) {
+    y.push_back(got.rows.data() + kRows * first);
+    first += dense.units;
+  }
+  MultiplyRows(layers, rows.data(), kRows, masking, y, Pool::Get());
+  return got;
+}
+
+// Rows side by side give what rows apart give: with one threshold, with several, and with one again.
+void CheckSideBySide() {
+  constexpr size_t kInputs = 576;
+  for (const unsigned threads : {1u, 3u}) {
+    Pool::Get().SetThreads(threads);
+    for (const int kind : {0, 1, 2}) {  // INT8; INT4 with zero points; INT4 with minimums
+      const Storage storage = kind == 0 ? Storage::kInt8 : Storage::kInt4;
+      const RandomGroup qkv(storage, kInputs, {576, 192, 160}, 32, kind == 2, 0);
+      const RandomGroup gate_up(storage, kInputs, {320, 320}, 64, kind == 2, 3);
+      DecoderLayer layer{};
+      layer.qkv = qkv.layers;
+      layer.feeds.resize(2);
+      layer.feeds[1].gate_up = gate_up.layers;
+      layer.feeds[0].gate_up = {gate_up.layers[0]};
+      std::vector<DecoderLayer> layers = {layer, layer};
+      layers[1].qkv = {layer.qkv[2], layer.qkv[1]};
+      std::vector<DecoderLayer> again = layers;
+      std::shared_ptr<void> copy = LaySideBySide(layers);
+      Require(layers[0].qkv_whole.units == 928 && layers[0].feeds[1].gate_up_whole.units == 640, "side by side");
+      Require(layers[0].feeds[0].gate_up_whole.kernel.data == nullptr, "one alone side by side");
+      Require(layers[0].qkv[1].kernel.stride == layers[0].qkv_whole.kernel.stride, "stride of rows side by side");
+      const std::shared_ptr<void> shared = LaySideBySide(again);
+      Require(again[0].qkv_whole.kernel.data == layers[0].qkv_whole.kernel.data, "a copy of two models");
+      copy.reset();
+      const std::vector<float> x = Normals(kInputs);
+      const std::vector<std::vector<float>> cases = {
+          {-kInfinity, -kInfinity, -kInfinity, -kInfinity, -kInfinity}, {0.5f, 0.5f, 0.5f, 0.6f, 0.6f},
+          {0.5f, 0.6f, 0.5f, 0.1f, 0.6f},                               {0.5f, 0.5f, -kInfinity, 9, 9},
+          {0.5f, 0.5f, 0.5f, 0.6f, 0.6f}};
+      for (const std::vector<float>& thresholds : cases) {
+        const auto check = [&](const std::vector<DecoderDense>& apart, const std::vector<DecoderDense>& together,
+                               const DecoderDense& whole) {
+          const GroupProducts wanted = ProductsOf(apart, {}, x, thresholds), got = ProductsOf(together, whole, x, thresholds);
+          // The last columns of a kernel that fill no vector are added otherwise than others.
+          const auto check_near = [&](const std::vector<float>& a, const std::vector<float>& b) {
+            for (size_t i = 0; i < a.size(); i++) Require(Near(a[i], b[i], 1e-3), "product side by side", i);
+          };
+          check_near(got.one, wanted.one);
+          check_near(got.rows, wanted.rows);
+          for (size_t i = 0; i < thresholds.size(); i++) {
+            Require(got.counts[i].masked == wanted.counts[i].masked && got.counts[i].total == wanted.counts[i].total,
+                    "counts side by side", i);
+          }
+        };
+        check(qkv.layers, layers[0].qkv, layers[0].qkv_whole);
+        check(gate_up.layers, layers[1].feeds[1].gate_up, layers[1].feeds[1].gate_up_whole);
+        check({qkv.layers[2], qkv.layers[1]}, layers[1].qkv, layers[1].qkv_whole);
+      }
+    }
+  }
+}
+
+void CheckApart() {
+  const auto is_apart = [](const std::vector<DecoderDense>& parts) {
+    std::vector<DecoderLayer> layers(1);
+    layers[0].qkv = parts;
+    return LaySideBySide(layers) == nullptr && layers[0].qkv_whole.kernel.data == nullptr;
+  };
+  const auto group = [](Storage storage, std::vector<size_t> units, size_t size, bool has_minimum) {
+    return RandomGroup(storage, 576, units, size, has_minimum, 0);
+  };
+  const RandomGroup int8 = group(Storage::kInt8, {160, 160}, 0, false), int4 = group(Storage::kInt4, {160, 160}, 32, false);
+  const RandomGroup other = group(Storage::kInt4, {160}, 64, false), minimums = group(Storage::kInt4, {160}, 32, true);
+  const RandomGroup odd = group(Storage::kInt4, {168, 168}, 32, false);
+  Require(!is_apart(int8.layers) && !is_apart(int4.layers), "short rows apart");
+  Require(is_apart({int8.layers[0], int4.layers[0]}), "INT8 and INT4 side by side");
+  Require(is_apart({int4.layers[0], other.layers[0]}), "other groups side by side");
+  Require(is_apart({int4.layers[0], minimums.layers[0]}), "minimums and zero points side by side");
+  Require(is_apart(odd.layers), "halves of 16 columns side by side");
+  Require(is_apart(group(Storage::kInt8, {100, 100}, 0, false).layers), "small kernels side by side");
+  Require(is_apart(group(Storage::kInt8, {2048, 160}, 0, false).layers), "long rows side by side");
+  const std::vector<float> floats(576 * 160);
+  DecoderDense dense = int8.layers[0];
+  dense.kernel = StoredKernel::Floats(floats.data(), 160);
+  Require(is_apart({dense, dense}), "floats side by side");
+}
+
+// Either answer may be right.
+void CheckPrefetchTrial() {
+  const RandomGroup group(Storage::kInt8, 576, {512, 512}, 0, false, 0);
+  std::vector<DecoderLayer> layers(20);
+  for (DecoderLayer& layer : layers) {
+    layer.feeds.resize(1);
+    layer.feeds[0].gate_up = group.layers;
+    layer.feeds[0].down = group.layers[1];
+  }
+  PrefetchPays(layers);
+  layers.resize(2);
+  Require(!PrefetchPays(layers), "a trial of few weights");
 }
 
 void CheckProblems() {
@@ -921,6 +1116,9 @@ int main() {
   CheckSumNarrowRows();
   CheckRowLoops();
   CheckProducts();
+  CheckSideBySide();
+  CheckApart();
+  CheckPrefetchTrial();
   CheckModels();
   CheckSessions();
   CheckProblems();
