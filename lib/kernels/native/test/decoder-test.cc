@@ -20,12 +20,11 @@
 #include "../prefetch-trial.h"
 #include "../row-loops.h"
 #include "../side-by-side.h"
+#include "checked-array.h"
+#include "int4-matrix.h"
 
 namespace sparsify {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 std::mt19937 generator(1);
 
@@ -204,14 +203,6 @@ void CheckRowLoops() {
   }
 }
 
-// Float16's value nearest to v, ties to even, by its definition: 11 bits, or multiples of 2^-24.
-float Half(double v) {
-  int exponent;
-  std::frexp(v, &exponent);
-  const int unit = std::max(exponent - 11, -24);
-  return static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(v, -unit)), unit));
-}
-
 // A matrix of random INT8 numbers with a scale a column or a row, and the weights that they stand for.
 struct Int8Matrix {
   Int8Matrix(size_t rows, size_t columns, bool by_row, double size)
@@ -222,7 +213,7 @@ struct Int8Matrix {
         weights(std::make_shared<std::vector<float>>(rows * columns)) {
     std::uniform_real_distribution<double> uniform(0.5, 1);
     std::uniform_int_distribution<int> number(-128, 127), point(-30, 30);
-    for (float& value : *scale) value = Half(size / 74 * uniform(generator));
+    for (float& value : *scale) value = static_cast<float>(Half(size / 74 * uniform(generator)));
     (*scale)[0] = -(*scale)[0];
     for (float& value : *zero_point) value = static_cast<float>(point(generator));
     for (size_t r = 0; r < rows; r++) {
@@ -230,7 +221,8 @@ struct Int8Matrix {
         const int q = number(generator);
         const size_t channel = by_row ? r : c;
         (*values)[r * stride + c] = static_cast<int8_t>(q);
-        (*weights)[r * columns + c] = Half(static_cast<double>((*scale)[channel]) * (q - (*zero_point)[channel]));
+        const double product = static_cast<double>((*scale)[channel]) * (q - (*zero_point)[channel]);
+        (*weights)[r * columns + c] = static_cast<float>(Half(product));
       }
     }
   }
@@ -242,6 +234,15 @@ struct Int8Matrix {
   std::shared_ptr<std::vector<int8_t>> values;
   std::shared_ptr<std::vector<float>> scale, zero_point, weights;
 };
+
+// A matrix of random INT4 numbers, of a kind and in groups that follow from `number`, with weights of about `size`.
+std::shared_ptr<Int4Matrix> MakeInt4(size_t inputs, size_t units, size_t number, double size) {
+  size_t group = std::min<size_t>(inputs, 8 + number % 5);
+  while (inputs % group != 0) group--;
+  // Numbers lie up to 15 scales apart.
+  const auto scale = static_cast<float>(size / 5);
+  return std::make_shared<Int4Matrix>(inputs, units, group, static_cast<Int4Kind>(number % 3), scale, 0, generator);
+}
 
 // Weights in memory of their own, in the order of DecoderDescription: as floats for the plain loops, and as the decoder gets them.
 struct Weights {
@@ -268,6 +269,32 @@ struct Weights {
     words.push_back({matrix.values->data(), {height, (width + 3) / 4}, matrix.values});
     return matrix;
   }
+  // Another tensor [0] is for AddNoMore, behind the bias. `is_table` gives the plain loops the transposed weights.
+  void AddInt4(const std::shared_ptr<Int4Matrix>& matrix, size_t inputs, bool is_table = false) {
+    const size_t units = matrix->units;
+    auto values = std::make_shared<std::vector<float>>(inputs * units);
+    for (size_t k = 0; k < inputs; k++) {
+      for (size_t n = 0; n < units; n++) {
+        (*values)[is_table ? n * inputs + k : k * units + n] = static_cast<float>(matrix->Weight(k, n));
+      }
+    }
+    const auto height = static_cast<int64_t>(inputs), width = static_cast<int64_t>(units);
+    const std::vector<int64_t> shape = is_table ? std::vector{width, height} : std::vector{height, width};
+    tensors.push_back({values->data(), shape, values});
+    given.push_back({nullptr, {0}, nullptr});
+    const auto groups = static_cast<int64_t>(inputs / matrix->group);
+    const auto stride = static_cast<int64_t>(matrix->stride / 4), halves = static_cast<int64_t>(matrix->half_stride / 2);
+    const StoredKernel kernel = matrix->Kernel();
+    const auto add = [&](const void* data, int64_t rows, int64_t columns) {
+      if (data == nullptr) return words.push_back({nullptr, {0}, nullptr});
+      words.push_back({static_cast<const int8_t*>(data), {rows, columns}, matrix});
+    };
+    add(kernel.data, height, stride);
+    add(kernel.groups.scale, groups, halves);
+    add(kernel.groups.zero_point, groups, stride);
+    add(kernel.groups.minimum, groups, halves);
+  }
+  void AddNoMore() { given.push_back({nullptr, {0}, nullptr}); }
   void AddScales(const Int8Matrix& matrix) {
     for (const auto& values : {matrix.scale, matrix.zero_point}) {
       given.push_back({values->data(), {static_cast<int64_t>(values->size())}, values});
@@ -275,8 +302,8 @@ struct Weights {
   }
 };
 
-// How the Dense kernels and the embedding are given: every third of them is float in kMixed.
-enum class Given { kFloat, kNarrow, kInt8, kMixed, kMixedNarrow };
+// How the Dense kernels and the embedding are given: every third of them is float in kMixed, INT8 in kMixedInt4.
+enum class Given { kFloat, kNarrow, kInt8, kInt4, kMixed, kMixedNarrow, kMixedInt4 };
 
 struct Kind {
   const char* name;
@@ -299,8 +326,11 @@ struct Model {
   Model(const Kind& k, Given given) : kind(k) {
     const bool narrow = given == Given::kNarrow || given == Given::kMixedNarrow;
     const auto is_int8 = [given](size_t matrix) {
-      return given == Given::kInt8 ||
+      return given == Given::kInt8 || (given == Given::kMixedInt4 && matrix % 3 == 1) ||
              ((given == Given::kMixed || given == Given::kMixedNarrow) && matrix % 3 != 1);
+    };
+    const auto is_int4 = [&](size_t matrix) {
+      return given == Given::kInt4 || (given == Given::kMixedInt4 && !is_int8(matrix));
     };
     numbers = {kHidden, kLayers, static_cast<float>(k.heads), static_cast<float>(k.key_heads),
                static_cast<float>(k.head_size), kVocabulary, kIntermediate, static_cast<float>(k.window),
@@ -317,7 +347,11 @@ struct Model {
           weights.AddNone();
         }
       };
-      if (is_int8(thresholds.size())) {
+      if (is_int4(thresholds.size())) {
+        weights.AddInt4(MakeInt4(inputs, units, thresholds.size(), size), inputs);
+        bias();
+        weights.AddNoMore();
+      } else if (is_int8(thresholds.size())) {
         const Int8Matrix matrix = weights.AddInt8(inputs, units, false, size);
         bias();
         weights.AddScales(matrix);
@@ -334,6 +368,9 @@ struct Model {
     };
     if (k.tied) {
       weights.AddNone();
+    } else if (is_int4(0)) {
+      weights.AddInt4(MakeInt4(kHidden, kVocabulary, 0, 1), kHidden, true);
+      weights.AddNoMore();
     } else if (is_int8(0)) {
       weights.AddScales(weights.AddInt8(kVocabulary, kHidden, true, 1));
     } else {
@@ -642,7 +679,7 @@ void CheckModels() {
   std::vector<int32_t> ids(150);
   for (size_t i = 0; i < ids.size(); i++) ids[i] = static_cast<int32_t>((i * i * 7 + i * 3) % kVocabulary);
   for (const Kind& kind : kKinds) {
-    for (const Given given : {Given::kFloat, Given::kInt8, Given::kMixed}) {
+    for (const Given given : {Given::kFloat, Given::kInt8, Given::kMixed, Given::kInt4, Given::kMixedInt4}) {
       Model model(kind, given);
       CheckModel(model, ids);
       for (const unsigned threads : {1u, 3u}) {
@@ -735,7 +772,7 @@ void CheckSessions() {
 
 // Sums cut into parts for several threads, and blocks of columns.
 void CheckProducts() {
-  for (const Given given : {Given::kFloat, Given::kNarrow, Given::kInt8}) {
+  for (const Given given : {Given::kFloat, Given::kNarrow, Given::kInt8, Given::kInt4}) {
     const bool narrow = given == Given::kNarrow;
     for (const size_t inputs : {1, 9, 130, 700}) {
       for (const size_t units : {1, 200, 9000}) {
@@ -748,8 +785,13 @@ void CheckProducts() {
         }
         const Int8Matrix int8(inputs, units, false, 1);
         if (given == Given::kInt8) kernel = *int8.weights;
+        const auto int4 = MakeInt4(inputs, units, inputs + units, 1);
+        if (given == Given::kInt4) {
+          for (size_t i = 0; i < kernel.size(); i++) kernel[i] = static_cast<float>(int4->Weight(i / units, i % units));
+        }
         DecoderDense dense;
         dense.kernel = given == Given::kInt8 ? int8.kernel()
+                       : given == Given::kInt4 ? int4->Kernel()
                        : narrow              ? StoredKernel::Narrow(kernel16.data(), units)
                                              : StoredKernel::Floats(kernel.data(), units);
         dense.bias = bias.data();
@@ -779,11 +821,14 @@ void CheckProducts() {
             std::vector<float> rows(3 * inputs), many(3 * units);
             for (size_t i = 0; i < rows.size(); i++) rows[i] = x[i % inputs];
             MultiplyRows({dense}, rows.data(), 3, masking, {many.data()}, Pool::Get());
+            std::vector<bool> kept(inputs);
+            for (size_t k = 0; k < inputs; k++) kept[k] = !(std::fabs(x[k]) <= threshold);
             for (size_t n = 0; n < units; n++) {
-              double sum = bias[n], magnitude = std::fabs(bias[n]);
+              double sum = bias[n], magnitude = std::fabs(bias[n]), parts = 0;
               for (size_t k = 0; k < inputs; k++) {
-                if (std::fabs(x[k]) <= threshold) continue;
+                if (!kept[k]) continue;
                 sum += static_cast<double>(x[k]) * kernel[k * units + n];
+                parts += std::fabs(static_cast<double>(x[k])) * int4->Magnitude(k, n);
                 magnitude += std::fabs(static_cast<double>(x[k]) * kernel[k * units + n]);
               }
               double limit = std::ldexp(magnitude * static_cast<double>(inputs + 4), -24);
@@ -791,6 +836,11 @@ void CheckProducts() {
                 // Numbers and zero point are summed apart, and of large kernels for few rows weights are not rounded.
                 limit *= 2;
                 if (inputs * units > 1 << 16) limit += std::ldexp(magnitude, -11);
+              }
+              if (given == Given::kInt4 && inputs * units > 1 << 16) {
+                // Numbers, zero point and minimum are summed apart, weights are not rounded, and inputs are, to 8 bits.
+                limit += std::ldexp(parts * static_cast<double>(inputs + 4), -23) + std::ldexp(magnitude, -11) +
+                         RoundingLimit(*int4, x.data(), n, kept);
               }
               Require(Near(y[n], sum, limit) && Near(wide[n], sum, limit), "product", inputs, n);
               Require(Near(added[n], 1 + 2 * sum, 2 * limit + 1e-6), "product added", inputs, n);

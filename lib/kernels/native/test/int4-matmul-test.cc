@@ -13,80 +13,15 @@
 #include "../int8-loops.h"
 #include "../sparsified-matmul.h"
 #include "checked-array.h"
+#include "int4-matrix.h"
 
 namespace sparsify {
 namespace {
 
 constexpr size_t kMostSkippingRows = 16;
-constexpr size_t kMostSegmentRows = 32;
-
-enum class Kind { kAsymmetric, kSymmetric, kMinimum };
-
-// The bits of a number that float16 has.
-Float16Bits BitsOf(double half) {
-  const int sign = std::signbit(half) ? 0x8000 : 0;
-  const double magnitude = std::fabs(half);
-  if (magnitude < std::ldexp(1, -14)) return static_cast<Float16Bits>(sign | static_cast<int>(std::ldexp(magnitude, 24)));
-  int exponent;
-  const double fraction = std::frexp(magnitude, &exponent);
-  return static_cast<Float16Bits>(sign | (exponent + 14) << 10 | (static_cast<int>(std::ldexp(fraction, 11)) - 1024));
-}
-
-struct Quantized {
-  Quantized(size_t inputs, size_t units, size_t group, Kind kind, float magnitude, size_t offset, std::mt19937& random)
-      : kind(kind), group(group), units(units), stride(StoredKernel::Int4Stride(units)),
-        half_stride(Int4Groups::Stride(units)), values(inputs * stride, 4 * offset), zeros(inputs / group * stride, 4 * offset),
-        scale_bits(inputs / group * half_stride, 2 * offset), minimum_bits(inputs / group * half_stride, 2 * offset),
-        q(inputs * units), zero(inputs / group * units, 8), scale(zero.size()), minimum(zero.size()) {
-    std::uniform_real_distribution<float> uniform(0.5f, 1);
-    for (size_t i = 0; i < q.size(); i++) Set(values, i / units, i % units, q[i] = static_cast<int>(random() % 16));
-    for (size_t i = 0; i < scale.size(); i++) {
-      const size_t g = i / units, n = i % units;
-      const double half = Half(magnitude * uniform(random) * (n % 5 == 4 && kind == Kind::kSymmetric ? -1 : 1));
-      scale[i] = half == 0 ? std::ldexp(1, -24) : half;
-      scale_bits[g * half_stride + n] = BitsOf(scale[i]);
-      minimum[i] = Half(-8 * magnitude * uniform(random));
-      minimum_bits[g * half_stride + n] = BitsOf(minimum[i]);
-      if (kind == Kind::kAsymmetric) Set(zeros, g, n, zero[i] = static_cast<int>(random() % 16));
-    }
-  }
-  StoredKernel Kernel() {
-    const Float16Bits* const minimums = kind == Kind::kMinimum ? minimum_bits.data() : nullptr;
-    const uint8_t* const zero_points = kind == Kind::kAsymmetric ? zeros.data() : nullptr;
-    return StoredKernel::Int4(values.data(), stride, {group, scale_bits.data(), minimums, zero_points, half_stride});
-  }
-  // Without rounding to float16.
-  double Product(size_t k, size_t n) const {
-    const size_t at = k / group * units + n;
-    const int value = q[k * units + n];
-    return kind == Kind::kMinimum ? scale[at] * value + minimum[at] : scale[at] * (value - zero[at]);
-  }
-  double Weight(size_t k, size_t n) const {
-    return kind == Kind::kMinimum ? static_cast<double>(static_cast<float>(Product(k, n))) : Half(Product(k, n));
-  }
-  // What its parts sum to, where its own magnitude is small against them.
-  double Magnitude(size_t k, size_t n) const {
-    const size_t at = k / group * units + n;
-    if (kind == Kind::kMinimum) return scale[at] * q[k * units + n] + std::fabs(minimum[at]);
-    return std::fabs(scale[at]) * (q[k * units + n] + zero[at]);
-  }
-
-  Kind kind;
-  size_t group, units, stride, half_stride;
-  Array<uint8_t> values, zeros;
-  Array<Float16Bits> scale_bits, minimum_bits;
-  std::vector<int> q, zero;
-  std::vector<double> scale, minimum;
-
- private:
-  void Set(Array<uint8_t>& rows, size_t row, size_t n, int value) {
-    rows[row * stride + n / 16 * 8 + n % 8] |= static_cast<uint8_t>(value << (n % 16 < 8 ? 0 : 4));
-  }
-};
-
 struct Case {
   size_t rows, inputs, units, group;
-  Kind kind;
+  Int4Kind kind;
   float sparsity, magnitude;
   size_t offset;
   unsigned threads;
@@ -102,36 +37,9 @@ struct Case {
   std::exit(1);
 }
 
-// By how much rounding x to 8 bits may move an output, by the rule: half a step of each group, of which any 32 kept rows or fewer
-// have no larger one than the rule gives them all.
-double RoundingLimit(const Case& c, const Quantized& kernel, const float* x, size_t n, const std::vector<bool>& kept) {
-  double limit = 0;
-  for (size_t first = 0; first < c.inputs; first += c.group) {
-    double largest = 0, positive = 0, negative = 0, weights = 0;
-    std::vector<double> above, below;
-    for (size_t k = first; k < first + c.group; k++) {
-      if (!kept[k]) continue;
-      const double v = x[k];
-      largest = std::max(largest, std::fabs(v));
-      (v > 0 ? above : below).push_back(std::fabs(v));
-      weights += std::fabs(kernel.Product(k, n));
-    }
-    const auto most = [](std::vector<double>& values) {
-      std::sort(values.rbegin(), values.rend());
-      double sum = 0;
-      for (size_t i = 0; i < std::min(values.size(), kMostSegmentRows); i++) sum += values[i];
-      return sum;
-    };
-    positive = most(above);
-    negative = most(below);
-    limit += 0.5001 * std::max(largest / 127, std::max(positive, negative) / 2168) * weights;
-  }
-  return limit;
-}
-
 void Check(const Case& c, std::mt19937& random) {
   std::uniform_real_distribution<float> uniform(-1, 1);
-  Quantized kernel(c.inputs, c.units, c.group, c.kind, c.magnitude, c.offset, random);
+  Int4Matrix kernel(c.inputs, c.units, c.group, c.kind, c.magnitude, c.offset, random);
   Array<float> x(c.rows * c.inputs, c.offset), bias(c.units, c.offset), y(c.rows * c.units, c.offset);
   Array<float> threshold(c.per_input ? c.inputs : 1, c.offset);
   for (size_t i = 0; i < x.size(); i++) x[i] = uniform(random);
@@ -184,7 +92,7 @@ void Check(const Case& c, std::mt19937& random) {
       // Any order of float additions errs by at most about inputs * 2^-24 * magnitude.
       double limit = 1.2 * static_cast<double>(c.inputs + 4) * std::ldexp(std::max(magnitude, in_steps ? parts : 0), -24);
       if (in_steps) {
-        limit += std::ldexp(magnitude, -11) + std::ldexp(entries, -25) + RoundingLimit(c, kernel, row, n, kept);
+        limit += std::ldexp(magnitude, -11) + std::ldexp(entries, -25) + RoundingLimit(kernel, row, n, kept);
       }
       if (!(got == sum || std::fabs(got - sum) <= limit)) Fail(c, "y", r, n, got, sum, limit);
     }
@@ -198,7 +106,7 @@ int main() {
   using namespace sparsify;
   std::printf("loops for %s\n", LoopTarget());
   std::mt19937 random(1);
-  const Kind kinds[] = {Kind::kAsymmetric, Kind::kSymmetric, Kind::kMinimum};
+  const Int4Kind kinds[] = {Int4Kind::kAsymmetric, Int4Kind::kSymmetric, Int4Kind::kMinimum};
   const float sparsities[] = {0, 0.3f, 0.5f, 0.9f, 1};
   // Subnormal products, some of both, normal ones.
   const float magnitudes[] = {1e-7f, 1e-5f, 2e-3f, 1.0f};
@@ -236,7 +144,7 @@ int main() {
   }
   for (const unsigned threads : {1u, 2u, 8u}) {
     for (const float sparsity : sparsities) {
-      for (const Kind kind : kinds) {
+      for (const Int4Kind kind : kinds) {
         Check({1, 512, 1040, 64, kind, sparsity, 2e-3f, 1, threads, false, true, false}, random);
         Check({6, 512, 528, 128, kind, sparsity, 2e-3f, 1, threads, false, true, false}, random);
         Check({3, 512, 300, 32, kind, sparsity, 0.5f, 2, threads, true, false, true}, random);
@@ -247,7 +155,7 @@ int main() {
   // Blocks: several of rows, of columns and of inputs.
   for (const unsigned threads : {1u, 2u, 8u}) {
     for (const size_t rows : {13, 145, 301}) {
-      for (const Kind kind : kinds) {
+      for (const Int4Kind kind : kinds) {
         Check({rows, 522, 301, 58, kind, 0.5f, 2e-3f, 1, threads, false, true, false}, random);
         Check({rows, 256, 129, 128, kind, 0, 1e-5f, 0, threads, true, false, false}, random);
         cases += 2;
