@@ -526,9 +526,10 @@ class Measuring {
     return allocation;
   }
 
-  private make(format: ModelFormat): Promise<tf.LayersModel> {
-    this.progressOf('changing the format', format, null)({done: 0, total: 1});
-    return makeFormat(this.model, format, this.options);
+  private async make(format: ModelFormat): Promise<tf.LayersModel> {
+    const model = await makeFormat(this.model, format, this.options);
+    this.progressOf('changing the format', format, null)({done: 1, total: 1});
+    return model;
   }
 
   private progressOf(stage: FormatProgress['stage'], format: ModelFormat | null, sparsity: number | null) {
