@@ -99,6 +99,8 @@ const SPARSITIES = [0.2, 0.3, 0.4, 0.5];
 const INT4_GROUP_SIZE = 64;
 /** A loss that is beyond the most that is allowed by so many standard errors needs no more data. */
 const CLEAR_ERRORS = 4;
+/** Nor does one whose standard error is this share of the most that is allowed, or this much where nothing is said of it. */
+const SMALL_ERROR = {share: 0.05, amount: 0.001} as const;
 
 const {target: _target, onProgress: _onProgress, ...SHARED_RULES} = ALLOCATE_RULES;
 
@@ -172,6 +174,14 @@ export async function allocateFormats(
   return measuring.choose(target);
 }
 
+/** How `modelInFormat` makes formats. */
+export interface ModelInFormatOptions extends OtherFormats {
+  readonly signal?: AbortSignal;
+}
+
+const {kept, toBfloat16, signal} = COMPARE_FORMATS_RULES;
+const IN_FORMAT_RULES: OptionRules<ModelInFormatOptions> = {kept, toBfloat16, signal};
+
 /**
  * A model in a format, as it was measured.
  *
@@ -182,7 +192,16 @@ export async function allocateFormats(
 export async function modelInFormat(
   model: tf.LayersModel,
   format: ModelFormat,
-  {kept, toBfloat16, signal}: OtherFormats & {readonly signal?: AbortSignal} = {},
+  options: ModelInFormatOptions = {},
+): Promise<tf.LayersModel> {
+  checkOptions('modelInFormat', options, IN_FORMAT_RULES);
+  return makeFormat(model, format, options);
+}
+
+async function makeFormat(
+  model: tf.LayersModel,
+  format: ModelFormat,
+  {kept, toBfloat16, signal}: ModelInFormatOptions,
 ): Promise<tf.LayersModel> {
   switch (format) {
     case 'float32':
@@ -463,9 +482,11 @@ class Measuring {
     model: tf.LayersModel,
     known: MeasuredLoss | null,
   ): Promise<FormatPoint> {
-    const {maxLoss = Infinity, signal} = this.options;
+    const {maxLoss, signal} = this.options;
+    const most = maxLoss ?? Infinity;
+    const small = maxLoss === undefined ? SMALL_ERROR.amount : SMALL_ERROR.share * maxLoss;
     const isClear = ({loss, error}: MeasuredLoss) =>
-      error !== null && loss - CLEAR_ERRORS * error > 1.2 * maxLoss;
+      error !== null && (error <= small || loss - CLEAR_ERRORS * error > 1.2 * most);
     const onProgress = this.progressOf('measuring the loss', format, sparsity);
     const {loss, error} = known ?? (await this.loss.measure(model, {onProgress, signal, isClear}));
     const {denseMs, ms} = await this.speed.measure(model, {
@@ -505,9 +526,10 @@ class Measuring {
     return allocation;
   }
 
-  private make(format: ModelFormat): Promise<tf.LayersModel> {
-    this.progressOf('changing the format', format, null)({done: 0, total: 1});
-    return modelInFormat(this.model, format, this.options);
+  private async make(format: ModelFormat): Promise<tf.LayersModel> {
+    const model = await makeFormat(this.model, format, this.options);
+    this.progressOf('changing the format', format, null)({done: 1, total: 1});
+    return model;
   }
 
   private progressOf(stage: FormatProgress['stage'], format: ModelFormat | null, sparsity: number | null) {

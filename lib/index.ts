@@ -18,6 +18,7 @@ export {
   type FormatComparison,
   type FormatProgress,
   type LeftOutFormat,
+  type ModelInFormatOptions,
   type OtherFormats,
 } from './allocate-formats.js';
 export type {FormatPoint, ModelFormat} from './allocation/format-points.js';

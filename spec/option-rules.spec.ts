@@ -43,9 +43,11 @@ const ALLOCATION: Given = {
   ignoredScope: 'head',
   calibration: 5,
   probeRows: 0,
+  probes: {},
   onProgress: true,
   signal: 'stop',
 };
+const FORMATS: Given = {formats: ['fp8'], sparsities: [0], kept: 1};
 const DECODER: Given = {cache: 'float16', weights: 8};
 const SAMPLING = ['temperature', 'topP', 'topK', 'minP', 'seed'];
 const WINDOWS: Given = {protocol: 'words', onProgress: 1, signal: 1};
@@ -73,6 +75,20 @@ const CALLS: Readonly<Record<string, Call>> = {
     call: (options: object) => main.allocateSparsity(model, null, {target: 0.5, ...options}),
     names: ['target', 'method', 'scopes', 'weighting', 'heldOut', 'probeData'],
     bad: ALLOCATION,
+  },
+  compareFormats: {
+    call: (options: object) => main.compareFormats(model, [], options),
+    names: ['method', 'scopes', 'weighting', 'heldOut', 'probeData'],
+    bad: {...ALLOCATION, ...FORMATS, toBfloat16: 1, maxLoss: 0},
+  },
+  allocateFormats: {
+    call: (options: object) => main.allocateFormats(model, [], {target: {maxLoss: 0.1}, ...options}),
+    names: ['target', 'method', 'scopes', 'weighting', 'heldOut', 'probeData'],
+    bad: {...ALLOCATION, ...FORMATS, toBfloat16: 1},
+  },
+  modelInFormat: {
+    call: (options: object) => main.modelInFormat(model, 'int8', options),
+    bad: {kept: 1, toBfloat16: 1, signal: 1},
   },
   compressWeights: {
     call: (options: object) => main.compressWeights(model, options),
@@ -187,6 +203,27 @@ const CALLS: Readonly<Record<string, Call>> = {
       ...{sequences: 0, sequenceLength: 0, heldOutTokens: 10},
       ...Object.fromEntries(Object.entries(ALLOCATION).filter(([name]) => name !== 'labels')),
     },
+  },
+  compareLanguageModelFormats: {
+    call: (options: object) => llama.compareLanguageModelFormats(lm, [], options),
+    names: ['method', 'scopes', 'weighting', 'probeData'],
+    bad: {
+      ...{sequences: 0, sequenceLength: 0, heldOutTokens: 10, maxLoss: 0, ...FORMATS},
+      ...Object.fromEntries(Object.entries(ALLOCATION).filter(([name]) => name !== 'labels')),
+    },
+  },
+  allocateLanguageModelFormats: {
+    call: (options: object) =>
+      llama.allocateLanguageModelFormats(lm, [], {target: {maxLoss: 0.1}, ...options}),
+    names: ['target', 'method', 'scopes', 'weighting', 'probeData'],
+    bad: {
+      ...{sequences: 0, sequenceLength: 0, heldOutTokens: 10, ...FORMATS},
+      ...Object.fromEntries(Object.entries(ALLOCATION).filter(([name]) => name !== 'labels')),
+    },
+  },
+  languageModelInFormat: {
+    call: (options: object) => llama.languageModelInFormat(lm, 'int8', options),
+    bad: {kept: 1, signal: 1},
   },
   memoryNeed: {
     call: (options: object) => llama.memoryNeed({} as Nothing, options),

@@ -13,6 +13,7 @@ import {
   type CompareFormatsOptions,
   type FormatAllocation,
   type FormatComparison,
+  type ModelInFormatOptions,
 } from '../allocate-formats.js';
 import type {ModelFormat} from '../allocation/format-points.js';
 import {checkOptions, type OptionRules} from '../option-rules.js';
@@ -34,6 +35,9 @@ const {heldOut: _heldOut, labels: _labels, toBfloat16: _toBfloat16, ...COMPARE_R
 const {heldOut: _unseen, labels: _classes, toBfloat16: _rounded, ...ALLOCATE_RULES} = ALLOCATE_FORMATS_RULES;
 const COMPARE_TEXT_RULES: OptionRules<CompareTextFormatsOptions> = {...COMPARE_RULES, ...TEXT_SHARE_RULES};
 const ALLOCATE_TEXT_RULES: OptionRules<AllocateTextFormatsOptions> = {...ALLOCATE_RULES, ...TEXT_SHARE_RULES};
+
+const {kept, signal} = COMPARE_FORMATS_RULES;
+const IN_FORMAT_RULES: OptionRules<Pick<ModelInFormatOptions, 'kept' | 'signal'>> = {kept, signal};
 
 /** A loss that decides between formats and no more is measured on so many tokens; the search for a mean has as many. */
 const HELD_OUT_TOKENS = 4096;
@@ -87,11 +91,12 @@ export async function allocateLanguageModelFormats(
  * @returns The caller disposes it.
  * @throws As `modelInFormat`.
  */
-export function languageModelInFormat(
+export async function languageModelInFormat(
   lm: LanguageModel,
   format: ModelFormat,
-  options: {readonly kept?: tf.LayersModel; readonly signal?: AbortSignal} = {},
+  options: Pick<ModelInFormatOptions, 'kept' | 'signal'> = {},
 ): Promise<tf.LayersModel> {
+  checkOptions('languageModelInFormat', options, IN_FORMAT_RULES);
   const {kept, signal} = options;
   return modelInFormat(lm.model, format, {kept, signal, toBfloat16: bfloat16Of(lm)});
 }

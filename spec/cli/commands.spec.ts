@@ -67,14 +67,14 @@ describe('the options of commands', () => {
     sparsify: [
       [
         ...[...MODEL, ...DATA, ...TEXT, ...ALLOCATION, '--target', '--ignore', '--calibration', '--labels'],
-        ...['--compress', '--stream', '--out', '--no-statistics', '--report', ...INT4],
+        ...['--compress', '--formats', '--stream', '--out', '--no-statistics', '--report', ...INT4],
       ],
       ['--data', '--out'],
     ],
     compress: [[...MODEL, ...DATA, ...TEXT, ...INT4, '--mode', '--ignore', '--out'], ['--out']],
     evaluate: [[...MODEL, ...DATA, ...WINDOWS, '--labels', '--baseline', '--report'], ['--data']],
     retarget: [[...MODEL, '--target', '--sparsity', '--ignore', '--out', '--report'], ['--out']],
-    bench: [[...MODEL, ...TEXT, '--data', '--scale', '--rows', '--report'], []],
+    bench: [[...MODEL, ...TEXT, '--data', '--scale', '--rows', '--formats', '--max-loss', '--report'], []],
     report: [[...MODEL, ...DATA, ...WINDOWS, '--labels', '--baseline', '--bench', '--card', '--out'], []],
     fetch: [['--json'], []],
     import: [[...MODEL, '--out', '--weights'], ['--out']],

@@ -1,5 +1,7 @@
 import {expect} from 'chai';
 import {escapeHtml} from '../../lib/report/html.js';
+import type {ModelFormat} from '../../lib/allocation/format-points.js';
+import type {ReportFormats} from '../../lib/report/report-contents.js';
 import {renderReport} from '../../lib/report/render-report.js';
 import {blockPaths, contents} from '../support/report-contents.js';
 
@@ -131,6 +133,60 @@ describe('a report', () => {
       ['', '20.0 %', '1.00 points of accuracy, standard error 0.40', '2 ms, computed', '1.50x', ''],
       ['best', '60.0 %', '5.00 points of accuracy', '1 ms', '3.00x', 'chosen'],
     ]);
+  });
+
+  it('draws formats side by side and tells them as figures, with the frontier and what was chosen', async () => {
+    const point = (format: ModelFormat, sparsity: number, loss: number, ms: number) => ({
+      ...{format, sparsity, loss, ms, lossError: loss === 0 ? 0 : 0.001},
+    });
+    const points = [
+      point('float32', 0, 0, 10),
+      point('float32', 0.3, 0.02, 8),
+      point('int8', 0, 0.002, 4),
+      point('int8', 0.3, 0.022, 2.5),
+    ];
+    const formats: ReportFormats = {
+      ...{points, frontier: [points[0], points[2], points[3]], chosen: points[3], denseMs: 10},
+      ...{
+        metric: 'relative perplexity',
+        on: 'backend node',
+        leftOut: [{format: 'int4', reason: 'no <kernel>'}],
+      },
+    };
+    const page = await renderReport({...contents(['a']), unit: 'token', formats});
+    const section = /<h2>Formats<\/h2>(.*?)<\/section>/s.exec(page)![1];
+    expect(section).to.include('aria-label="Loss and tokens a second of each format, by sparsity"');
+    expect(section).to.include('int8 at 30 %: 2.2 % more perplexity, 400 tokens a second');
+    expect(section).to.include('Without int4: no &lt;kernel&gt;.');
+    const rows = [...section.matchAll(/<tr class="(\w*)">(.*?)<\/tr>/gs)].map(([, style, row]) => [
+      style,
+      ...[...row.matchAll(/<t[dh][^>]*>\s*(.*?)\s*<\/t[dh]>/gs)].map(([, cell]) => cell),
+    ]);
+    expect(rows).to.deep.equal([
+      ['', 'float32', '0.0 %', '0.0 % more perplexity', '10 ms', '100.0', '1.00x', 'frontier'],
+      ['', 'float32', '30.0 %', '2.0 % more perplexity, standard error 0.1 %', '8 ms', '125.0', '1.25x', ''],
+      [
+        '',
+        'int8',
+        '0.0 %',
+        '0.2 % more perplexity, standard error 0.1 %',
+        '4 ms',
+        '250.0',
+        '2.50x',
+        'frontier',
+      ],
+      [
+        'best',
+        'int8',
+        '30.0 %',
+        '2.2 % more perplexity, standard error 0.1 %',
+        '2.5 ms',
+        '400.0',
+        '4.00x',
+        'chosen',
+      ],
+    ]);
+    expect(await renderReport(contents(['a']))).not.to.include('<h2>Formats</h2>');
   });
 
   it('draws what was computed where a single loss was measured, and no ring where nothing is masked', async () => {
