@@ -67,11 +67,14 @@ describe('the options of commands', () => {
     sparsify: [
       [
         ...[...MODEL, ...DATA, ...TEXT, ...ALLOCATION, '--target', '--ignore', '--calibration', '--labels'],
-        ...['--compress', '--stream', '--out', '--no-statistics', '--report', ...INT4],
+        ...['--compress', '--stream', '--out', '--no-statistics', '--report', ...INT4, '--with-data'],
       ],
       ['--data', '--out'],
     ],
-    compress: [[...MODEL, ...DATA, ...TEXT, ...INT4, '--mode', '--ignore', '--out'], ['--out']],
+    compress: [
+      [...MODEL, ...DATA, ...TEXT, ...INT4, '--with-data', '--mode', '--ignore', '--out'],
+      ['--out'],
+    ],
     evaluate: [[...MODEL, ...DATA, ...WINDOWS, '--labels', '--baseline', '--report'], ['--data']],
     retarget: [[...MODEL, '--target', '--sparsity', '--ignore', '--out', '--report'], ['--out']],
     bench: [[...MODEL, ...TEXT, '--data', '--scale', '--rows', '--report'], []],

@@ -48,6 +48,7 @@ import {
   int4OptionsOf,
   jsonOption,
   targetOption,
+  withDataOption,
   type TargetOption,
 } from '../shared-options.js';
 import {withProgress} from '../progress.js';
@@ -74,6 +75,9 @@ Example:
 
 ${ALLOCATION_HELP}
 
+--compress comes first, so that thresholds fit what the layers read in the compressed model. With --with-data it rounds INT4 weights
+on the data of --data, which then sets the thresholds.
+
 With --stream a checkpoint larger than the memory is read, compressed, calibrated and written block by block: it takes
 one decoder block in float32 and what the layers between two blocks hold for all sequences. The result is the same.
 
@@ -95,6 +99,7 @@ interface SparsifyCommandOptions
   readonly labels?: string;
   readonly calibration?: CalibrationMethod;
   readonly compress?: CompressionMode;
+  readonly withData?: boolean;
   readonly stream?: boolean;
   readonly statistics: boolean;
   readonly out: string;
@@ -132,7 +137,7 @@ export function sparsifyCommand(): Command {
     .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
-  addInt4Options(command);
+  addInt4Options(command).addOption(withDataOption());
   addAllocationOptions(command);
   return addTextOptions(addDataOptions(command, 'what the model will see')).action(
     (path: string, options: SparsifyCommandOptions) => interruptible((signal) => run(path, options, signal)),
@@ -175,7 +180,14 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
 
 /** Options of INT4 need `--compress`. */
 function checkInt4Use(options: SparsifyCommandOptions): void {
-  const [first] = Object.keys(int4OptionsOf(options));
+  const {withData, stream} = options;
+  if (withData === true && stream === true) {
+    throw new FileError(
+      'bad-option',
+      '--with-data rounds by what all layers read, and --stream holds one decoder block at a time: leave one of them out',
+    );
+  }
+  const [first] = [...Object.keys(int4OptionsOf(options)), ...(withData === true ? ['--with-data'] : [])];
   if (options.compress !== undefined || first === undefined) return;
   throw new FileError(
     'bad-option',
@@ -241,7 +253,7 @@ async function inMemory(
   options: SparsifyCommandOptions & WarningOptions,
   signal: AbortSignal,
 ): Promise<Sparsified> {
-  const {target, ignore, calibration: method, compress, statistics, out, onWarning} = options;
+  const {target, ignore, calibration: method, compress, withData, statistics, out, onWarning} = options;
   const model = await openModel(path, {
     ...options,
     signal,
@@ -250,7 +262,8 @@ async function inMemory(
   });
   if (compress !== undefined) {
     const asked = int4OptionsOf(options);
-    const dataset = asked.ratio === undefined ? {} : {dataset: await openData(model, options)};
+    const needsData = asked.ratio !== undefined || withData === true;
+    const dataset = needsData ? {dataset: await openData(model, options), dataAware: withData} : {};
     await withProgress('compressing', 'weights', (onProgress) =>
       compressWeights(model, {mode: compress, ...asked, ...dataset, inPlace: true, onProgress, signal}),
     );
