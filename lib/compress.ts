@@ -115,7 +115,10 @@ export async function compressWeights(
         made.set(variable, weight);
         onProgress?.({done: made.size, total: weights.length});
       };
-      await quantizeOnData(compressed, int4Kernels(weights, plan), toBatches(options.dataset!), {onWeight, signal});
+      await quantizeOnData(compressed, int4Kernels(weights, plan), toBatches(options.dataset!), {
+        onWeight,
+        signal,
+      });
     }
     for (const [i, placed] of weights.entries()) {
       signal?.throwIfAborted();
@@ -141,7 +144,9 @@ export async function compressWeights(
 function int4Kernels(weights: readonly PlacedWeight[], plan: CompressionPlan): Int4Kernel[] {
   return weights.flatMap((placed) => {
     const compression = plan.get(placed.path)!;
-    return placed.weight.layout === 'columns' && 'int4' in compression ? [{placed, config: compression.int4}] : [];
+    return placed.weight.layout === 'columns' && 'int4' in compression
+      ? [{placed, config: compression.int4}]
+      : [];
   });
 }
 

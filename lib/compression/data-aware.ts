@@ -5,13 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import {nextTurn} from '../event-loop.js';
-import {
-  advance,
-  inputsOf,
-  lastUseIn,
-  readBatches,
-  type HeldBatch,
-} from '../calibration/graph-walk.js';
+import {advance, inputsOf, lastUseIn, readBatches, type HeldBatch} from '../calibration/graph-walk.js';
 import type {Batches} from '../dataset.js';
 import {maskActivations} from '../kernels/mask.js';
 import {checkFinite, type CompressedWeight, type Int4Config} from '../layers/compressed-weight.js';
@@ -110,7 +104,12 @@ function targetsIn(steps: readonly GraphStep[], kernels: readonly Int4Kernel[]):
     if (own.length === 0) return [];
     const isPlain = layers.every((placed) => isExposed(placed) && !isMasking(placed.layer as DenseLayer));
     const key = isPlain ? own.map((i) => steps[i].inputs[0].id).join() : layers[0].path;
-    const reading = readings.get(key) ?? {moments: new InputMoments(), factor: null, added: new Set(), left: 0};
+    const reading = readings.get(key) ?? {
+      moments: new InputMoments(),
+      factor: null,
+      added: new Set(),
+      left: 0,
+    };
     readings.set(key, reading);
     reading.left++;
     return [{...alike[0], layers, steps: own, reading}];

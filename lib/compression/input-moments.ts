@@ -136,7 +136,8 @@ function split(factor: Float32Array, size: number): InputFactor {
   const feedback = new Float32Array(size * size);
   for (let k = 0; k < size; k++) importance[k] = factor[k * size + k] ** 2;
   for (let row = 0; row < size; row++) {
-    for (let k = row + 1; k < size; k++) feedback[row * size + k] = factor[row * size + k] / factor[k * size + k];
+    for (let k = row + 1; k < size; k++)
+      feedback[row * size + k] = factor[row * size + k] / factor[k * size + k];
   }
   return {importance, feedback};
 }

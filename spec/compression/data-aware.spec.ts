@@ -31,7 +31,12 @@ function independent(importance: readonly number[]): InputFactor {
 }
 
 /** The sum of the squared errors in the outputs of a kernel [K, N] for inputs [rows, K]. */
-function outputError(x: Float32Array, weights: Float32Array, rounded: Float32Array, {rows, columns}: Int4Shape): number {
+function outputError(
+  x: Float32Array,
+  weights: Float32Array,
+  rounded: Float32Array,
+  {rows, columns}: Int4Shape,
+): number {
   let sum = 0;
   for (let row = 0; row < x.length / rows; row++) {
     for (let n = 0; n < columns; n++) {
@@ -77,7 +82,8 @@ describe('rounding to INT4 with data', () => {
               expect(got).to.be.closeTo(wanted, 1e-4 * (trace / size) * 2);
             }
           }
-          for (let a = 0; a < size; a++) for (let b = 0; b <= a; b++) expect(feedback[a * size + b]).to.equal(0);
+          for (let a = 0; a < size; a++)
+            for (let b = 0; b <= a; b++) expect(feedback[a * size + b]).to.equal(0);
         });
       }
 
@@ -178,7 +184,9 @@ describe('rounding to INT4 with data', () => {
     describe('compressWeights', () => {
       const model = () => {
         const input = tf.input({shape: [32]});
-        const a = tf.layers.dense({units: 32, name: 'a', activation: 'relu'}).apply(input) as tf.SymbolicTensor;
+        const a = tf.layers
+          .dense({units: 32, name: 'a', activation: 'relu'})
+          .apply(input) as tf.SymbolicTensor;
         const nested = tf.sequential({
           name: 'nested',
           layers: [tf.layers.dense({units: 32, name: 'b', inputShape: [32]})],
@@ -192,12 +200,23 @@ describe('rounding to INT4 with data', () => {
         tf.tidy(() => {
           for (const [i, weight] of made.weights.entries()) {
             const shape = weight.shape as number[];
-            weight.write(tf.tensor(normals(shape.reduce((p, n) => p * n, 1), 50 + i, 0.2), shape));
+            weight.write(
+              tf.tensor(
+                normals(
+                  shape.reduce((p, n) => p * n, 1),
+                  50 + i,
+                  0.2,
+                ),
+                shape,
+              ),
+            );
           }
         });
         return made;
       };
-      const x = Array.from({length: 100}, (_, row) => [...correlated(100, 32, 23)].slice(row * 32, row * 32 + 32));
+      const x = Array.from({length: 100}, (_, row) =>
+        [...correlated(100, 32, 23)].slice(row * 32, row * 32 + 32),
+      );
       const data = () => new Dataset([x.slice(0, 50), x.slice(50)]);
       const OPTIONS = {mode: 'int4_asym', groupSize: 16} as const;
       const distance = (one: tf.LayersModel, other: tf.LayersModel) =>
@@ -211,7 +230,11 @@ describe('rounding to INT4 with data', () => {
         const plain = await compressWeights(dense, OPTIONS);
         const aware = await compressWeights(dense, {...OPTIONS, dataset: data(), dataAware: true});
         expect(inspectWeights(aware)).to.deep.equal(inspectWeights(plain));
-        expect(inspectWeights(aware).map(({format}) => format)).to.deep.equal(['int4_asym', 'int4_asym', 'int8_asym']);
+        expect(inspectWeights(aware).map(({format}) => format)).to.deep.equal([
+          'int4_asym',
+          'int4_asym',
+          'int8_asym',
+        ]);
         expect(distance(dense, aware)).to.be.below(0.75 * distance(dense, plain));
         disposeModels(dense, plain, aware);
       });
@@ -258,7 +281,11 @@ describe('rounding to INT4 with data', () => {
         await refused('empty', {dataset: new Dataset([])});
         await refused('not-finite', {dataset: new Dataset([[[NaN, ...x[0].slice(1)]]])});
         await refused('missing-dataset', {});
-        const int8 = await refused('unsupported-option', {mode: 'int8_asym', groupSize: undefined, dataset: data()});
+        const int8 = await refused('unsupported-option', {
+          mode: 'int8_asym',
+          groupSize: undefined,
+          dataset: data(),
+        });
         expect(int8.message).to.include('dataAware');
         disposeModels(dense);
       });

@@ -80,12 +80,16 @@ export function compressCommand(): Command {
 async function run(path: string, options: CompressCommandOptions, signal: AbortSignal): Promise<void> {
   const {mode, ignore, data, withData, out, json} = options;
   if (withData === true && data === undefined) {
-    throw new FileError('bad-option', '--with-data rounds by what the layers read: give --data, or leave it out');
+    throw new FileError(
+      'bad-option',
+      '--with-data rounds by what the layers read: give --data, or leave it out',
+    );
   }
   if (data !== undefined) checkDataFormat(data);
   await checkSavePath(out);
   const model = await openModel(path, {...options, weights: 'float32'});
-  const dataset = data === undefined ? {} : {dataset: await openData(model, {...options, data}), dataAware: withData};
+  const dataset =
+    data === undefined ? {} : {dataset: await openData(model, {...options, data}), dataAware: withData};
   await withProgress('compressing', 'weights', (onProgress) =>
     compressWeights(model, {
       ...{mode, ...int4OptionsOf(options), ...dataset},
