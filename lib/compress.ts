@@ -20,6 +20,7 @@ import {
   type CompressionPlan,
   type Selection,
 } from './compression/plan.js';
+import {quantizeOnData, type Int4Kernel} from './compression/data-aware.js';
 import {sensitivityScores} from './compression/sensitivity.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
 import type {CompressedWeight} from './layers/compressed-weight.js';
@@ -28,6 +29,7 @@ import {
   COMPRESSIBLE_TYPES,
   compressibleWeights,
   reportWeights,
+  type PlacedWeight,
   type WeightReport,
 } from './model/compressible.js';
 import {checkUsable, graphOf} from './model/dense-layers.js';
@@ -46,8 +48,13 @@ export interface CompressOptions extends Int4Options {
    * likewise, for groups of inputs.
    */
   readonly mode?: CompressionMode;
-  /** What layers read, for the sensitivity of a ratio below 1: as for `sparsifyActivations`. */
+  /** What layers read, for the sensitivity of a ratio below 1 and for `dataAware`: as for `sparsifyActivations`. */
   readonly dataset?: Batches | DataSource<unknown>;
+  /**
+   * Of INT4: round the kernels of Dense layers so that the errors of their inputs cancel on the data set, all of which is held between
+   * two layers. False by default, as in NNCF.
+   */
+  readonly dataAware?: boolean;
   /** Layers that stay float32. */
   readonly ignoredScope?: IgnoredScope | TargetScope | null;
   /** Change the given model instead of a copy, and free its float32 weights. False by default. */
@@ -62,6 +69,7 @@ const RULES: OptionRules<CompressOptions> = {
   ...INT4_OPTION_RULES,
   mode: compressionMode,
   dataset: CHECKED_LATER, // by the walk over it
+  dataAware: FLAG,
   ignoredScope: IGNORED_SCOPE,
   inPlace: FLAG,
   onProgress: CALLBACK,
@@ -82,12 +90,13 @@ const RULES: OptionRules<CompressOptions> = {
  * @returns A model that predicts, saves and serves like the given one; the caller disposes it. It shares the memory of
  *   what stays float32. Loading it needs `registerLayers()` first.
  * @throws {SparsifyError} `unsupported-mode`, `unknown-option`, `bad-option`, `unsupported-option` (of INT4, for INT8),
- *   `missing-dataset`; {ScopeError} if the scope does not fit the model; {ModelError} `nothing-to-compress`,
+ *   `missing-dataset` (for a metric or for `dataAware`); {ScopeError} if the scope does not fit the model; {ModelError} `nothing-to-compress`,
  *   `bad-group-size`, or `not-finite`, `int8-overflow` or `int4-overflow` for weights that a format cannot hold;
  *   {DatasetError} for a bad item; the signal's reason if aborted. Nothing is changed then.
  * @example
  * const small = await compressWeights(model, {ignoredScope: new IgnoredScope({names: ['head']})});
  * const tiny = await compressWeights(model, {mode: 'int4_asym', groupSize: 64});
+ * const better = await compressWeights(model, {mode: 'int4_asym', groupSize: 64, dataset: texts, dataAware: true});
  */
 export async function compressWeights(
   model: tf.LayersModel,
@@ -101,6 +110,16 @@ export async function compressWeights(
   const made = new Map<LayerVariable, CompressedWeight>();
   try {
     const weights = compressibleWeights(compressed).filter(({path}) => plan.has(path));
+    if (options.dataAware === true) {
+      const onWeight = (variable: LayerVariable, weight: CompressedWeight) => {
+        made.set(variable, weight);
+        onProgress?.({done: made.size, total: weights.length});
+      };
+      await quantizeOnData(compressed, int4Kernels(weights, plan), toBatches(options.dataset!), {
+        onWeight,
+        signal,
+      });
+    }
     for (const [i, placed] of weights.entries()) {
       signal?.throwIfAborted();
       const {path, variable} = placed; // two layers may share it
@@ -119,6 +138,16 @@ export async function compressWeights(
   }
   copyStatistics(model, compressed);
   return compressed;
+}
+
+/** The kernels of Dense layers that are to be INT4: embeddings read nothing that could be measured. */
+function int4Kernels(weights: readonly PlacedWeight[], plan: CompressionPlan): Int4Kernel[] {
+  return weights.flatMap((placed) => {
+    const compression = plan.get(placed.path)!;
+    return placed.weight.layout === 'columns' && 'int4' in compression
+      ? [{placed, config: compression.int4}]
+      : [];
+  });
 }
 
 /** The plan for a model whose weights have values. */

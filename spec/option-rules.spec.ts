@@ -96,7 +96,7 @@ const CALLS: Readonly<Record<string, Call>> = {
     bad: {
       ...{ignoredScope: ['a'], inPlace: 0, onProgress: 1, signal: true},
       ...{groupSize: 0, ratio: 1.1, allLayers: 1, backupMode: 'int4_sym', groupSizeFallback: 'pad'},
-      ...{minAdjustedGroupSize: 0, sensitivityMetric: 'max'},
+      ...{minAdjustedGroupSize: 0, sensitivityMetric: 'max', dataAware: 1},
     },
   },
   decompressWeights: {

@@ -8,23 +8,16 @@ import {nextTurn} from '../event-loop.js';
 import type {Batches} from '../dataset.js';
 import type {SparsifyingDense} from '../layers/sparsifying-dense.js';
 import {denseLayers} from '../model/dense-layers.js';
-import {runSteps, stepsOf, type GraphStep, type GraphValues} from '../model/graph-steps.js';
+import {runSteps, stepsOf, type GraphStep} from '../model/graph-steps.js';
 import {AbsHistogram} from '../stats/histogram.js';
 import {floatsOf} from '../tensor-values.js';
 import {onlyTensor, type Layer} from '../tfjs.js';
-import {modelBatches} from './model-batches.js';
+import {advance, inputsOf, lastUseIn, readBatches, type HeldBatch} from './graph-walk.js';
 import {setQuantile} from './reached-sparsity.js';
 import {RowsLeft, nanError, readsSynchronously} from './activation-errors.js';
 import type {CarriedTensor, RunOptions} from './recording-pass.js';
 import {CalibrationStatistics} from '../metadata/calibration-statistics.js';
-import {readTokenMask, rowsThatCount, type TokenMask} from './token-mask.js';
-
-/** A batch between two layers. */
-interface Batch {
-  /** What later layers read; owned. */
-  readonly values: GraphValues;
-  readonly mask: TokenMask | undefined;
-}
+import {rowsThatCount, type TokenMask} from './token-mask.js';
 
 /** A layer to calibrate, and whether the graph calls it itself: others are within a nested model or another layer. */
 interface Held {
@@ -57,14 +50,13 @@ export async function calibrateSequentially(
     ({layer, outputs}) => held.has(layer) || outputs.some((t) => t === carry?.tensor),
   );
   const steps = all.slice(0, end + 1);
-  const lastUse = new Map<tf.SymbolicTensor, number>();
-  steps.forEach(({inputs}, i) => inputs.forEach((input) => lastUse.set(input, i)));
+  const lastUse = lastUseIn(steps);
   if (carry !== null) lastUse.set(carry.tensor, Infinity);
 
   const statistics = new SequentialStatistics(layers, all, options);
-  const batches: Batch[] = [];
+  const batches: HeldBatch[] = [];
   try {
-    await readBatches(model, dataset, options, lastUse, batches);
+    await readBatches(model, dataset, options, lastUse, batches, 'calibration needs');
     for (const [i, step] of steps.entries()) {
       for (const found of held.get(step.layer) ?? []) {
         if (found.isExposed) await statistics.addRead(step, found, batches);
@@ -94,46 +86,6 @@ function heldBy(model: tf.LayersModel, layers: ReadonlyMap<string, SparsifyingDe
   return held;
 }
 
-async function readBatches(
-  model: tf.LayersModel,
-  dataset: Batches,
-  options: RunOptions,
-  needed: ReadonlyMap<tf.SymbolicTensor, number>,
-  batches: Batch[],
-): Promise<void> {
-  const {signal} = options;
-  for await (const {item, index, tensors} of modelBatches(model, dataset, {signal}, 'calibration needs')) {
-    const mask = await readTokenMask(options, item, index);
-    const read = model.inputs.flatMap((input, i) =>
-      needed.has(input) ? [[input, tf.clone(tensors[i])] as const] : [],
-    );
-    batches.push({values: new Map(read), mask});
-  }
-}
-
-/** Takes a batch through a step and forgets what is not read any more. */
-function advance(
-  step: GraphStep,
-  index: number,
-  {values}: Batch,
-  lastUse: ReadonlyMap<tf.SymbolicTensor, number>,
-): void {
-  const outputs = step.outputs.filter((output) => lastUse.has(output));
-  if (outputs.length > 0) {
-    const results = runSteps(inputsOf(step, values), outputs);
-    outputs.forEach((output, i) => values.set(output, results[i]));
-  }
-  for (const input of new Set(step.inputs)) {
-    if (lastUse.get(input) !== index) continue;
-    values.get(input)!.dispose();
-    values.delete(input);
-  }
-}
-
-function inputsOf(step: GraphStep, values: GraphValues): GraphValues {
-  return new Map(step.inputs.map((input) => [input, values.get(input)!]));
-}
-
 /** A histogram for each stream: layers that read the same tensors share one. */
 class SequentialStatistics {
   private readonly byPath = new Map<string, AbsHistogram>();
@@ -157,7 +109,7 @@ class SequentialStatistics {
   }
 
   /** What a layer of the graph is about to read. */
-  async addRead(step: GraphStep, {path, layer}: Held, batches: readonly Batch[]): Promise<void> {
+  async addRead(step: GraphStep, {path, layer}: Held, batches: readonly HeldBatch[]): Promise<void> {
     const [input] = step.inputs;
     const stream = this.steps
       .flatMap((other) => (other.layer === step.layer ? [other.inputs[0].id] : []))
@@ -175,7 +127,7 @@ class SequentialStatistics {
   }
 
   /** What layers inside a step read, while it runs. */
-  async addLive(step: GraphStep, inner: readonly Held[], batches: readonly Batch[]): Promise<void> {
+  async addLive(step: GraphStep, inner: readonly Held[], batches: readonly HeldBatch[]): Promise<void> {
     const isLive = readsSynchronously();
     for (const [index, {values, mask}] of batches.entries()) {
       const later: {path: string; tensor: tf.Tensor}[] = [];

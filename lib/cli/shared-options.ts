@@ -90,6 +90,14 @@ export function addInt4Options(command: Command): Command {
     );
 }
 
+/** `--with-data`, which the INT4 modes have where a model is in memory. */
+export function withDataOption(): Option {
+  return new Option(
+    '--with-data',
+    'of INT4: round so that the errors of the inputs cancel on the data of --data, which loses less',
+  );
+}
+
 /** The options of `addInt4Options` that were given. */
 export function int4OptionsOf(options: Int4Options): Int4Options {
   const given = Object.entries(options).filter(

@@ -87,17 +87,17 @@ export function isInt4Mode(mode: CompressionMode): mode is Int4Mode {
 }
 
 /**
- * Refuses options that have no meaning for a mode, and a metric without the data that it needs.
+ * Refuses options that have no meaning for a mode, and a metric or a rounding without the data that it needs.
  *
  * @throws {SparsifyError} `unsupported-option`, `missing-dataset`.
  */
 export function checkCombination(
   mode: CompressionMode,
-  options: Int4Options & {readonly dataset?: unknown},
+  options: Int4Options & {readonly dataset?: unknown; readonly dataAware?: boolean},
 ): void {
-  const {dataset, sensitivityMetric} = options;
+  const {dataset, dataAware, sensitivityMetric} = options;
   if (!isInt4Mode(mode)) {
-    const names = [...Object.keys(INT4_OPTION_RULES), 'dataset'] as (keyof typeof options)[];
+    const names = [...Object.keys(INT4_OPTION_RULES), 'dataset', 'dataAware'] as (keyof typeof options)[];
     const given = names.filter((name) => options[name] !== undefined);
     if (given.length === 0) return;
     throw new SparsifyError(
@@ -105,6 +105,13 @@ export function checkCombination(
       `the mode "${mode}" does not have the option${given.length === 1 ? '' : 's'} ${given.join(', ')}, which ` +
         `INT4 has: leave ${given.length === 1 ? 'it' : 'them'} out, or take the mode "int4_asym" or "int4_sym"`,
       {mode, options: given},
+    );
+  }
+  if (dataset === undefined && dataAware === true) {
+    throw new SparsifyError(
+      'missing-dataset',
+      'dataAware rounds by what the layers read, and there is no data set: give dataset, or leave dataAware out',
+      {dataAware},
     );
   }
   if (

@@ -242,6 +242,20 @@ describe('the command line', () => {
       .to.match(/^hidden .* int4_asym .* 50\.0 %/m)
       .and.match(/^head .* int8_asym .* 50\.0 %/m);
     fails(await cli([...both, '--group-size', '4']), 2, 'groupSize', '--compress int4_asym');
+    const aware = await cli([...both, '--compress', 'int4_asym', '--group-size', '-1', '--with-data']);
+    expect(aware.code, aware.stderr).to.equal(0);
+    fails(await cli([...both, '--with-data']), 2, '--with-data', '--compress int4_asym');
+    fails(
+      await cli([...both, '--compress', 'int4_asym', '--with-data', '--stream']),
+      2,
+      '--with-data',
+      '--stream',
+    );
+    fails(await cli(['compress', at('dense'), ...int4, '--with-data', '--out', at('no')]), 2, '--data');
+    expect(await formats(...int4, '--with-data', ...data)).to.deep.equal([
+      'hidden int4_sym',
+      'head int4_sym',
+    ]);
     const shown = await cli(['inspect', at('both4')]);
     expect(shown.stdout).to.match(/^hidden .* int4_asym /m);
   });

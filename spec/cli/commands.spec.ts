@@ -67,11 +67,23 @@ describe('the options of commands', () => {
     sparsify: [
       [
         ...[...MODEL, ...DATA, ...TEXT, ...ALLOCATION, '--target', '--ignore', '--calibration', '--labels'],
-        ...['--compress', '--formats', '--stream', '--out', '--no-statistics', '--report', ...INT4],
+        ...[
+          '--compress',
+          '--formats',
+          '--stream',
+          '--out',
+          '--no-statistics',
+          '--report',
+          ...INT4,
+          '--with-data',
+        ],
       ],
       ['--data', '--out'],
     ],
-    compress: [[...MODEL, ...DATA, ...TEXT, ...INT4, '--mode', '--ignore', '--out'], ['--out']],
+    compress: [
+      [...MODEL, ...DATA, ...TEXT, ...INT4, '--with-data', '--mode', '--ignore', '--out'],
+      ['--out'],
+    ],
     evaluate: [[...MODEL, ...DATA, ...WINDOWS, '--labels', '--baseline', '--report'], ['--data']],
     retarget: [[...MODEL, '--target', '--sparsity', '--ignore', '--out', '--report'], ['--out']],
     bench: [[...MODEL, ...TEXT, '--data', '--scale', '--rows', '--formats', '--max-loss', '--report'], []],

@@ -60,6 +60,7 @@ import {
   int4OptionsOf,
   jsonOption,
   targetOption,
+  withDataOption,
   type TargetOption,
 } from '../shared-options.js';
 import {withProgress} from '../progress.js';
@@ -89,6 +90,9 @@ ${ALLOCATION_HELP}
 --auto, --max-loss, --speedup and --latency choose the format of a language model's weights too, if the data are text, and of another model's
 with --formats; without --compress, which says it. ${FORMATS_HELP}
 
+--compress comes first, so that thresholds fit what the layers read in the compressed model. With --with-data it rounds INT4 weights
+on the data of --data, which then sets the thresholds.
+
 With --stream a checkpoint larger than the memory is read, compressed, calibrated and written block by block: it takes
 one decoder block in float32 and what the layers between two blocks hold for all sequences. The result is the same.
 
@@ -112,6 +116,7 @@ interface SparsifyCommandOptions
   readonly labels?: string;
   readonly calibration?: CalibrationMethod;
   readonly compress?: CompressionMode;
+  readonly withData?: boolean;
   readonly stream?: boolean;
   readonly statistics: boolean;
   readonly out: string;
@@ -150,7 +155,7 @@ export function sparsifyCommand(): Command {
     .addOption(reportOption())
     .addOption(jsonOption())
     .addHelpText('after', HELP);
-  addInt4Options(command);
+  addInt4Options(command).addOption(withDataOption());
   addAllocationOptions(command);
   return addTextOptions(addDataOptions(command, 'what the model will see')).action(
     (path: string, options: SparsifyCommandOptions) => interruptible((signal) => run(path, options, signal)),
@@ -208,7 +213,14 @@ async function run(path: string, options: SparsifyCommandOptions, signal: AbortS
 
 /** Options of INT4 need `--compress`. */
 function checkInt4Use(options: SparsifyCommandOptions): void {
-  const [first] = Object.keys(int4OptionsOf(options));
+  const {withData, stream} = options;
+  if (withData === true && stream === true) {
+    throw new FileError(
+      'bad-option',
+      '--with-data rounds by what all layers read, and --stream holds one decoder block at a time: leave one of them out',
+    );
+  }
+  const [first] = [...Object.keys(int4OptionsOf(options)), ...(withData === true ? ['--with-data'] : [])];
   if (options.compress !== undefined || first === undefined) return;
   throw new FileError(
     'bad-option',
@@ -283,7 +295,7 @@ async function inMemory(
   options: SparsifyCommandOptions & WarningOptions,
   signal: AbortSignal,
 ): Promise<Sparsified> {
-  const {target, ignore, calibration: method, compress, statistics, out, onWarning} = options;
+  const {target, ignore, calibration: method, compress, withData, statistics, out, onWarning} = options;
   const isAllocatedText = asked !== null && isTextFile(options.data);
   const calibration = isAllocatedText
     ? {...LANGUAGE_CALIBRATION, ...(method === undefined ? {} : {method})}
@@ -293,7 +305,8 @@ async function inMemory(
     : {formats: null, model: await openAsAsked(path, options, signal)};
   if (compress !== undefined) {
     const asked = int4OptionsOf(options);
-    const dataset = asked.ratio === undefined ? {} : {dataset: await openData(model, options)};
+    const needsData = asked.ratio !== undefined || withData === true;
+    const dataset = needsData ? {dataset: await openData(model, options), dataAware: withData} : {};
     await withProgress('compressing', 'weights', (onProgress) =>
       compressWeights(model, {mode: compress, ...asked, ...dataset, inPlace: true, onProgress, signal}),
     );
