@@ -4,7 +4,7 @@ import {cloneModel} from './clone.js';
 import {makeSparsifying, maskingLayers, sparsifyingDenseLayers, type Walkable} from './dense-layers.js';
 
 /** Of one layer. */
-export interface LayerThreshold {
+interface LayerThreshold {
   readonly target: number | null;
   readonly reached: number | null;
   readonly threshold: number;

@@ -17,7 +17,7 @@ export function formatsIn(points: readonly FormatPoint[]): FormatPoint['format']
 }
 
 /** What the axis of losses is called. */
-export function lossTitle(metric: LossMetric): string {
+function lossTitle(metric: LossMetric): string {
   if (metric === 'relative perplexity') return 'more perplexity than dense float32';
   return metric === 'accuracy points' ? 'accuracy lost' : metric;
 }
