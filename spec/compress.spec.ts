@@ -381,7 +381,9 @@ describe('compressWeights', () => {
         for (const option of ['group_size', 'awq', 'ignoredScopes']) {
           const error = await failing({[option]: 1});
           expect(error).to.have.property('code', 'unknown-option');
-          expect(error).to.have.property('message').that.includes('mode, dataset, ignoredScope, inPlace');
+          expect(error)
+            .to.have.property('message')
+            .that.includes('mode, dataset, dataAware, ignoredScope, inPlace');
         }
         const ignored = (options: object) => ({ignoredScope: new IgnoredScope(options)});
         expect(await failing(ignored({names: ['fc9']}))).to.have.property('code', 'unmatched-ignored-rule');

@@ -159,7 +159,7 @@ describe('commands, run in this process', function () {
         'dense',
         args,
       );
-      expect(rest).to.deep.equal({out: at(name), allocation: null, warnings: []});
+      expect(rest).to.deep.equal({out: at(name), formats: null, allocation: null, warnings: []});
       const [{threshold, ...first}, second] = layers;
       expect(first).to.deep.equal({...copy, ...half, weightShare: 16 / 21}); // the threshold is a weight too
       expect(threshold).to.be.within(2, 2.9999);

@@ -44,7 +44,8 @@ class OwnPanel {
   start(): void {
     const drop = element('drop', HTMLElement);
     const files = element('model-files', HTMLInputElement);
-    files.addEventListener('change', () => this.load(() => modelFromFiles([...(files.files ?? [])])));
+    const loadChosen = () => this.load(() => modelFromFiles([...(files.files ?? [])]));
+    files.addEventListener('change', loadChosen);
     drop.addEventListener('dragover', (event) => {
       event.preventDefault();
       drop.classList.add('over');
@@ -69,6 +70,7 @@ class OwnPanel {
     const [, bench, download] = this.buttons;
     bench.addEventListener('click', () => this.busily(() => this.measure()));
     download.addEventListener('click', () => this.busily(() => this.download()));
+    if (files.files?.length) loadChosen(); // before this program was there
   }
 
   private load(read: () => Promise<tf.LayersModel>): void {
