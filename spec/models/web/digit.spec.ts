@@ -130,10 +130,24 @@ describe('the digit panel of the page', () => {
     expect(await web.text('shown')).to.match(/^It shows a \d; /);
   });
 
+  /** Where an element is, the whole of it in sight: the page scrolls to what gets the focus, and grows as it loads. */
+  const restingBox = async (id: string) => {
+    const handle = (await web.page.$(`#${id}`))!;
+    await handle.evaluate((element) => element.scrollIntoView({block: 'center', behavior: 'instant'}));
+    let box = (await handle.boundingBox())!;
+    for (let same = 0; same < 3;) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const next = (await handle.boundingBox())!;
+      same = next.x === box.x && next.y === box.y ? same + 1 : 0;
+      box = next;
+    }
+    return box;
+  };
+
   it('reads what is drawn', async () => {
     await web.click('clear');
     expect(await web.text('digit-answer')).to.include('The paper is empty');
-    const box = (await (await web.page.$('#drawing'))!.boundingBox())!;
+    const box = await restingBox('drawing');
     const at = (x: number, y: number) => [box.x + x * box.width, box.y + y * box.height] as const;
     await web.page.mouse.move(...at(0.55, 0.15));
     await web.page.mouse.down();
