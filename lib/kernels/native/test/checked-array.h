@@ -1,10 +1,7 @@
-// What the tests of the products share: arrays that end where their allocation ends, so that a read or a write beyond them is seen,
-// and float16 by its definition.
+// What the tests of the products share: arrays that end where their allocation ends, so that a read or a write beyond them is seen.
 #ifndef SPARSIFY_TEST_CHECKED_ARRAY_H_
 #define SPARSIFY_TEST_CHECKED_ARRAY_H_
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <memory>
@@ -28,14 +25,6 @@ class Array {
   T* data_;
   size_t size_;
 };
-
-// Float16's value nearest to v, ties to even, by its definition: 11 bits, or multiples of 2^-24.
-inline double Half(double v) {
-  int exponent;
-  std::frexp(v, &exponent);
-  const int unit = std::max(exponent - 11, -24);
-  return std::ldexp(std::nearbyint(std::ldexp(v, -unit)), unit);
-}
 
 }  // namespace sparsify
 

@@ -21,6 +21,7 @@
 #include "../row-loops.h"
 #include "../side-by-side.h"
 #include "checked-array.h"
+#include "float16.h"
 #include "int4-matrix.h"
 
 namespace sparsify {

@@ -12,6 +12,7 @@
 
 #include "../shared/stored-kernel.h"
 #include "checked-array.h"
+#include "float16.h"
 
 namespace sparsify {
 
@@ -19,16 +20,6 @@ namespace sparsify {
 constexpr size_t kMostSegmentRows = 32;
 
 enum class Int4Kind { kAsymmetric, kSymmetric, kMinimum };
-
-// The bits of a number that float16 has.
-inline Float16Bits BitsOf(double half) {
-  const int sign = std::signbit(half) ? 0x8000 : 0;
-  const double magnitude = std::fabs(half);
-  if (magnitude < std::ldexp(1, -14)) return static_cast<Float16Bits>(sign | static_cast<int>(std::ldexp(magnitude, 24)));
-  int exponent;
-  const double fraction = std::frexp(magnitude, &exponent);
-  return static_cast<Float16Bits>(sign | (exponent + 14) << 10 | (static_cast<int>(std::ldexp(fraction, 11)) - 1024));
-}
 
 struct Int4Matrix {
   Int4Matrix(size_t inputs, size_t units, size_t group, Int4Kind kind, float magnitude, size_t offset, std::mt19937& random)
@@ -42,9 +33,9 @@ struct Int4Matrix {
       const size_t g = i / units, n = i % units;
       const double half = Half(magnitude * uniform(random) * (n % 5 == 4 && kind == Int4Kind::kSymmetric ? -1 : 1));
       scale[i] = half == 0 ? std::ldexp(1, -24) : half;
-      scale_bits[g * half_stride + n] = BitsOf(scale[i]);
+      scale_bits[g * half_stride + n] = HalfBits(scale[i]);
       minimum[i] = Half(-8 * magnitude * uniform(random));
-      minimum_bits[g * half_stride + n] = BitsOf(minimum[i]);
+      minimum_bits[g * half_stride + n] = HalfBits(minimum[i]);
       if (kind == Int4Kind::kAsymmetric) Set(zeros, g, n, zero[i] = static_cast<int>(random() % 16));
     }
   }

@@ -12,6 +12,7 @@
 
 #include "../sparsified-matmul.h"
 #include "checked-array.h"
+#include "float16.h"
 
 namespace sparsify {
 namespace {

@@ -90,7 +90,7 @@ struct Tensors {
     } else if (as == Storage::kInt4) {
       const auto stride = static_cast<int64_t>(StoredKernel::Int4Stride(static_cast<size_t>(units))) / 4;
       const int64_t groups = inputs / kGroupSize;
-      const uint32_t scale = HalfBits(RoundedToHalf(size / 8));
+      const uint32_t scale = HalfBits(Half(size / 8));
       for (int i = 0; i < 3; i++) Empty();
       Put({inputs, stride}, 0, true);
       Repeat({groups, units / 2}, scale | scale << 16);

@@ -2,36 +2,17 @@
 #ifndef SPARSIFY_CUDA_TEST_INT4_MATRIX_H_
 #define SPARSIFY_CUDA_TEST_INT4_MATRIX_H_
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "../../shared/stored-kernel.h"
+#include "../../test/float16.h"
 #include "device.h"
 
 namespace sparsify::cuda {
 
 enum class Int4Kind : uint8_t { kSymmetric, kAsymmetric, kMinimum };
-
-// A number of float16 of 11 bits, by its bits; the double must be one.
-inline Float16Bits HalfBits(double value) {
-  const auto sign = static_cast<unsigned>(std::signbit(value)) << 15;
-  const double size = std::fabs(value);
-  if (size < 0x1p-14) return static_cast<Float16Bits>(sign | static_cast<unsigned>(size * 0x1p24));
-  int exponent = 0;
-  const double fraction = std::frexp(size, &exponent);  // in [0.5, 1)
-  return static_cast<Float16Bits>(sign | static_cast<unsigned>(exponent + 14) << 10 |
-                                  (static_cast<unsigned>(fraction * 2048) & 1023));
-}
-
-// The nearest number of float16, ties to even.
-inline double RoundedToHalf(double value) {
-  const double size = std::fabs(value);
-  const int exponent = size < 0x1p-14 ? -14 : std::ilogb(size);
-  const double unit = std::ldexp(1.0, exponent - 10);
-  return std::nearbyint(value / unit) * unit;
-}
 
 // As the GPU has it: the rows of all parts padded to 16 bytes, behind the columns with bytes that must not matter.
 struct Int4Matrix {
@@ -49,12 +30,12 @@ struct Int4Matrix {
     for (size_t g = 0; g < groups; g++) {
       for (size_t n = 0; n < columns; n++) {
         double& own = scales[g * columns + n];
-        own = RoundedToHalf(size / 8 * (1 + 0.5f * random.Uniform()) * (n % 16 == 5 ? 0x1p-12f : 1) * (n % 7 == 3 ? -1 : 1));
+        own = Half(size / 8 * (1 + 0.5f * random.Uniform()) * (n % 16 == 5 ? 0x1p-12f : 1) * (n % 7 == 3 ? -1 : 1));
         scale[g * half_stride + n] = HalfBits(own);
         double& offset = offsets[g * columns + n];
         if (kind == Int4Kind::kAsymmetric) offset = NibbleAt(zero_point, g, n);
         if (kind != Int4Kind::kMinimum) continue;
-        offset = RoundedToHalf(size * (random.Uniform() + 1.25f));
+        offset = Half(size * (random.Uniform() + 1.25f));
         minimum[g * half_stride + n] = HalfBits(offset);
       }
     }
@@ -64,7 +45,7 @@ struct Int4Matrix {
         const int q = NibbleAt(values, k, n);
         weights[k * columns + n] = static_cast<float>(kind == Int4Kind::kMinimum
                                                           ? scales[group] * q + offsets[group]
-                                                          : RoundedToHalf(scales[group] * (q - offsets[group])));
+                                                          : Half(scales[group] * (q - offsets[group])));
       }
     }
   }
