@@ -3,7 +3,7 @@
  * speed: formats and sparsities are measured side by side on this machine, and the mean sparsity of the likeliest format is then searched
  * for. What is measured is always compared with the dense float32 model.
  */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import {
   ALLOCATE_RULES,
   allocateSparsity,
@@ -22,18 +22,22 @@ import {
 } from './allocation/format-points.js';
 import type {LossMeasure, MeasuredLoss, SpeedMeasure} from './allocation/measures.js';
 import {lossBound} from './allocation/search-mean-sparsity.js';
-import {compressWeights, decompressWeights, inspectWeights} from './compress.js';
 import {toBatches, type Batches, type DataSource} from './dataset.js';
 import {ModelError, SparsifyError} from './errors.js';
 import {median} from './eval/latency.js';
 import {predictionSpeed} from './eval/prediction-speed.js';
-import {SPARSIFIED_MATMUL_INT4} from './kernels/int4-kernels.js';
-import {SPARSIFIED_MATMUL_INT8} from './kernels/int8-kernels.js';
 import type {Allocation, AllocationTarget, LossMetric, ProbeErrors} from './metadata/allocation.js';
-import {cloneModel} from './model/clone.js';
+import {
+  OTHER_FORMATS_RULES,
+  isPacked,
+  makeFormat,
+  missingKernel,
+  noFormat,
+  type OtherFormats,
+} from './model-in-format.js';
 import {checkModel, maskingLayers} from './model/dense-layers.js';
 import {copyWithThresholds, maskingThresholds, type Thresholds} from './model/thresholds.js';
-import {CALLBACK, OBJECT, checkOptions, listOf, oneOf, optional, type OptionRules} from './option-rules.js';
+import {CALLBACK, checkOptions, listOf, oneOf, optional, type OptionRules} from './option-rules.js';
 import {sparsifyActivations} from './sparsify.js';
 
 /** What is being done, and how far it is. */
@@ -41,14 +45,6 @@ export interface FormatProgress extends Omit<AllocationProgress, 'stage'> {
   readonly stage: AllocationProgress['stage'] | 'changing the format';
   /** The format that is measured; null before there is one. */
   readonly format: ModelFormat | null;
-}
-
-/** How formats other than float32, INT8 and INT4 are made, which depends on what a model is. */
-export interface OtherFormats {
-  /** The model as its file has it, where that holds packed weights; left to the caller. It has the layers of the float32 model. */
-  readonly kept?: tf.LayersModel;
-  /** Makes a float32 model compute in bfloat16, in place; without it there is no bfloat16, for the reason given in its place. */
-  readonly toBfloat16?: ((model: tf.LayersModel) => void) | string;
 }
 
 export interface CompareFormatsOptions extends Omit<AllocateOptions, 'target' | 'onProgress'>, OtherFormats {
@@ -95,8 +91,6 @@ export interface FormatAllocation extends FormatComparison {
 
 /** On SmolLM2 the losses are about 1, 3, 8 and 30 % of perplexity. */
 const SPARSITIES = [0.2, 0.3, 0.4, 0.5];
-/** Inputs that share a scale in INT4. */
-const INT4_GROUP_SIZE = 64;
 /** A loss that is beyond the most that is allowed by so many standard errors needs no more data. */
 const CLEAR_ERRORS = 4;
 /** Nor does one whose standard error is this share of the most that is allowed, or this much where nothing is said of it. */
@@ -107,8 +101,7 @@ const {target: _target, onProgress: _onProgress, ...SHARED_RULES} = ALLOCATE_RUL
 /** Of `compareFormats`; what builds on it takes these options too. */
 export const COMPARE_FORMATS_RULES: OptionRules<CompareFormatsOptions> = {
   ...SHARED_RULES,
-  kept: OBJECT,
-  toBfloat16: optional('a function, or a reason', (value) => ['function', 'string'].includes(typeof value)),
+  ...OTHER_FORMATS_RULES,
   formats: listOf(oneOf(MODEL_FORMATS)),
   sparsities: listOf(
     optional('a number in (0, 1]', (value) => typeof value === 'number' && value > 0 && value <= 1),
@@ -172,71 +165,6 @@ export async function allocateFormats(
   }
   const measuring = await measure(model, dataset, {...rest, maxLoss: target.maxLoss});
   return measuring.choose(target);
-}
-
-/** How `modelInFormat` makes formats. */
-export interface ModelInFormatOptions extends OtherFormats {
-  readonly signal?: AbortSignal;
-}
-
-const {kept, toBfloat16, signal} = COMPARE_FORMATS_RULES;
-const IN_FORMAT_RULES: OptionRules<ModelInFormatOptions> = {kept, toBfloat16, signal};
-
-/**
- * A model in a format, as it was measured.
- *
- * @param model The float32 model; left as it is.
- * @returns The caller disposes it; it shares the memory of what stays float32.
- * @throws {SparsifyError} `no-format`; as `compressWeights`.
- */
-export async function modelInFormat(
-  model: tf.LayersModel,
-  format: ModelFormat,
-  options: ModelInFormatOptions = {},
-): Promise<tf.LayersModel> {
-  checkOptions('modelInFormat', options, IN_FORMAT_RULES);
-  return makeFormat(model, format, options);
-}
-
-async function makeFormat(
-  model: tf.LayersModel,
-  format: ModelFormat,
-  {kept, toBfloat16, signal}: ModelInFormatOptions,
-): Promise<tf.LayersModel> {
-  switch (format) {
-    case 'float32':
-      return cloneModel(model);
-    case 'int8':
-      return compressWeights(model, {mode: 'int8_asym', signal});
-    case 'int4':
-      return compressWeights(model, {mode: 'int4_asym', groupSize: INT4_GROUP_SIZE, signal});
-    case 'kept':
-      if (kept === undefined) throw noFormat('the model holds no packed weights that could be kept');
-      return cloneModel(kept);
-    case 'bfloat16': {
-      if (typeof toBfloat16 !== 'function')
-        throw noFormat(toBfloat16 ?? 'only language models are decoded in bfloat16');
-      const copy = cloneModel(model);
-      toBfloat16(copy);
-      return copy;
-    }
-  }
-}
-
-/** The float32 model, and what is kept of it, of a model that holds packed weights; itself if it holds none. */
-export function unpacked(model: tf.LayersModel): {
-  readonly model: tf.LayersModel;
-  readonly kept?: tf.LayersModel;
-} {
-  return isPacked(model) ? {model: decompressWeights(model), kept: model} : {model};
-}
-
-function isPacked(model: tf.LayersModel): boolean {
-  return inspectWeights(model).some(({format}) => format !== 'float32');
-}
-
-function noFormat(reason: string): SparsifyError {
-  return new SparsifyError('no-format', reason);
 }
 
 /** Measures all that is asked for. */
@@ -549,12 +477,4 @@ class Measuring {
       {points},
     );
   }
-}
-
-/** Why a format has no kernel here; null if it has one or needs none. */
-function missingKernel(format: ModelFormat): string | null {
-  const kernel = {int8: SPARSIFIED_MATMUL_INT8, int4: SPARSIFIED_MATMUL_INT4}[format as string];
-  const backend = tf.getBackend();
-  if (kernel === undefined || tf.getKernel(kernel, backend) !== undefined) return null;
-  return `backend ${backend} has no kernel for it`;
 }

@@ -11,16 +11,14 @@ export {
 export {
   allocateFormats,
   compareFormats,
-  modelInFormat,
   type AllocateFormatsOptions,
   type CompareFormatsOptions,
   type FormatAllocation,
   type FormatComparison,
   type FormatProgress,
   type LeftOutFormat,
-  type ModelInFormatOptions,
-  type OtherFormats,
 } from './allocate-formats.js';
+export {modelInFormat, type ModelInFormatOptions, type OtherFormats} from './model-in-format.js';
 export type {FormatPoint, ModelFormat} from './allocation/format-points.js';
 export type {AllocationScopes, SparsityBounds} from './allocation/bounds.js';
 export type {

@@ -43,6 +43,7 @@ const ROOMS = [
   'compress',
   'eval',
   'allocate',
+  'model-in-format',
   'allocate-formats',
   'index',
   'language/tokenizer',

@@ -95,6 +95,20 @@ export function frontierOf(points: readonly FormatPoint[]): FormatPoint[] {
   return frontier;
 }
 
+/** What a point is among those that were measured: the one that was chosen, on the frontier, or neither. */
+export function placeOf(
+  point: FormatPoint,
+  chosen: FormatPoint | null,
+  frontier: readonly FormatPoint[],
+): 'chosen' | 'frontier' | '' {
+  if (chosen !== null && isSame(point, chosen)) return 'chosen';
+  return frontier.some((other) => isSame(other, point)) ? 'frontier' : '';
+}
+
+function isSame(a: FormatPoint, b: FormatPoint): boolean {
+  return a.format === b.format && a.sparsity === b.sparsity;
+}
+
 /** Milliseconds that a target allows; null if it says nothing of speed. */
 function latencyLimit({speedup, latencyMs}: AllocationTarget, denseMs: number): number | null {
   return latencyMs ?? (speedup === undefined ? null : denseMs / speedup);

@@ -5,18 +5,22 @@ import {InvalidArgumentError, Option} from 'commander';
 import {
   allocateFormats,
   compareFormats,
-  modelInFormat,
-  unpacked,
   type FormatAllocation,
   type FormatComparison,
   type FormatProgress,
 } from '../allocate-formats.js';
-import {MODEL_FORMATS, choosePoint, type FormatPoint, type ModelFormat} from '../allocation/format-points.js';
+import {modelInFormat, unpacked} from '../model-in-format.js';
+import {
+  MODEL_FORMATS,
+  choosePoint,
+  placeOf,
+  type FormatPoint,
+  type ModelFormat,
+} from '../allocation/format-points.js';
 import {SparsifyError, nearest} from '../errors.js';
 import {countWeights} from '../model/inspect.js';
 import {
   ALLOCATION_SEQUENCES,
-  LANGUAGE_CALIBRATION,
   allocateLanguageModelFormats,
   compareLanguageModelFormats,
   isCheckpoint,
@@ -178,11 +182,7 @@ export async function compareForCommand(
     return await withStages((onProgress) => {
       const staged = {formats, kept, signal, onProgress: stagedOn(onProgress, lm !== null)};
       return dataset === null
-        ? compareLanguageModelFormats(lm!, text, {
-            ...staged,
-            calibration: LANGUAGE_CALIBRATION,
-            ...ALLOCATION_SEQUENCES,
-          })
+        ? compareLanguageModelFormats(lm!, text, {...staged, ...textShares(options)})
         : compareFormats(model, dataset, staged);
     });
   } finally {
@@ -208,7 +208,7 @@ export function comparesFormats(
   );
 }
 
-function textShares({sequences, sequenceLength}: DataOptions) {
+function textShares({sequences, sequenceLength}: Pick<DataOptions, 'sequences' | 'sequenceLength'>) {
   return {
     sequences: sequences ?? ALLOCATION_SEQUENCES.sequences,
     sequenceLength: sequenceLength ?? ALLOCATION_SEQUENCES.sequenceLength,
@@ -250,8 +250,6 @@ export function describeFormats(
   chosen: FormatPoint | null,
   unit: 'token' | 'item',
 ): string {
-  const isSame = (a: FormatPoint, b: FormatPoint | null) =>
-    b !== null && a.format === b.format && a.sparsity === b.sparsity;
   const table = formatTable(points, [
     {title: 'format', cell: ({format}) => format},
     {title: 'sparsity', cell: ({sparsity}) => percent(sparsity), align: 'right'},
@@ -263,11 +261,7 @@ export function describeFormats(
       align: 'right',
     },
     {title: 'speed', cell: ({ms}) => `${(denseMs / ms).toFixed(2)}x`, align: 'right'},
-    {
-      title: '',
-      cell: (point) =>
-        isSame(point, chosen) ? 'chosen' : frontier.some((one) => isSame(one, point)) ? 'frontier' : '',
-    },
+    {title: '', cell: (point) => placeOf(point, chosen, frontier)},
   ]);
   const without = leftOut.map(({format, reason}) => `without ${format}: ${reason}`);
   return [table, ...(without.length === 0 ? [] : ['', ...without])].join('\n');

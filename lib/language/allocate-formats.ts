@@ -8,14 +8,13 @@ import {
   COMPARE_FORMATS_RULES,
   allocateFormats,
   compareFormats,
-  modelInFormat,
   type AllocateFormatsOptions,
   type CompareFormatsOptions,
   type FormatAllocation,
   type FormatComparison,
-  type ModelInFormatOptions,
 } from '../allocate-formats.js';
 import type {ModelFormat} from '../allocation/format-points.js';
+import {modelInFormat, type ModelInFormatOptions} from '../model-in-format.js';
 import {checkOptions, type OptionRules} from '../option-rules.js';
 import {TEXT_SHARE_RULES, textMeasures, type AllocateTextOptions} from './allocate-language-model.js';
 import {attachDecoderWeights} from './config/saved-metadata.js';

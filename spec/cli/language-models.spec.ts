@@ -166,6 +166,11 @@ describe('the command line with a language model', function () {
     fails(await end, 1, 'no chat template');
   });
 
+  it('bench compares formats on sequences of the length that is asked for', async () => {
+    const text = ['--data', at('calibration.txt'), '--sequence-length', '1000000'];
+    fails(await cli(['bench', GGUF, '--formats', 'float32', ...text]), 1, 'a sequence has 1000000');
+  });
+
   it('bench times single tokens of text', async () => {
     const result = json<{layers: {rows: number; path: string}[]}>(
       await cli(['bench', GGUF, '--data', at('calibration.txt'), '--json']),

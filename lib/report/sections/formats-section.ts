@@ -1,5 +1,5 @@
 /** @file Formats of the weights side by side: what each loses and how fast it is, dense and at some sparsities. */
-import type {FormatPoint} from '../../allocation/format-points.js';
+import {placeOf} from '../../allocation/format-points.js';
 import {html, type Html} from '../html.js';
 import {table} from '../html-table.js';
 import {describeMs, percent, times} from '../number-format.js';
@@ -14,10 +14,6 @@ export function formatsSection(drawer: PlotDrawer, {formats, unit}: ReportConten
   if (formats === undefined) return null;
   const {points, frontier, chosen, metric, denseMs, leftOut, on} = formats;
   const what = unit === 'token' ? 'tokens' : 'predictions';
-  const placeOf = (point: FormatPoint) => {
-    if (isSame(point, chosen)) return 'chosen';
-    return frontier.some((other) => isSame(other, point)) ? 'frontier' : '';
-  };
   return html`<section>
     <h2>Formats</h2>
     <ul class="legend">
@@ -51,15 +47,11 @@ export function formatsSection(drawer: PlotDrawer, {formats, unit}: ReportConten
         {title: `one ${unit === 'token' ? 'token' : 'prediction'}`, cell: ({ms}) => describeMs(ms)},
         {title: `${what} a second`, cell: ({ms}) => (1000 / ms).toFixed(1)},
         {title: 'against dense float32', cell: ({ms}) => times(denseMs / ms)},
-        {title: '', kind: 'text', cell: placeOf},
+        {title: '', kind: 'text', cell: (point) => placeOf(point, chosen, frontier)},
       ],
-      (point) => isSame(point, chosen),
+      (point) => placeOf(point, chosen, frontier) === 'chosen',
     )}
     ${leftOut.map(({format, reason}) => html`<p class="note">Without ${format}: ${reason}.</p>`)}
     <p class="note">Medians, ${on}.</p>
   </section>`;
-}
-
-function isSame(a: FormatPoint, b: FormatPoint | null): boolean {
-  return b !== null && a.format === b.format && a.sparsity === b.sparsity;
 }
